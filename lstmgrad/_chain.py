@@ -1,0 +1,245 @@
+"""The one noun: a chain of step Jacobians J_t = ds_t/ds_{t-1}, t = 1..T.
+
+``chain[k:t]`` is the chain J_{k+1}, ..., J_t, and its product, latest factor on the left, *is*
+ds_t/ds_k = J_t ··· J_{k+1}; the empty chain is the identity. A chain can do two things with one
+factor, push columns through it (J_t V, forward mode) and pull rows back through it (U J_t, reverse
+mode). Everything else in the toolkit is a scan of these two.
+
+Two representations of the one interface:
+
+* `ImplicitChain` keeps the trajectory and the step; a push is a jvp and a pull is a vjp, so that
+  nothing of size n x n is stored and a pull of m rows costs one matrix product against the
+  recurrent weights.
+* `DenseChain` keeps the (T, n, n) matrices.
+"""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lstmgrad._checks import check_slice, check_step, check_time_axis
+from lstmgrad._layout import Layout, layout_of, ravel, unravel
+from lstmgrad._trajectory import Trajectory
+from lstmgrad._types import Params, StepFn
+
+
+class Chain(eqx.Module):
+    """The factors J_1, ..., J_T along one trajectory, in one of two representations.
+
+    Attributes:
+        factors: a pytree with T on axis 0; entry t-1 is all that J_t needs.
+        layout: the named map between the state and the flat vector of size n.
+    """
+
+    factors: eqx.AbstractVar[Any]
+    layout: eqx.AbstractVar[Layout]
+
+    @abc.abstractmethod
+    def push(self, factor: Any, columns: Float[Array, "n m"]) -> Float[Array, "n m"]:
+        """J_t V for one factor, forward mode."""
+
+    @abc.abstractmethod
+    def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """U J_t for one factor, reverse mode."""
+
+    @property
+    @abc.abstractmethod
+    def batch_shape(self) -> tuple[int, ...]:
+        """The axes in front of the time axis, left by a `jax.vmap` around `linearize`."""
+
+    def __len__(self) -> int:
+        """T, the number of factors."""
+        if self.batch_shape:
+            raise ValueError(
+                f"chain: expected one trajectory, but this chain has a batch of {self.batch_shape} "
+                "in front of the time axis. Wrap the call: jax.vmap(lambda chain: ...)(chain)."
+            )
+        return jax.tree.leaves(self.factors)[0].shape[0]
+
+    def __getitem__(self, key: slice) -> "Chain":
+        """`chain[k:t]`, the chain of J_{k+1}, ..., J_t, whose product is ds_t/ds_k."""
+        bounds = check_slice(key, len(self))
+        factors = jax.tree.map(lambda leaf: leaf[bounds], self.factors)
+        return eqx.tree_at(lambda chain: chain.factors, self, factors)
+
+    def materialize(self) -> "DenseChain":
+        """The same chain with every factor as a matrix: T n² numbers, T pulls of the identity."""
+        return _materialize(self)
+
+
+class DenseChain(Chain):
+    """A chain of given matrices, for a linear model or for Jacobians from elsewhere.
+
+    Attributes:
+        factors: (T, n, n), J_t at index t-1.
+        layout: named blocks; by default the state is one block.
+    """
+
+    factors: Float[Array, "*batch_T n n"]
+    layout: Layout = eqx.field(static=True)
+
+    def __init__(self, factors: Float[Array, "T n n"], layout: Layout | None = None):
+        """Wraps the matrices.
+
+        Args:
+            factors: (T, n, n), J_t at index t-1, latest last.
+            layout: where the state's parts lie; None makes one block of size n.
+
+        Raises:
+            ValueError: the array is no stack of square floating-point matrices, or its n is not
+                the layout's.
+        """
+        factors = jnp.asarray(factors)
+        if factors.ndim != 3 or factors.shape[1] != factors.shape[2]:
+            raise ValueError(
+                "factors: expected square matrices stacked along time, shape (T, n, n), but came "
+                f"{factors.shape}."
+            )
+        if not jnp.issubdtype(factors.dtype, jnp.floating):
+            raise ValueError(
+                f"factors: expected a real floating-point dtype, but came {factors.dtype}."
+            )
+        size = factors.shape[1]
+        if layout is None:
+            layout = layout_of(jax.ShapeDtypeStruct((size,), factors.dtype))
+        if (layout.size, layout.dtype) != (size, factors.dtype):
+            raise ValueError(
+                f"layout: expected one of size {size} and dtype {factors.dtype}, like the factors, "
+                f"but came size {layout.size} and dtype {layout.dtype}."
+            )
+        self.factors = factors
+        self.layout = layout
+
+    def push(self, factor: Float[Array, "n n"], columns: Float[Array, "n m"]):
+        """J_t V."""
+        return jnp.matmul(factor, columns, precision="highest")
+
+    def pull(self, factor: Float[Array, "n n"], rows: Float[Array, "m n"]):
+        """U J_t."""
+        return jnp.matmul(rows, factor, precision="highest")
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The axes in front of (T, n, n)."""
+        return self.factors.shape[:-3]
+
+
+class ImplicitChain(Chain):
+    """A chain of jvps and vjps of the step along a trajectory; nothing n x n is stored.
+
+    Attributes:
+        factors: (states, inputs): s_{t-1} and x_t at index t-1.
+        model: (step, params), split into arrays and the static rest.
+        layout: the named map between the state and the flat vector.
+    """
+
+    factors: Any
+    model: "_Model"
+    layout: Layout = eqx.field(static=True)
+
+    def push(self, factor: Any, columns: Float[Array, "n m"]) -> Float[Array, "n m"]:
+        """J_t V, one jvp batched over the columns."""
+        flat, step = self._flat_step(factor)
+        with jax.default_matmul_precision("highest"):
+            _, jvp = jax.linearize(step, flat)
+            return jax.vmap(jvp, in_axes=-1, out_axes=-1)(columns)
+
+    def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """U J_t, one vjp batched over the rows."""
+        flat, step = self._flat_step(factor)
+        with jax.default_matmul_precision("highest"):
+            _, vjp = jax.vjp(step, flat)
+            return jax.vmap(lambda row: vjp(row)[0])(rows)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The axes in front of the time axis of the states."""
+        states, _ = self.factors
+        leaf = jax.tree.leaves(states)[0]
+        return leaf.shape[: leaf.ndim - 1 - len(self.layout.shapes[0])]
+
+    def _flat_step(self, factor: Any):
+        """The flat state s_{t-1}, and the step as a function of it."""
+        state, x = factor
+        step, params = self.model.whole()
+        return ravel(state), lambda flat: ravel(step(params, unravel(flat, state), x))
+
+
+@eqx.filter_jit
+def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> Chain:
+    """Returns the chain of exact step Jacobians along a trajectory.
+
+    J_t = ∂step(params, s, x_t)/∂s at s = s_{t-1}, as a real matrix on the flat state; parameters
+    and inputs are held. This is the only place where Jacobians are taken.
+
+    Args:
+        step: the step function of the model.
+        params: its parameters.
+        trajectory: as `unroll` gives it, or built from a model's own run, T+1 states to T inputs.
+
+    Returns:
+        A `Chain` of T factors in the implicit representation. It is a pytree: it goes through
+        `jax.jit`, `jax.vmap` and `jax.grad` (with respect to the parameters, too).
+
+    Raises:
+        ValueError: the trajectory does not have one state more than inputs, or the step does not
+            return a state like the one it is given.
+
+    Notes:
+        O(1) time beyond one abstract call of the step: the derivatives are taken when something is
+        pushed or pulled through the chain, at the highest matmul precision.
+
+    Example:
+        ```python
+        chain = lg.linearize(cell.step, params, trajectory)
+        lg.jacobian(chain[2:7], of="c", wrt="c")  # dc_7/dc_2
+        ```
+    """
+    length = check_time_axis(trajectory.inputs, "trajectory.inputs")
+    count = check_time_axis(trajectory.states, "trajectory.states")
+    if count != length + 1:
+        raise ValueError(
+            f"trajectory: expected T + 1 = {length + 1} states, the start included, for T = "
+            f"{length} inputs, but came {count}."
+        )
+    states, inputs = jax.tree.map(jnp.asarray, (trajectory.states, trajectory.inputs))
+    state, x = jax.tree.map(lambda leaf: leaf[0], (states, inputs))
+    layout = layout_of(state)
+    check_step(step, params, state, x)
+    before = jax.tree.map(lambda leaf: leaf[:-1], states)
+    model = _Model.of((step, params))
+    return ImplicitChain(factors=(before, inputs), model=model, layout=layout)
+
+
+class _Model(eqx.Module):
+    """A pytree whose arrays are leaves and whose rest is static, so that a chain may leave jit."""
+
+    arrays: Any
+    rest: tuple = eqx.field(static=True)
+
+    @staticmethod
+    def of(tree: Any) -> "_Model":
+        arrays, rest = eqx.partition(tree, _is_array)
+        leaves, treedef = jax.tree.flatten(rest)
+        return _Model(arrays, (tuple(leaves), treedef))
+
+    def whole(self) -> Any:
+        leaves, treedef = self.rest
+        return eqx.combine(self.arrays, jax.tree.unflatten(treedef, leaves))
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+@eqx.filter_jit
+def _materialize(chain: Chain) -> DenseChain:
+    len(chain)
+    identity = jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
+    factors = jax.vmap(lambda factor: chain.pull(factor, identity))(chain.factors)
+    return DenseChain(factors, chain.layout)

@@ -1,0 +1,194 @@
+"""One function a rule, one sentence a message: what was expected, what came, what to do.
+
+Only what is known while tracing is checked here (structure, shape, dtype, range of a static
+option). Values are never checked: a vanishing, exploding or NaN result is a result.
+"""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+
+from lstmgrad._types import Inputs, Params, State, StepFn
+
+
+def leaf_name(path: Any) -> str:
+    """The name of a pytree leaf as one would write it in code, `.h` or `['h'][0]`."""
+    return jtu.keystr(path) or "the whole array"
+
+
+def type_name(leaf: Any) -> str:
+    """`float32[4,8]`, for messages."""
+    return f"{jnp.result_type(leaf).name}[{','.join(map(str, jnp.shape(leaf)))}]"
+
+
+def check_arrays(tree: Any, argument: str) -> None:
+    """Every leaf is a number or an array of numbers."""
+    for path, leaf in jtu.tree_leaves_with_path(tree):
+        try:
+            jnp.result_type(leaf)
+        except TypeError:
+            raise ValueError(
+                f"{argument}: expected arrays, but leaf {leaf_name(path)} is {leaf!r}."
+            ) from None
+
+
+def check_state(state: State) -> None:
+    """The state has something to differentiate, in one real dtype."""
+    check_arrays(state, "state")
+    leaves = jtu.tree_leaves_with_path(state)
+    inexact = [
+        (path, leaf) for path, leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+    ]
+    if not inexact:
+        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in leaves) or "no leaf at all"
+        raise ValueError(
+            "state: expected at least one floating-point or complex leaf, because only those have "
+            f"derivatives, but came {what}. Convert it, e.g. state.astype(jnp.float32)."
+        )
+    dtypes = {jnp.finfo(jnp.result_type(leaf)).dtype for _, leaf in inexact}
+    if len(dtypes) > 1:
+        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
+        raise ValueError(
+            f"state: expected one floating-point precision in all leaves, but came {what}. "
+            "Cast the state to one dtype."
+        )
+
+
+def check_time_axis(tree: Any, argument: str) -> int:
+    """All leaves share a first axis, time, of length one or more; returns that length."""
+    check_arrays(tree, argument)
+    leaves = jtu.tree_leaves_with_path(tree)
+    if not leaves:
+        raise ValueError(
+            f"{argument}: expected arrays with time as their first axis, but there is no array. "
+            "A step without inputs still needs to know T: pass jnp.arange(T) and ignore it."
+        )
+    lengths = {}
+    for path, leaf in leaves:
+        shape = jnp.shape(leaf)
+        if not shape:
+            raise ValueError(
+                f"{argument}: expected time as the first axis, but leaf {leaf_name(path)} is a "
+                "scalar."
+            )
+        lengths.setdefault(shape[0], leaf_name(path))
+    if len(lengths) > 1:
+        what = ", ".join(f"{name} has {length}" for length, name in lengths.items())
+        raise ValueError(
+            f"{argument}: expected the same number of time steps in every leaf, but {what}."
+        )
+    (length,) = lengths
+    if length == 0:
+        raise ValueError(f"{argument}: expected at least one time step, but the length is 0.")
+    return length
+
+
+def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
+    """One abstract call of the step: the state comes back in the same structure and types."""
+    try:
+        after = jax.eval_shape(step, params, state, x)
+    except Exception as error:
+        shapes = jax.tree.map(type_name, (state, x))
+        error.add_note(
+            f"raised by step(params, state, x) on a state {shapes[0]} and one step's input "
+            f"{shapes[1]} (time axis removed; no batch axis: use jax.vmap around the call)"
+        )
+        raise
+    before_def, after_def = jax.tree.structure(state), jax.tree.structure(after)
+    if before_def != after_def:
+        raise ValueError(
+            "step: expected it to return a state of the structure it was given, "
+            f"{before_def}, but it returned {after_def}."
+        )
+    for (path, old), new in zip(
+        jtu.tree_leaves_with_path(state), jax.tree.leaves(after), strict=True
+    ):
+        if type_name(old) != type_name(new):
+            raise ValueError(
+                f"step: expected state leaf {leaf_name(path)} to stay {type_name(old)}, but the "
+                f"step returned {type_name(new)}. The state's shapes and dtypes must not change "
+                "from step to step; cast the initial state, the parameters or the inputs."
+            )
+
+
+def check_part(name: Any, known: tuple, argument: str) -> None:
+    """The part of the state exists."""
+    if name not in known or isinstance(name, bool):
+        raise ValueError(
+            f"{argument}: expected one of the state's parts {', '.join(map(repr, known))} or None "
+            f"for the whole state, but came {name!r}."
+        )
+
+
+def check_count(value: Any, argument: str, least: int = 1) -> int:
+    """A whole number, at least `least`; returns it as a Python int."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < least:
+        raise ValueError(
+            f"{argument}: expected a whole number, {least} or more, but came {value!r}."
+        )
+    return number
+
+
+def check_positive(value: Any, argument: str) -> float:
+    """A number above zero; returns it as a Python float."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"{argument}: expected a number above zero, but came {value!r}.")
+    return float(value)
+
+
+def check_slice(key: Any, length: int) -> slice:
+    """`chain[k:t]` with 0 <= k <= t <= T; negative bounds count from the end, as in Python."""
+    if not isinstance(key, slice):
+        raise ValueError(
+            f"chain[...]: expected a slice k:t, whose product is ds_t/ds_k, but came {key!r}; "
+            "the single factor J_t is chain[t - 1 : t]."
+        )
+    if key.step not in (None, 1):
+        raise ValueError(
+            f"chain[k:t]: expected every factor from k to t, but came a step of {key.step!r}; "
+            "a chain with factors left out is not a chain."
+        )
+    bounds = []
+    for bound, default in ((key.start, 0), (key.stop, length)):
+        try:
+            number = default if bound is None else operator.index(bound)
+        except TypeError:
+            raise ValueError(
+                f"chain[k:t]: expected whole numbers known at trace time, but came {bound!r}."
+            ) from None
+        number = number + length if number < 0 else number
+        if not 0 <= number <= length:
+            raise ValueError(
+                f"chain[k:t]: expected 0 <= k <= t <= T = {length}, but came "
+                f"[{key.start}:{key.stop}]."
+            )
+        bounds.append(number)
+    start, stop = bounds
+    if start > stop:
+        raise ValueError(
+            f"chain[k:t]: expected k <= t, because ds_t/ds_k runs forward in time, but came "
+            f"[{key.start}:{key.stop}] of a chain with T = {length}."
+        )
+    return slice(start, stop)
+
+
+def check_block(shape: tuple, dtype: Any, size: int, expected_dtype: Any, argument: str) -> None:
+    """Tangents are (n,) or (n, m), cotangents (n,) or (m, n), in the chain's dtype."""
+    axis = 0 if argument == "tangents" else -1
+    wanted = "(n,) or (n, m)" if argument == "tangents" else "(n,) or (m, n)"
+    if len(shape) not in (1, 2) or shape[axis] != size:
+        raise ValueError(
+            f"{argument}: expected shape {wanted} with n = {size}, the flat size of the state, "
+            f"but came {shape}. For a batch, use jax.vmap."
+        )
+    if dtype != expected_dtype:
+        raise ValueError(
+            f"{argument}: expected dtype {expected_dtype}, the chain's, but came {dtype}. Cast it."
+        )

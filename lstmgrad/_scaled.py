@@ -1,0 +1,80 @@
+"""Numbers of unbounded range: value = mantissa · 2^exponent, one exponent a block.
+
+A product of T step Jacobians has a size like exp(λT), which leaves float32 after about a hundred
+steps. Splitting off a power of two after every factor is exact: multiplying by a power of two
+rounds nothing, and exponents add as integers. The mantissa's largest entry lies in [1/2, 1), so
+only entries more than the dtype's whole range below the largest one (2^-126 of it in float32) are
+lost. int32 exponents last for 10^7 factors at the edge of float32 and proportionally longer for
+ordinary ones.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+LOG_2 = 0.6931471805599453
+
+
+class Scaled(NamedTuple):
+    """The array ``mantissa * 2.0**exponent``, kept apart because the value may fit no float.
+
+    Attributes:
+        mantissa: float array of any shape; its largest absolute entry lies in [1/2, 1), unless the
+            value is zero or not finite.
+        exponent: int32 scalar, shared by the whole array. A batch comes from `jax.vmap`.
+    """
+
+    mantissa: Float[Array, "..."]
+    exponent: Int[Array, ""]
+
+    def __matmul__(self, other: "Scaled") -> "Scaled":
+        """The matrix product, at the highest matmul precision of the device."""
+        product = jnp.matmul(self.mantissa, other.mantissa, precision="highest")
+        return normalize(Scaled(product, self.exponent + other.exponent))
+
+    def to_array(self) -> Float[Array, "..."]:
+        """The value as a plain array; overflows to ±inf and underflows to 0 as floats do."""
+        # At the bounds every nonzero entry is inf or 0 already, while both factors are finite:
+        # 0 · inf would be NaN.
+        finfo = jnp.finfo(self.mantissa.dtype)
+        return _shift(
+            self.mantissa, jnp.clip(self.exponent, 2 * finfo.minexp, 2 * (finfo.maxexp - 1))
+        )
+
+    def log_abs(self) -> Float[Array, "..."]:
+        """The natural logarithm of every absolute entry; -inf where the value is zero."""
+        return add_log(jnp.log(jnp.abs(self.mantissa)), self.exponent)
+
+
+def scaled(array: Float[Array, "..."]) -> Scaled:
+    """The array as a `Scaled`, without rounding."""
+    return normalize(Scaled(array, jnp.zeros((), jnp.int32)))
+
+
+def normalize(value: Scaled) -> Scaled:
+    """The same value with the mantissa's largest entry in [1/2, 1); exact.
+
+    Zero stays zero and keeps its exponent; a mantissa that holds an inf or NaN is left alone.
+    """
+    top = jax.lax.stop_gradient(jnp.max(jnp.abs(value.mantissa), initial=0.0))
+    _, shift = jnp.frexp(jnp.where(jnp.isfinite(top), top, 0.0))
+    shift = shift.astype(jnp.int32)
+    return Scaled(_shift(value.mantissa, -shift), value.exponent + shift)
+
+
+def add_log(log_mantissa: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:
+    """ln(m · 2^e) from ln m and e, in the dtype of ln m."""
+    dtype = log_mantissa.dtype
+    return log_mantissa + exponent.astype(dtype) * jnp.asarray(LOG_2, dtype)
+
+
+def _shift(array: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:
+    """Array · 2^exponent, in two factors so that neither leaves the normal numbers.
+
+    2^-128 is subnormal in float32, and XLA flushes subnormal numbers to zero on most devices.
+    """
+    half = exponent // 2
+    one = jnp.ones((), array.dtype)
+    return array * jnp.ldexp(one, half) * jnp.ldexp(one, exponent - half)

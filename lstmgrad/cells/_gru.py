@@ -1,0 +1,97 @@
+"""The gated recurrent unit in its reset-after form.
+
+r, z = σ(W_· x + b_· + U_· h),   n = tanh(W_n x + b_n' + r ⊙ (U_n h + b_n))
+h' = n + z ⊙ (h - n) = (1 - z) ⊙ n + z ⊙ h
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lstmgrad._checks import check_count
+from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
+
+
+class GRUParams(NamedTuple):
+    """Gates are stacked along axis 0 in the order r, z, n (reset, update, candidate).
+
+    Attributes:
+        weight_ih: (3h, d).
+        weight_hh: (3h, h).
+        bias: (3h,), outside the reset gate's product.
+        bias_n: (h,), the candidate's second bias, inside r ⊙ (U_n h + b_n).
+    """
+
+    weight_ih: Float[Array, "3*h d"]
+    weight_hh: Float[Array, "3*h h"]
+    bias: Float[Array, " 3*h"]
+    bias_n: Float[Array, " h"]
+
+
+class GRUState(NamedTuple):
+    """Attributes: h (h,), the hidden state, which is also the output."""
+
+    h: Float[Array, " h"]
+
+
+def gru(
+    input_size: int,
+    hidden_size: int,
+    *,
+    recurrent_init: Initializer = GLOROT,
+    dtype=None,
+) -> Cell:
+    """Returns a gated recurrent unit, reset-after form (as in PyTorch, Equinox and cuDNN).
+
+    Args:
+        input_size: d.
+        hidden_size: h.
+        recurrent_init: the initializer of each gate's recurrent matrix.
+        dtype: of the parameters and the state; None is JAX's default float.
+
+    Returns:
+        `Cell` with `GRUParams` (gate order r, z, n) and `GRUState(h)`. Input weights are Glorot
+        normal gate by gate, biases zero.
+
+    Raises:
+        ValueError: a size is not a whole number of 1 or more.
+
+    Example:
+        With all weights zero z = 1/2 and n = 0, so the step Jacobian is I/2.
+
+    References:
+        Cho et al. 2014 (arXiv:1406.1078), whose z is 1 - z here; reset-after: Keras, cuDNN.
+    """
+    d, h = check_count(input_size, "input_size"), check_count(hidden_size, "hidden_size")
+
+    def init(key: PRNGKeyArray) -> GRUParams:
+        key_ih, key_hh = jax.random.split(key)
+        kind = default_float(dtype)
+        return GRUParams(
+            stacked(GLOROT, key_ih, 3, (h, d), kind),
+            stacked(recurrent_init, key_hh, 3, (h, h), kind),
+            jnp.zeros(3 * h, kind),
+            jnp.zeros(h, kind),
+        )
+
+    def initial_state() -> GRUState:
+        return GRUState(jnp.zeros(h, default_float(dtype)))
+
+    return Cell(init, initial_state, gru_step)
+
+
+def gru_step(params: GRUParams, state: GRUState, x: Float[Array, " d"]) -> GRUState:
+    """One step of the GRU.
+
+    Args:
+        params: gates stacked in the order r, z, n.
+        state: h, (h,).
+        x: (d,).
+    """
+    r_x, z_x, n_x = jnp.split(params.weight_ih @ x + params.bias, 3)
+    r_h, z_h, n_h = jnp.split(params.weight_hh @ state.h, 3)
+    r, z = jax.nn.sigmoid(r_x + r_h), jax.nn.sigmoid(z_x + z_h)
+    n = jnp.tanh(n_x + r * (n_h + params.bias_n))
+    return GRUState(n + z * (state.h - n))

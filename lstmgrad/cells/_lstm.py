@@ -1,0 +1,104 @@
+"""The long short-term memory with forget gate.
+
+    i, f, o = σ(W_· x + U_· h + b_·),   g = tanh(W_g x + U_g h + b_g)
+    c' = f ⊙ c + i ⊙ g,                 h' = o ⊙ tanh c'
+
+The path c → c' is additive and scaled by f alone.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lstmgrad._checks import check_count
+from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
+
+
+class LSTMParams(NamedTuple):
+    """Gates are stacked along axis 0 in the order i, f, g, o (input, forget, candidate, output).
+
+    Attributes:
+        weight_ih: (4h, d).
+        weight_hh: (4h, h).
+        bias: (4h,), one bias a gate, with no constant added to the forget gate at run time.
+    """
+
+    weight_ih: Float[Array, "4*h d"]
+    weight_hh: Float[Array, "4*h h"]
+    bias: Float[Array, " 4*h"]
+
+
+class LSTMState(NamedTuple):
+    """Attributes: h (h,), the hidden state, which is also the output; c (h,), the cell."""
+
+    h: Float[Array, " h"]
+    c: Float[Array, " h"]
+
+
+def lstm(
+    input_size: int,
+    hidden_size: int,
+    *,
+    forget_bias: float = 1.0,
+    recurrent_init: Initializer = GLOROT,
+    dtype=None,
+) -> Cell:
+    """Returns a long short-term memory cell with forget gate.
+
+    Args:
+        input_size: d.
+        hidden_size: h.
+        forget_bias: initial bias of the forget gate, stored in the parameters. At zero input the
+            cell's time constant is 1 / ln(1 + exp(-forget_bias)) steps: 1.4, 3.2 and 20.6 for 0, 1
+            and 3.
+        recurrent_init: the initializer of each gate's recurrent matrix.
+        dtype: of the parameters and the state; None is JAX's default float.
+
+    Returns:
+        `Cell` with `LSTMParams` (gate order i, f, g, o, as in PyTorch and Equinox) and
+        `LSTMState(h, c)`. Input weights are Glorot normal gate by gate, other biases zero.
+
+    Raises:
+        ValueError: a size is not a whole number of 1 or more.
+
+    Example:
+        With all weights zero, dc_t/dc_k is σ(forget_bias)^(t-k) times the identity.
+
+    References:
+        Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000 (forget gate);
+        Jozefowicz, Zaremba & Sutskever 2015 (forget bias 1).
+    """
+    d, h = check_count(input_size, "input_size"), check_count(hidden_size, "hidden_size")
+
+    def init(key: PRNGKeyArray) -> LSTMParams:
+        key_ih, key_hh = jax.random.split(key)
+        kind = default_float(dtype)
+        bias = jnp.zeros(4 * h, kind).at[h : 2 * h].set(forget_bias)
+        return LSTMParams(
+            stacked(GLOROT, key_ih, 4, (h, d), kind),
+            stacked(recurrent_init, key_hh, 4, (h, h), kind),
+            bias,
+        )
+
+    def initial_state() -> LSTMState:
+        zeros = jnp.zeros(h, default_float(dtype))
+        return LSTMState(zeros, zeros)
+
+    return Cell(init, initial_state, lstm_step)
+
+
+def lstm_step(params: LSTMParams, state: LSTMState, x: Float[Array, " d"]) -> LSTMState:
+    """One step of the LSTM.
+
+    Args:
+        params: gates stacked in the order i, f, g, o.
+        state: (h, c), each (h,).
+        x: (d,).
+    """
+    drive = params.weight_ih @ x + params.weight_hh @ state.h + params.bias
+    i, f, g, o = jnp.split(drive, 4)
+    i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+    c = f * state.c + i * g
+    return LSTMState(o * jnp.tanh(c), c)

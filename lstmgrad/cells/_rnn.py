@@ -1,0 +1,89 @@
+"""The plain (Elman) recurrent network: h' = φ(W x + U h + b)."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lstmgrad._checks import check_count
+from lstmgrad._types import StepFn
+from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
+
+
+class RNNParams(NamedTuple):
+    """Attributes: weight_ih (h, d) is W, weight_hh (h, h) is U, bias (h,) is b."""
+
+    weight_ih: Float[Array, "h d"]
+    weight_hh: Float[Array, "h h"]
+    bias: Float[Array, " h"]
+
+
+class RNNState(NamedTuple):
+    """Attributes: h (h,), the hidden state, which is also the output."""
+
+    h: Float[Array, " h"]
+
+
+def rnn(
+    input_size: int,
+    hidden_size: int,
+    *,
+    activation: Callable[[Array], Array] = jnp.tanh,
+    recurrent_init: Initializer = GLOROT,
+    dtype=None,
+) -> Cell:
+    """Returns a plain recurrent cell, h' = φ(W x + U h + b).
+
+    Args:
+        input_size: d.
+        hidden_size: h.
+        activation: φ, any element-wise function; `jnp.tanh`, `jax.nn.relu`.
+        recurrent_init: the initializer of U, e.g. `jax.nn.initializers.orthogonal()` or
+            `lg.cells.identity()`. The default is Glorot's, whose spectral radius is about 1.
+        dtype: of the parameters and the state; None is JAX's default float.
+
+    Returns:
+        `Cell` with `RNNParams` and `RNNState(h)`. W is Glorot normal, b zero.
+
+    Raises:
+        ValueError: a size is not a whole number of 1 or more.
+
+    Example:
+        With φ the identity, the step Jacobian is U.
+
+    References:
+        Elman 1990, Finding structure in time; Glorot & Bengio 2010.
+    """
+    d, h = check_count(input_size, "input_size"), check_count(hidden_size, "hidden_size")
+
+    def init(key: PRNGKeyArray) -> RNNParams:
+        key_ih, key_hh = jax.random.split(key)
+        kind = default_float(dtype)
+        return RNNParams(
+            stacked(GLOROT, key_ih, 1, (h, d), kind),
+            stacked(recurrent_init, key_hh, 1, (h, h), kind),
+            jnp.zeros(h, kind),
+        )
+
+    def initial_state() -> RNNState:
+        return RNNState(jnp.zeros(h, default_float(dtype)))
+
+    return Cell(init, initial_state, rnn_step(activation))
+
+
+@functools.cache
+def rnn_step(activation: Callable[[Array], Array]) -> StepFn:
+    """The step for one activation; the same object for the same activation.
+
+    Args:
+        activation: φ.
+    """
+
+    def step(params: RNNParams, state: RNNState, x: Float[Array, " d"]) -> RNNState:
+        drive = params.weight_ih @ x + params.weight_hh @ state.h + params.bias
+        return RNNState(activation(drive))
+
+    return step
