@@ -4,6 +4,7 @@ Only what is known while tracing is checked here (structure, shape, dtype, range
 option). Values are never checked: a vanishing, exploding or NaN result is a result.
 """
 
+import math
 import operator
 from typing import Any
 
@@ -48,6 +49,11 @@ def check_state(state: State) -> None:
             "state: expected at least one floating-point or complex leaf, because only those have "
             f"derivatives, but came {what}. Convert it, e.g. state.astype(jnp.float32)."
         )
+    if not any(math.prod(jnp.shape(leaf)) for _, leaf in inexact):
+        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
+        raise ValueError(
+            f"state: expected a number to differentiate, but all leaves are empty: {what}."
+        )
     dtypes = {jnp.finfo(jnp.result_type(leaf)).dtype for _, leaf in inexact}
     if len(dtypes) > 1:
         what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
@@ -89,7 +95,8 @@ def check_time_axis(tree: Any, argument: str) -> int:
 def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
     """One abstract call of the step: the state comes back in the same structure and types."""
     try:
-        after = jax.eval_shape(step, params, state, x)
+        # A closure, because the step and its parameters may hold leaves that are no arrays.
+        after = jax.eval_shape(lambda state, x: step(params, state, x), state, x)
     except Exception as error:
         shapes = jax.tree.map(type_name, (state, x))
         error.add_note(
@@ -141,6 +148,20 @@ def check_positive(value: Any, argument: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ValueError(f"{argument}: expected a number above zero, but came {value!r}.")
     return float(value)
+
+
+def check_every(value: Any, length: int) -> int:
+    """A spacing of 1 <= every <= T; returns it as a Python int."""
+    number = check_count(value, "every")
+    if number > max(length, 1):
+        raise ValueError(f"every: expected at most T = {length}, but came {value!r}.")
+    return number
+
+
+def check_tolerance(value: Any) -> None:
+    """A relative error: zero, or a number above it."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ValueError(f"rtol: expected a number, 0 or above, but came {value!r}.")
 
 
 def check_slice(key: Any, length: int) -> slice:

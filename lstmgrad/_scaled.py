@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 LOG_2 = 0.6931471805599453
@@ -36,21 +37,20 @@ class Scaled(NamedTuple):
 
     def to_array(self) -> Float[Array, "..."]:
         """The value as a plain array; overflows to ±inf and underflows to 0 as floats do."""
-        # At the bounds every nonzero entry is inf or 0 already, while both factors are finite:
-        # 0 · inf would be NaN.
-        finfo = jnp.finfo(self.mantissa.dtype)
-        return _shift(
-            self.mantissa, jnp.clip(self.exponent, 2 * finfo.minexp, 2 * (finfo.maxexp - 1))
-        )
+        # Of a normalized mantissa every nonzero entry is inf or 0 already at the bounds, while both
+        # factors of the shift are finite: 0 · inf would be NaN.
+        mantissa, exponent = normalize(self)
+        finfo = jnp.finfo(mantissa.dtype)
+        return _shift(mantissa, jnp.clip(exponent, 2 * finfo.minexp, 2 * (finfo.maxexp - 1)))
 
     def log_abs(self) -> Float[Array, "..."]:
         """The natural logarithm of every absolute entry; -inf where the value is zero."""
         return add_log(jnp.log(jnp.abs(self.mantissa)), self.exponent)
 
 
-def scaled(array: Float[Array, "..."]) -> Scaled:
-    """The array as a `Scaled`, without rounding."""
-    return normalize(Scaled(array, jnp.zeros((), jnp.int32)))
+def scaled(array: Float[Array | np.ndarray, "..."]) -> Scaled:
+    """The array as a `Scaled`, without rounding; subnormal numbers count as zero, as in XLA."""
+    return normalize(Scaled(jnp.asarray(array), jnp.zeros((), jnp.int32)))
 
 
 def normalize(value: Scaled) -> Scaled:
