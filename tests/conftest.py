@@ -1,0 +1,22 @@
+"""Strictness for the tests alone: the library itself changes no global switch."""
+
+import os
+
+os.environ["MPLBACKEND"] = "Agg"
+
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Before the package is imported: every shape annotation is checked in every call.
+jaxtyping.install_import_hook("lstmgrad", "beartype.beartype")
+
+
+@pytest.fixture
+def as_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Annotations unchecked, as for a user, so that the library's own message is what is seen."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -1,0 +1,84 @@
+"""Answers that owe nothing to the library: automatic differentiation of the whole unroll, NumPy."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from registry import Problem
+
+
+def flatten(state: Any) -> jax.Array:
+    """Real and imaginary parts of every floating-point or complex leaf, in pytree order."""
+    pieces = []
+    for leaf in jax.tree.leaves(state):
+        if jnp.iscomplexobj(leaf):
+            pieces += [jnp.real(leaf).ravel(), jnp.imag(leaf).ravel()]
+        elif jnp.issubdtype(leaf.dtype, jnp.floating):
+            pieces.append(jnp.ravel(leaf))
+    return jnp.concatenate(pieces)
+
+
+def add(state: Any, delta: jax.Array) -> Any:
+    """The state moved by a flat real vector."""
+    leaves, treedef = jax.tree.flatten(state)
+    moved, start = [], 0
+    for leaf in leaves:
+        if jnp.iscomplexobj(leaf):
+            real, imag = delta[start : start + leaf.size], delta[start + leaf.size :][: leaf.size]
+            start += 2 * leaf.size
+            leaf = leaf + jax.lax.complex(real, imag).reshape(leaf.shape)
+        elif jnp.issubdtype(leaf.dtype, jnp.floating):
+            leaf = leaf + delta[start : start + leaf.size].reshape(leaf.shape)
+            start += leaf.size
+        moved.append(leaf)
+    return jax.tree.unflatten(treedef, moved)
+
+
+def pairwise_jacobians(problem: Problem, mode=jax.jacrev) -> np.ndarray:
+    """ds_t/ds_k of the whole unroll at [t, :, k, :], by jacrev through a plain Python loop.
+
+    The states are perturbed at every time at once: s_t = step(s_{t-1}, x_t) + delta_t.
+    """
+    length = jax.tree.leaves(problem.inputs)[0].shape[0]
+    size = flatten(jax.tree.map(jnp.asarray, problem.state)).size
+    dtype = flatten(jax.tree.map(jnp.asarray, problem.state)).dtype
+
+    def run(deltas):
+        state = add(jax.tree.map(jnp.asarray, problem.state), deltas[0])
+        states = [flatten(state)]
+        for t in range(length):
+            x = jax.tree.map(lambda leaf, t=t: jnp.asarray(leaf)[t], problem.inputs)
+            state = add(problem.step(problem.params, state, x), deltas[t + 1])
+            states.append(flatten(state))
+        return jnp.stack(states)
+
+    return np.asarray(jax.jit(mode(run))(jnp.zeros((length + 1, size), dtype)))
+
+
+def loop_product(factors: Any) -> np.ndarray:
+    """J_T ··· J_1 by a NumPy loop, latest factor on the left."""
+    factors = np.asarray(factors)
+    product = np.eye(factors.shape[-1])
+    for factor in factors:
+        product = factor @ product
+    return product
+
+
+def log_norm(matrix: Any) -> float:
+    """Ln of the spectral norm, by NumPy; -inf for zero."""
+    with np.errstate(divide="ignore"):
+        return float(np.log(np.linalg.norm(np.asarray(matrix), 2)))
+
+
+def loop_log_norms(factors: Any) -> np.ndarray:
+    """Ln ‖J_t ··· J_1‖₂ for t = 0..T in float64, rescaled after every factor."""
+    factors = np.asarray(factors, np.float64)
+    product, log_scale, norms = np.eye(factors.shape[-1]), 0.0, [0.0]
+    for factor in factors:
+        product = factor @ product
+        size = np.linalg.norm(product, 2)
+        log_scale += np.log(size)
+        product = product / size
+        norms.append(log_scale)
+    return np.asarray(norms)
