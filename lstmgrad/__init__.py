@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lstmgrad import cells
-from lstmgrad._chain import Chain, DenseChain, ImplicitChain, linearize
+from lstmgrad._chain import Chain, DenseChain, ImplicitChain, StreamedChain, linearize, stream
 from lstmgrad._norms import (
     NormMap,
     NormProfile,
@@ -30,6 +30,7 @@ __all__ = [
     "NormMap",
     "NormProfile",
     "Scaled",
+    "StreamedChain",
     "Trajectory",
     "__version__",
     "backward_norms",
@@ -45,6 +46,7 @@ __all__ = [
     "pull_back",
     "push_forward",
     "scaled",
+    "stream",
     "unroll",
 ]
 

@@ -2,14 +2,16 @@
 
 ``chain[k:t]`` is the chain J_{k+1}, ..., J_t, and its product, latest factor on the left, *is*
 ds_t/ds_k = J_t ··· J_{k+1}; the empty chain is the identity. A chain can do two things with one
-factor, push columns through it (J_t V, forward mode) and pull rows back through it (U J_t, reverse
-mode). Everything else in the toolkit is a scan of these two.
+factor: push tangents through it (v ↦ J_t v, forward mode) and pull cotangents back through it
+(u ↦ u J_t, reverse mode). Everything else in the toolkit is a scan of these two. Both take a block
+of m flat vectors as the rows of an (m, n) array, which is the fast layout in either direction.
 
-Two representations of the one interface:
+Three representations of the one interface:
 
 * `ImplicitChain` keeps the trajectory and the step; a push is a jvp and a pull is a vjp, so that
-  nothing of size n x n is stored and a pull of m rows costs one matrix product against the
-  recurrent weights.
+  nothing of size n x n is stored and m rows cost one matrix product against the recurrent weights.
+* `StreamedChain` keeps the inputs alone and runs the model while it is pushed: memory independent
+  of T, and nothing to pull back through.
 * `DenseChain` keeps the (T, n, n) matrices.
 """
 
@@ -24,8 +26,8 @@ from jaxtyping import Array, Float
 
 from lstmgrad._checks import check_slice, check_step, check_time_axis
 from lstmgrad._layout import Layout, layout_of, ravel, unravel
-from lstmgrad._trajectory import Trajectory
-from lstmgrad._types import Params, StepFn
+from lstmgrad._trajectory import Trajectory, check_run
+from lstmgrad._types import Inputs, Params, State, StepFn
 
 
 class Chain(eqx.Module):
@@ -40,12 +42,20 @@ class Chain(eqx.Module):
     layout: eqx.AbstractVar[Layout]
 
     @abc.abstractmethod
-    def push(self, factor: Any, columns: Float[Array, "n m"]) -> Float[Array, "n m"]:
-        """J_t V for one factor, forward mode."""
+    def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """J_t v for every row v, forward mode."""
 
     @abc.abstractmethod
     def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
-        """U J_t for one factor, reverse mode."""
+        """U J_t for every row u, reverse mode."""
+
+    def begin(self) -> Any:
+        """What a forward sweep carries besides its block; nothing where the factors are stored."""
+        return None
+
+    def visit(self, memory: Any, entry: Any) -> tuple[Any, Any]:
+        """The factor at an entry of `factors`, and the memory for the next one."""
+        return memory, entry
 
     @property
     @abc.abstractmethod
@@ -83,7 +93,7 @@ class DenseChain(Chain):
     factors: Float[Array, "*batch_T n n"]
     layout: Layout = eqx.field(static=True)
 
-    def __init__(self, factors: Float[Array, "T n n"], layout: Layout | None = None):
+    def __init__(self, factors: Float[Array | np.ndarray, "T n n"], layout: Layout | None = None):
         """Wraps the matrices.
 
         Args:
@@ -115,12 +125,12 @@ class DenseChain(Chain):
         self.factors = factors
         self.layout = layout
 
-    def push(self, factor: Float[Array, "n n"], columns: Float[Array, "n m"]):
-        """J_t V."""
-        return jnp.matmul(factor, columns, precision="highest")
+    def push(self, factor: Float[Array, "n n"], rows: Float[Array, "m n"]):
+        """J_t v for every row v."""
+        return jnp.matmul(rows, factor.T, precision="highest")
 
     def pull(self, factor: Float[Array, "n n"], rows: Float[Array, "m n"]):
-        """U J_t."""
+        """U J_t for every row u."""
         return jnp.matmul(rows, factor, precision="highest")
 
     @property
@@ -142,19 +152,19 @@ class ImplicitChain(Chain):
     model: "_Model"
     layout: Layout = eqx.field(static=True)
 
-    def push(self, factor: Any, columns: Float[Array, "n m"]) -> Float[Array, "n m"]:
-        """J_t V, one jvp batched over the columns."""
+    def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """J_t v, one jvp batched over the rows."""
         flat, step = self._flat_step(factor)
         with jax.default_matmul_precision("highest"):
-            _, jvp = jax.linearize(step, flat)
-            return jax.vmap(jvp, in_axes=-1, out_axes=-1)(columns)
+            after, jvp = jax.linearize(step, flat)
+            return _nan_with(after, jax.vmap(jvp)(rows))
 
     def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """U J_t, one vjp batched over the rows."""
         flat, step = self._flat_step(factor)
         with jax.default_matmul_precision("highest"):
-            _, vjp = jax.vjp(step, flat)
-            return jax.vmap(lambda row: vjp(row)[0])(rows)
+            after, vjp = jax.vjp(step, flat)
+            return _nan_with(after, jax.vmap(lambda row: vjp(row)[0])(rows))
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -166,8 +176,55 @@ class ImplicitChain(Chain):
     def _flat_step(self, factor: Any):
         """The flat state s_{t-1}, and the step as a function of it."""
         state, x = factor
-        step, params = self.model.whole()
-        return ravel(state), lambda flat: ravel(step(params, unravel(flat, state), x))
+        return ravel(state), lambda flat: ravel(self.model.step(unravel(flat, state), x))
+
+
+class StreamedChain(ImplicitChain):
+    """A chain that runs the model while it is pushed, and so keeps no states.
+
+    Attributes:
+        factors: the inputs, x_t at index t-1.
+        model: (step, params), split into arrays and the static rest.
+        start: s_0.
+        layout: the named map between the state and the flat vector.
+    """
+
+    factors: Any
+    model: "_Model"
+    layout: Layout = eqx.field(static=True)
+    start: State
+
+    def begin(self) -> State:
+        """s_0: the sweep carries the state along."""
+        return self.start
+
+    def visit(self, memory: State, entry: Any) -> tuple[State, Any]:
+        """(s_{t-1}, x_t), with s_t carried on."""
+        return self.model.step(memory, entry), (memory, entry)
+
+    def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """Not possible: the states are gone when the last is known."""
+        raise ValueError(
+            "chain: expected one that keeps its states, because cotangents are pulled from the "
+            "last step to the first, but this chain is a stream. Push instead (forward_norms, "
+            "push_forward, product), or keep the states: linearize(step, params, unroll(...))."
+        )
+
+    def __getitem__(self, key: slice) -> "StreamedChain":
+        """`chain[k:t]`, after running the model from 0 to k."""
+        bounds = check_slice(key, len(self))
+        skipped, kept = (
+            jax.tree.map(lambda leaf, part=part: leaf[part], self.factors)
+            for part in (slice(0, bounds.start), bounds)
+        )
+        start = _run(self.model, self.start, skipped)
+        return eqx.tree_at(lambda chain: (chain.factors, chain.start), self, (kept, start))
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The axes in front of those of the starting state."""
+        leaf = jax.tree.leaves(self.start)[0]
+        return leaf.shape[: leaf.ndim - len(self.layout.shapes[0])]
 
 
 @eqx.filter_jit
@@ -216,6 +273,42 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> Chain:
     return ImplicitChain(factors=(before, inputs), model=model, layout=layout)
 
 
+@eqx.filter_jit
+def stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> StreamedChain:
+    """Returns the chain of `linearize(step, params, unroll(step, params, state, inputs))`, unrun.
+
+    For sequences whose states are too many to keep: the model runs inside each forward sweep
+    (`push_forward`, `product`, `forward_norms`), in the same scan, so that memory does not depend
+    on T beyond the inputs themselves.
+
+    Args:
+        step: a pure function ``step(params, state, x) -> state`` without a batch axis.
+        params: any pytree.
+        state: the starting state s_0, a pytree of arrays.
+        inputs: a pytree of arrays with T on axis 0. A step that makes its own input from a counter
+            gets `jnp.arange(T)`.
+
+    Returns:
+        A `Chain` of T factors. ``chain[k:t]`` first runs the model from 0 to k.
+
+    Raises:
+        ValueError: as `unroll`; and, on use, when something is to be pulled back through it.
+
+    Notes:
+        Every sweep costs T steps of the model besides its pushes. The model runs at the device's
+        default matmul precision, as in `unroll`.
+
+    Example:
+        ```python
+        chain = lg.stream(cell.step, params, cell.initial_state(), inputs)  # T = 1 000 000
+        lg.forward_norms(chain, of="c", wrt="c", every=10_000)
+        ```
+    """
+    state, inputs = check_run(step, params, state, inputs)
+    model = _Model.of((step, params))
+    return StreamedChain(factors=inputs, model=model, layout=layout_of(state), start=state)
+
+
 class _Model(eqx.Module):
     """A pytree whose arrays are leaves and whose rest is static, so that a chain may leave jit."""
 
@@ -228,13 +321,29 @@ class _Model(eqx.Module):
         leaves, treedef = jax.tree.flatten(rest)
         return _Model(arrays, (tuple(leaves), treedef))
 
-    def whole(self) -> Any:
+    def step(self, state: State, x: Inputs) -> State:
+        """One step of the model with its parameters."""
         leaves, treedef = self.rest
-        return eqx.combine(self.arrays, jax.tree.unflatten(treedef, leaves))
+        step, params = eqx.combine(self.arrays, jax.tree.unflatten(treedef, leaves))
+        return step(params, state, x)
+
+
+def _nan_with(after: Float[Array, " n"], block: Float[Array, "rows columns"]):
+    """The block, or all NaN where the step led to NaN.
+
+    Derivatives of a selection are finite even there: that of relu at NaN is 0, and a broken
+    trajectory would read as a vanished gradient.
+    """
+    return jnp.where(jnp.any(jnp.isnan(after)), jnp.nan, block)
 
 
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+@eqx.filter_jit
+def _run(model: _Model, state: State, inputs: Inputs) -> State:
+    return jax.lax.scan(lambda state, x: (model.step(state, x), None), state, inputs)[0]
 
 
 @eqx.filter_jit

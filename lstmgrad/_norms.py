@@ -15,56 +15,82 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chain import Chain
-from lstmgrad._checks import check_count, check_positive
+from lstmgrad._checks import check_every, check_positive, check_tolerance
 from lstmgrad._layout import Layout
 from lstmgrad._propagate import sweep_backward, sweep_forward
 from lstmgrad._scaled import Scaled, scaled
-from lstmgrad._singular import log_spectral_norm
+from lstmgrad._singular import NormReading, norm_reader
 from lstmgrad._types import PartName
 
 
-class NormProfile(eqx.Module):
+class _Norms(eqx.Module):
+    """What a profile and a map share: which norms met their tolerance."""
+
+    errors: eqx.AbstractVar[Float[Array, "..."]]
+    rtol: eqx.AbstractVar[float]
+
+    @property
+    def converged(self) -> Bool[Array, "..."]:
+        """Whether each norm met the tolerance: rtol, or the dtype's own epsilon."""
+        return self.errors <= max(self.rtol, jnp.finfo(self.errors.dtype).eps)
+
+
+class NormProfile(_Norms):
     """Spectral norms against the lag.
 
     Attributes:
-        lags: (T+1,), t-k = 0, 1, ..., T.
-        log_norms: (T+1,), ln ‖∂of_t/∂wrt_k‖₂; -inf where the Jacobian is exactly zero, NaN where
+        lags: (L,), t-k = 0, every, 2·every, ...; 0, 1, ..., T by default.
+        log_norms: (L,), ln ‖∂of_t/∂wrt_k‖₂; -inf where the Jacobian is exactly zero, NaN where
             the trajectory was NaN. Lag 0 is the identity: 0, or -inf for two different parts.
+        errors: (L,), the estimated relative error of each norm, a lower bound of the true one, for
+            the given product; the product's own rounding is not in it.
         of: the part of s_t, None for the whole state.
         wrt: the part of s_k, None for the whole state.
         fixed: "end" (t = T, from `backward_norms`) or "start" (k = 0, from `forward_norms`).
+        rtol: the relative error that was asked for.
     """
 
-    lags: Int[Array, "*batch lags"]
-    log_norms: Float[Array, "*batch lags"]
-    of: PartName | None = eqx.field(static=True, default=None)
-    wrt: PartName | None = eqx.field(static=True, default=None)
-    fixed: str = eqx.field(static=True, default="end")
+    lags: Int[Array, "*batch L"]
+    log_norms: Float[Array, "*batch L"]
+    errors: Float[Array, "*batch L"]
+    of: PartName | None = eqx.field(static=True)
+    wrt: PartName | None = eqx.field(static=True)
+    fixed: str = eqx.field(static=True)
+    rtol: float = eqx.field(static=True)
 
 
-class NormMap(eqx.Module):
+class NormMap(_Norms):
     """Spectral norms for every pair of times.
 
     Attributes:
         times: (G,), 0, every, 2·every, ..., at most T; both axes of the map.
         log_norms: (G, G), ln ‖∂of_t/∂wrt_k‖₂ with t = times[row], k = times[column]; NaN above the
             diagonal, where k > t and nothing is defined.
+        errors: (G, G), the estimated relative error of each norm, as in `NormProfile`.
         of: the part of s_t, None for the whole state.
         wrt: the part of s_k, None for the whole state.
+        rtol: the relative error that was asked for.
     """
 
     times: Int[Array, "*batch G"]
     log_norms: Float[Array, "*batch G G"]
-    of: PartName | None = eqx.field(static=True, default=None)
-    wrt: PartName | None = eqx.field(static=True, default=None)
+    errors: Float[Array, "*batch G G"]
+    of: PartName | None = eqx.field(static=True)
+    wrt: PartName | None = eqx.field(static=True)
+    rtol: float = eqx.field(static=True)
 
 
 @eqx.filter_jit
 def backward_norms(
-    chain: Chain, *, of: PartName | None = None, wrt: PartName | None = None
+    chain: Chain,
+    *,
+    of: PartName | None = None,
+    wrt: PartName | None = None,
+    every: int = 1,
+    rtol: float = 1e-5,
 ) -> NormProfile:
     """Returns ‖∂s_T/∂s_k‖₂ for every k, by lag T-k.
 
@@ -72,102 +98,132 @@ def backward_norms(
     U_T = I[of, :], U_{k-1} = U_k J_k, norm_{T-k} = ‖U_k[:, wrt]‖₂.
 
     Args:
-        chain: T factors.
+        chain: T factors that can be pulled back (not a stream).
         of: the part of s_T; None is the whole state.
         wrt: the part of s_k; None is the whole state. Other parts of s_k are held (see `jacobian`).
+        every: read the norm at lags 0, every, 2·every, ... <= T only.
+        rtol: the relative error of a norm at which its refinement stops. A block of at most 32
+            rows or columns gets an SVD, and so does every block for rtol = 0.
 
     Returns:
-        `NormProfile` of T+1 lags, lag 0 first.
+        `NormProfile`, lag 0 first, with an error estimate for each norm.
 
     Raises:
-        ValueError: an unknown part (the known ones are listed).
+        ValueError: an unknown part (the known ones are listed), `every` below 1 or above T, a
+            negative `rtol`, a stream.
 
     Notes:
-        T pulls of n_of rows and T+1 SVDs; O(n_of n) memory beyond the chain. Float32 suffices for
-        any T. Differentiable with respect to the parameters inside the chain.
+        T pulls of n_of rows, and a few matrix-vector products a lag; O(n_of n) memory beyond the
+        chain. Float32 suffices for any T. Differentiable with respect to the parameters inside the
+        chain, as accurately as the singular vectors are found.
 
     Example:
         For `DenseChain` of T copies of g·Q with Q orthogonal, ``log_norms[j] = j ln g``.
 
     References:
-        Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1.
+        Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1. Golub & Kahan 1965.
     """
-    len(chain)
-    columns = chain.layout.block(wrt, "wrt")
-    start = _identity(chain)[chain.layout.block(of, "of")]
-    first, later = _read_norms(chain, sweep_backward, start, lambda rows: rows[:, columns])
-    log_norms = jnp.concatenate([first[None], later[::-1]])
-    return NormProfile(jnp.arange(len(chain) + 1), log_norms, of, wrt, "end")
+    every = check_every(every, len(chain))
+    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
+    readings = _read_norms(chain, sweep_backward, rows, columns, every, rtol)
+    return _profile(readings, every, of, wrt, "end", rtol)
 
 
 @eqx.filter_jit
 def forward_norms(
-    chain: Chain, *, of: PartName | None = None, wrt: PartName | None = None
+    chain: Chain,
+    *,
+    of: PartName | None = None,
+    wrt: PartName | None = None,
+    every: int = 1,
+    rtol: float = 1e-5,
 ) -> NormProfile:
     """Returns ‖∂s_t/∂s_0‖₂ for every t, by lag t.
 
-    The columns of the `wrt` block are pushed forward from 0, and read at every t:
+    Tangents along the `wrt` block are pushed forward from 0, and read at every t:
     V_0 = I[:, wrt], V_t = J_t V_{t-1}, norm_t = ‖V_t[of, :]‖₂.
 
     Args:
-        chain: T factors.
+        chain: T factors; a stream will do.
         of: the part of s_t; None is the whole state.
         wrt: the part of s_0; None is the whole state. Other parts of s_0 are held (see `jacobian`).
+        every: read the norm at lags 0, every, 2·every, ... <= T only.
+        rtol: the relative error of a norm at which its refinement stops. A block of at most 32
+            rows or columns gets an SVD, and so does every block for rtol = 0.
 
     Returns:
-        `NormProfile` of T+1 lags, lag 0 first.
+        `NormProfile`, lag 0 first, with an error estimate for each norm.
 
     Raises:
-        ValueError: an unknown part (the known ones are listed).
+        ValueError: an unknown part (the known ones are listed), `every` below 1 or above T, a
+            negative `rtol`.
 
     Notes:
-        T pushes of n_wrt columns and T+1 SVDs; O(n n_wrt) memory beyond the chain.
+        T pushes of n_wrt tangents, and a few matrix-vector products a lag; O(n n_wrt) memory
+        beyond the chain. Differentiable, as `backward_norms`.
 
     Example:
         The last entry is that of `backward_norms`: both are ‖∂s_T/∂s_0‖₂.
     """
-    len(chain)
-    rows = chain.layout.block(of, "of")
-    start = _identity(chain)[:, chain.layout.block(wrt, "wrt")]
-    first, later = _read_norms(chain, sweep_forward, start, lambda columns: columns[rows])
-    log_norms = jnp.concatenate([first[None], later])
-    return NormProfile(jnp.arange(len(chain) + 1), log_norms, of, wrt, "start")
+    every = check_every(every, len(chain))
+    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
+    readings = _read_norms(chain, sweep_forward, columns, rows, every, rtol)
+    return _profile(readings, every, of, wrt, "start", rtol)
 
 
 @eqx.filter_jit
 def norm_map(
-    chain: Chain, *, of: PartName | None = None, wrt: PartName | None = None, every: int = 1
+    chain: Chain,
+    *,
+    of: PartName | None = None,
+    wrt: PartName | None = None,
+    every: int = 1,
+    rtol: float = 1e-5,
+    progress: Callable[[int, int], Any] | None = None,
 ) -> NormMap:
     """Returns ‖∂s_t/∂s_k‖₂ for every pair k <= t of a grid of times.
 
     Row t is `backward_norms` of ``chain[:t]``, read at the k of the grid.
 
     Args:
-        chain: T factors.
+        chain: T factors that can be pulled back (not a stream).
         of: the part of s_t; None is the whole state.
         wrt: the part of s_k; None is the whole state.
         every: the spacing of the grid 0, every, 2·every, ... <= T, for both times.
+        rtol: as in `backward_norms`.
+        progress: called as ``progress(rows_done, rows)`` from the host after each row, for a
+            progress bar; None calls nothing.
 
     Returns:
         `NormMap`, (G, G) with G = T // every + 1.
 
     Raises:
-        ValueError: an unknown part, or `every` is not a whole number of 1 or more.
+        ValueError: as `backward_norms`.
 
     Notes:
-        G/2 sweeps of the chain, O(n_of n) memory beyond the chain and the map.
+        G/2 sweeps of the chain. One sweep's block, (n_of, n), is held at a time: O(n_of n) memory
+        beyond the chain and the map.
 
     Example:
         Row T is `backward_norms`, column 0 is `forward_norms`.
     """
-    every = check_count(every, "every")
-    times = jnp.arange(0, len(chain) + 1, every)
+    every = check_every(every, len(chain))
+    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
+    steps = len(chain) // every
+    chain = chain[: steps * every]
+    times = jnp.arange(steps + 1) * every
 
-    def row(time: Int[Array, ""]) -> Float[Array, " G"]:
-        by_lag = backward_norms(_until(chain, time), of=of, wrt=wrt).log_norms
-        return jnp.where(times <= time, by_lag[::-1][::every], jnp.nan)
+    def row(index: Int[Array, ""]) -> tuple[Float[Array, " G"], Float[Array, " G"]]:
+        ending = _until(chain, times[index])
+        by_lag = _read_norms(ending, sweep_backward, rows, columns, every, rtol, steps - 1 - index)
+        if progress is not None:
+            jax.debug.callback(progress, index + 1, steps + 1)
+        return by_lag.log_norm[::-1], by_lag.error[::-1]
 
-    return NormMap(times, jax.lax.map(row, times), of, wrt)
+    log_norms, errors = jax.lax.map(row, jnp.arange(steps + 1))
+    below = times[:, None] >= times[None, :]
+    log_norms, errors = (jnp.where(below, values, jnp.nan) for values in (log_norms, errors))
+    return NormMap(times=times, log_norms=log_norms, errors=errors, of=of, wrt=wrt, rtol=rtol)
 
 
 @eqx.filter_jit
@@ -228,25 +284,54 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
     return jnp.where(jnp.any(jnp.isnan(log_norms), axis=-1), jnp.nan, rate)
 
 
-def _identity(chain: Chain) -> Float[Array, "n n"]:
-    return jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
+def _profile(readings: NormReading, every: int, of, wrt, fixed: str, rtol: float) -> NormProfile:
+    lags = jnp.arange(readings.log_norm.shape[0]) * every
+    return NormProfile(
+        lags=lags,
+        log_norms=readings.log_norm,
+        errors=readings.error,
+        of=of,
+        wrt=wrt,
+        fixed=fixed,
+        rtol=rtol,
+    )
 
 
 def _read_norms(
     chain: Chain,
-    sweep: Callable[..., Any],
-    start: Float[Array, "rows columns"],
-    part: Callable[[Array], Array],
-) -> tuple[Float[Array, ""], Float[Array, " T"]]:
-    """The log-norm of one part of the block, at the start and beside each factor, by time."""
+    sweep: Callable[..., tuple[Scaled, NormReading]],
+    start: slice,
+    part: slice,
+    every: int,
+    rtol: float,
+    skip: int | Int[Array, ""] = 0,
+) -> NormReading:
+    """The norms of `part` of a block that starts as the unit vectors of `start`, by lag.
 
-    def observe(carry: None, block: Scaled) -> tuple[None, Array]:
-        return None, log_spectral_norm(Scaled(part(block.mantissa), block.exponent))
+    With a traced `skip`, the first `skip` readings of the sweep are not made, and NaN.
+    """
+    check_tolerance(rtol)
+    unit = scaled(jnp.eye(chain.layout.size, dtype=chain.layout.dtype)[start])
+    sizes = start.stop - start.start, part.stop - part.start
+    frame, read = norm_reader(*sizes, chain.layout.dtype, rtol)
 
-    block = scaled(start)
-    _, first = observe(None, block)
-    _, later = sweep(chain, block, observe)
-    return first, later
+    def read_part(frame: Any, block: Scaled) -> tuple[Any, NormReading]:
+        return read(frame, Scaled(block.mantissa[:, part], block.exponent))
+
+    def observe(carry: tuple, block: Scaled) -> tuple[tuple, NormReading]:
+        count, frame = carry
+        if isinstance(skip, int):
+            frame, reading = read_part(frame, block)
+        else:
+            frame, reading = jax.lax.cond(
+                count >= skip, lambda: read_part(frame, block), lambda: (frame, unread)
+            )
+        return (count + 1, frame), reading
+
+    frame, first = read_part(frame, unit)
+    unread = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), first)
+    _, later = sweep(chain, unit, observe, (jnp.zeros_like(skip), frame), every)
+    return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, later)
 
 
 def _until(chain: Chain, time: Int[Array, ""]) -> "_Until":
@@ -266,8 +351,8 @@ class _Until(Chain):
     def batch_shape(self) -> tuple[int, ...]:
         return self.chain.batch_shape
 
-    def push(self, factor: Any, columns: Array) -> Array:
-        return self._apply(self.chain.push, factor, columns)
+    def push(self, factor: Any, rows: Array) -> Array:
+        return self._apply(self.chain.push, factor, rows)
 
     def pull(self, factor: Any, rows: Array) -> Array:
         return self._apply(self.chain.pull, factor, rows)

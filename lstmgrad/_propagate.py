@@ -1,6 +1,6 @@
 """Moving a block through a chain and keeping it representable: the only scans over a chain.
 
-Forward:  V ↦ J_T ··· J_1 V.   Backward:  U ↦ U J_T ··· J_1.
+Forward:  v ↦ J_T ··· J_1 v.   Backward:  u ↦ u J_T ··· J_1.
 
 After every factor the block is normalized by an exact power of two, so the result is a `Scaled`
 that neither under- nor overflows, whatever T.
@@ -14,48 +14,64 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._chain import Chain
+from lstmgrad._chain import Chain, StreamedChain
 from lstmgrad._checks import check_block
 from lstmgrad._scaled import Scaled, normalize, scaled
 from lstmgrad._types import PartName
 
 Observe = Callable[[Any, Scaled], tuple[Any, Any]]
-"""``observe(carry, block) -> (carry, reading)``, called on the block after each factor."""
+"""``observe(carry, block) -> (carry, reading)``, called on the block (m, n) as the sweep goes."""
+
+
+def sweep_forward(chain: Chain, block: Scaled, observe: Observe, carry: Any, every: int = 1):
+    """Pushes tangents, rows (m, n), through J_1, J_2, ..., J_T.
+
+    Returns the block at the end and the readings; with `every`, reading j is taken at time
+    (j+1)·every, and factors past the last multiple of `every` are left out.
+    """
+    return _sweep(chain, chain.push, block, observe, carry, every, reverse=False)
+
+
+def sweep_backward(chain: Chain, block: Scaled, observe: Observe, carry: Any, every: int = 1):
+    """Pulls cotangents, rows (m, n), back through J_T, J_{T-1}, ..., J_1.
+
+    Returns the block at the start and the readings; with `every`, reading j is taken at time
+    T - (j+1)·every, and factors before the last of these times are left out.
+    """
+    return _sweep(chain, chain.pull, block, observe, carry, every, reverse=True)
+
+
+def _sweep(chain, move, block: Scaled, observe: Observe, carry: Any, every: int, *, reverse: bool):
+    def factor_by_factor(loop, entry):
+        memory, block = loop
+        memory, factor = chain.visit(memory, entry)
+        block = normalize(Scaled(move(factor, block.mantissa), block.exponent))
+        return (memory, block), None
+
+    def stretch(loop, entries):
+        moving, carry = loop
+        if every == 1:
+            moving, _ = factor_by_factor(moving, entries)
+        else:
+            moving, _ = jax.lax.scan(factor_by_factor, moving, entries, reverse=reverse)
+        carry, reading = observe(carry, moving[1])
+        return (moving, carry), reading
+
+    count, entries = len(chain) // every, chain.factors
+    if every > 1:
+        used = slice(len(chain) - count * every, None) if reverse else slice(0, count * every)
+        entries = jax.tree.map(
+            lambda leaf: leaf[used].reshape(count, every, *leaf.shape[1:]), entries
+        )
+    loop = ((chain.begin(), block), carry)
+    ((_, block), _), readings = jax.lax.scan(stretch, loop, entries, reverse=reverse)
+    if reverse:
+        readings = jax.tree.map(lambda leaf: leaf[::-1], readings)
+    return block, readings
 
 
 def _observe_nothing(carry: None, block: Scaled) -> tuple[None, None]:
     return None, None
-
-
-def sweep_forward(
-    chain: Chain, block: Scaled, observe: Observe = _observe_nothing, carry: Any = None
-) -> tuple[Scaled, Any]:
-    """Pushes columns (n, m) through J_1, then J_2, ...; returns the block and what was read.
-
-    Reading t-1 is taken after J_t, so that it belongs to time t.
-    """
-    return _sweep(chain.push, chain.factors, block, observe, carry, reverse=False)
-
-
-def sweep_backward(
-    chain: Chain, block: Scaled, observe: Observe = _observe_nothing, carry: Any = None
-) -> tuple[Scaled, Any]:
-    """Pulls rows (m, n) back through J_T, then J_{T-1}, ...; returns the block and the readings.
-
-    Reading t-1 is taken after J_t, so that it belongs to time t-1.
-    """
-    return _sweep(chain.pull, chain.factors, block, observe, carry, reverse=True)
-
-
-def _sweep(apply, factors, block: Scaled, observe: Observe, carry: Any, *, reverse: bool):
-    def body(loop, factor):
-        block, carry = loop
-        block = normalize(Scaled(apply(factor, block.mantissa), block.exponent))
-        carry, reading = observe(carry, block)
-        return (block, carry), reading
-
-    (block, _), readings = jax.lax.scan(body, (block, carry), factors, reverse=reverse)
-    return block, readings
 
 
 @eqx.filter_jit
@@ -82,9 +98,9 @@ def push_forward(chain: Chain, tangents: Float[Array, "n *m"] | Scaled) -> Scale
     """
     len(chain)
     block = _as_block(chain, tangents, "tangents")
-    columns = block.mantissa.reshape(chain.layout.size, -1)
-    after, _ = sweep_forward(chain, Scaled(columns, block.exponent))
-    return Scaled(after.mantissa.reshape(block.mantissa.shape), after.exponent)
+    rows = block.mantissa.reshape(chain.layout.size, -1).T
+    after, _ = sweep_forward(chain, Scaled(rows, block.exponent), _observe_nothing, None)
+    return Scaled(after.mantissa.T.reshape(block.mantissa.shape), after.exponent)
 
 
 @eqx.filter_jit
@@ -111,7 +127,7 @@ def pull_back(chain: Chain, cotangents: Float[Array, "*m n"] | Scaled) -> Scaled
     len(chain)
     block = _as_block(chain, cotangents, "cotangents")
     rows = block.mantissa.reshape(-1, chain.layout.size)
-    before, _ = sweep_backward(chain, Scaled(rows, block.exponent))
+    before, _ = sweep_backward(chain, Scaled(rows, block.exponent), _observe_nothing, None)
     return Scaled(before.mantissa.reshape(block.mantissa.shape), before.exponent)
 
 
@@ -126,13 +142,13 @@ def product(chain: Chain) -> Scaled:
         `Scaled` with an (n, n) mantissa; the identity for the empty chain.
 
     Notes:
-        T pulls of n rows, O(n²) memory. One exponent serves the whole matrix: the top singular
+        T pushes of n tangents, O(n²) memory. One exponent serves the whole matrix: the top singular
         value is as good as the dtype, the tail of the spectrum is not (it needs a QR).
 
     Example:
         ``product(chain[k:]) @ product(chain[:k])`` is ``product(chain)``.
     """
-    return pull_back(chain, jnp.eye(chain.layout.size, dtype=chain.layout.dtype))
+    return push_forward(chain, jnp.eye(chain.layout.size, dtype=chain.layout.dtype))
 
 
 @eqx.filter_jit
@@ -161,7 +177,7 @@ def jacobian(
         ValueError: an unknown part (the known ones are listed).
 
     Notes:
-        T pulls of n_of rows, or T pushes of n_wrt columns where those are fewer.
+        T pushes of n_wrt tangents, or T pulls of n_of cotangents where those are fewer.
 
     Example:
         ``jacobian(chain[k:k])`` is the identity.
@@ -172,7 +188,8 @@ def jacobian(
     len(chain)
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     identity = jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
-    if rows.stop - rows.start <= columns.stop - columns.start:
+    fewer_rows = rows.stop - rows.start < columns.stop - columns.start
+    if fewer_rows and not isinstance(chain, StreamedChain):
         block = pull_back(chain, identity[rows])
         return Scaled(block.mantissa[:, columns], block.exponent).to_array()
     block = push_forward(chain, identity[:, columns])

@@ -1,21 +1,207 @@
-"""The spectral norm of a block, ‖A‖₂ = σ_max(A), in the log domain."""
+"""The spectral norm ‖A‖₂ = σ_max(A): an SVD where A is small, else a tracked Krylov space.
 
+Along a chain the norms of thousands of products are wanted, each one factor away from the last, so
+the dominant direction of one is nearly that of the next. `track` keeps the two leading singular
+vectors on the side that does not change from lag to lag and refines them by Rayleigh-Ritz in a
+growing Krylov space of A Aᵀ (Golub-Kahan-Lanczos; the space is expanded by explicit residuals, as
+in Davidson's method, and restarted from its best vectors, so that rounding cannot accumulate):
+
+    A Aᵀ x = θ x + r,    σ̂ = √θ <= σ_max,    (σ_max - σ̂)/σ̂ <≈ min(ρ, ρ²/gap) / 2θ,   ρ = ‖r‖
+
+It stops when that estimate meets the tolerance. σ̂ is a lower bound without any condition. The
+estimate presumes that the two tracked vectors hold the two largest singular values; a fixed random
+direction mixed into the second one keeps a third from rising unseen.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._scaled import Scaled, add_log
+from lstmgrad._scaled import Scaled, add_log, normalize
+
+Gram = Callable[[Array], Array]
+
+SMALL = 32
+"""Up to this many rows or columns an SVD costs no more than tracking."""
+
+_SPACE = 8  # vectors kept before a restart
+_MOST = 100  # expansions before giving up
+_GUARD = 0.1  # the share of the random direction in the second start vector
 
 
-def log_spectral_norm(block: Scaled) -> Float[Array, ""]:
-    """Ln ‖A‖₂ of a scaled matrix: -inf for exact zero, +inf and NaN for a matrix that holds them.
+class NormReading(NamedTuple):
+    """One spectral norm and how far it can be trusted.
 
-    Half precision is widened to float32, for which alone an SVD exists.
+    Attributes:
+        log_norm: ln σ̂.
+        error: the estimate of (σ_max - σ̂)/σ̂; rounding alone for an SVD.
     """
-    matrix = block.mantissa
-    if jnp.finfo(matrix.dtype).bits < 32:
-        matrix = matrix.astype(jnp.float32)
+
+    log_norm: Float[Array, ""]
+    error: Float[Array, ""]
+
+
+def norm_reader(rows: int, columns: int, dtype, rtol: float):
+    """How to read the norms of a sequence of (rows, columns) blocks, each near the one before.
+
+    Args:
+        rows: the side on which singular vectors stay nearly the same.
+        columns: the other side.
+        dtype: of the blocks.
+        rtol: the relative error of the norm to stop at; 0 asks for an SVD at any size.
+
+    Returns:
+        A first carry, and ``read(carry, block: Scaled) -> (carry, NormReading)``.
+    """
+    if rtol == 0 or min(rows, columns) <= SMALL:
+        return None, lambda carry, block: (None, svd_norm(block))
+
+    def read(frame: Array, block: Scaled) -> tuple[Array, NormReading]:
+        mantissa, exponent = normalize(Scaled(widen(block.mantissa), block.exponent))
+        constant = jax.lax.stop_gradient(mantissa)
+        # `x @ A` and `A @ x` are fast on every backend; `A.T @ x` is not.
+        found, error = dominant(lambda x: constant @ (x @ constant), frame, rtol)
+        # Outside the loop, so that it has a derivative: dσ = x dA y for singular vectors x, y.
+        log_norm = add_log(jnp.log(jnp.linalg.norm(found[0] @ mantissa)), exponent)
+        top = jnp.max(jnp.abs(constant))
+        usable = jnp.isfinite(top) & (top > 0)
+        log_norm = jnp.where(usable, log_norm, jnp.where(top == 0, -jnp.inf, top))
+        error = jnp.where(top == 0, 0.0, error)
+        return jnp.where(usable, found, frame), NormReading(log_norm, error)
+
+    return start_frame(rows, widen(jnp.zeros((), dtype)).dtype), read
+
+
+def svd_norm(block: Scaled) -> NormReading:
+    """Ln ‖A‖₂ by an SVD: -inf for exact zero, +inf and NaN for a matrix that holds them.
+
+    Args:
+        block: any matrix; half precision is widened to float32, for which alone an SVD exists.
+    """
+    matrix = widen(block.mantissa)
     finite = jnp.all(jnp.isfinite(matrix))
     # An SVD of a matrix with an inf writes to stderr and gives NaN.
     sigma = jnp.linalg.svd(jnp.where(finite, matrix, 0.0), compute_uv=False)
     log_sigma = add_log(jnp.log(jnp.max(sigma, initial=0.0)), block.exponent)
-    return jnp.where(finite, log_sigma, jnp.max(jnp.abs(matrix), initial=0.0))
+    log_norm = jnp.where(finite, log_sigma, jnp.max(jnp.abs(matrix), initial=0.0))
+    error = jnp.where(finite, jnp.finfo(matrix.dtype).eps, jnp.nan).astype(matrix.dtype)
+    return NormReading(log_norm, error)
+
+
+def widen(array: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The array in a dtype that LAPACK knows.
+
+    Args:
+        array: any float array.
+    """
+    return array.astype(jnp.float32) if jnp.finfo(array.dtype).bits < 32 else array
+
+
+def start_frame(size: int, dtype) -> Float[Array, "2 n"]:
+    """Two orthonormal random directions, the same in every call.
+
+    Args:
+        size: n.
+        dtype: of the vectors.
+    """
+    return jnp.linalg.qr(_guard(size, dtype).T)[0].T
+
+
+def _guard(size: int, dtype) -> Float[Array, "2 n"]:
+    # NumPy's generator, at trace time: a constant, and no random bits drawn in the loop.
+    vectors = jnp.asarray(np.random.default_rng(0).standard_normal((2, size)), dtype)
+    return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+class _Space(NamedTuple):
+    basis: Float[Array, "k n"]  # orthonormal rows, unused ones zero
+    image: Float[Array, "k n"]  # A Aᵀ of the basis
+    filled: Array
+
+
+class _Ritz(NamedTuple):
+    values: Float[Array, " k"]  # descending; unused ones below zero
+    weights: Float[Array, "k k"]  # rows: coordinates of the Ritz vectors in the basis
+    residual: Float[Array, " n"]
+    error: Float[Array, ""]
+
+
+def dominant(
+    gram: Gram, frame: Float[Array, "2 n"], rtol: float
+) -> tuple[Float[Array, "2 n"], Float[Array, ""]]:
+    """The leading eigenvectors of a positive semidefinite operator and the error of √θ₁.
+
+    Args:
+        gram: x ↦ A Aᵀ x, of a size between the square roots of the dtype's range.
+        frame: (2, n), where to start.
+        rtol: the relative error of σ̂ = √θ₁ at which to stop.
+
+    Returns:
+        The two Ritz vectors, and the estimated relative error of σ̂.
+    """
+    size, dtype = frame.shape[1], frame.dtype
+    empty = jnp.zeros((_SPACE, size), dtype)
+    space = _Space(empty, empty, jnp.zeros((), jnp.int32))
+    space = _expand(space, frame[0], gram)
+    space = _expand(space, frame[1] + _GUARD * _guard(size, dtype)[0], gram)
+    ritz = _rayleigh_ritz(space, 1)
+    space = _expand(space, ritz.residual, gram)
+
+    def unfinished(loop):
+        _, ritz, steps = loop
+        return (ritz.error > rtol) & (steps < _MOST)
+
+    def refine(loop):
+        space, ritz, steps = loop
+        space = jax.lax.cond(space.filled == _SPACE, _restart, lambda space, _: space, space, ritz)
+        space = _expand(space, ritz.residual, gram)
+        return space, _rayleigh_ritz(space, 0), steps + 1
+
+    loop = (space, _rayleigh_ritz(space, 0), jnp.zeros((), jnp.int32))
+    space, ritz, _ = jax.lax.while_loop(unfinished, refine, loop)
+    return ritz.weights[:2] @ space.basis, ritz.error
+
+
+def _expand(space: _Space, direction: Array, gram: Gram) -> _Space:
+    """Adds one direction, orthonormalized, and its image."""
+    vector = direction
+    for _ in range(2):  # twice is enough (Parlett)
+        vector = _unit(vector)
+        vector = vector - (space.basis @ vector) @ space.basis
+    vector = _unit(vector)
+    return _Space(
+        space.basis.at[space.filled].set(vector),
+        space.image.at[space.filled].set(gram(vector)),
+        space.filled + 1,
+    )
+
+
+def _rayleigh_ritz(space: _Space, which: int) -> _Ritz:
+    """The best vectors of the space, the residual of one of them, the error of the first."""
+    unused = jnp.arange(_SPACE) >= space.filled
+    projected = space.image @ space.basis.T
+    projected = (projected + projected.T) / 2 - jnp.diag(unused.astype(projected.dtype))
+    values, vectors = jnp.linalg.eigh(projected)
+    values, weights = values[::-1], vectors.T[::-1]
+    residuals = weights[:2] @ space.image - values[:2, None] * (weights[:2] @ space.basis)
+    first, second = jnp.linalg.norm(residuals, axis=1)
+    gap = values[0] - values[1] - second
+    excess = jnp.where(gap > first, first * (first / jnp.where(gap > first, gap, 1.0)), first)
+    positive = values[0] > 0
+    error = jnp.where(positive, excess / (2 * jnp.where(positive, values[0], 1.0)), 0.0)
+    return _Ritz(values, weights, residuals[which], error)
+
+
+def _restart(space: _Space, ritz: _Ritz) -> _Space:
+    """Keeps the three best Ritz vectors; their images follow by linearity."""
+    keep = jnp.where(jnp.arange(_SPACE)[:, None] < 3, ritz.weights, 0.0)
+    return _Space(keep @ space.basis, keep @ space.image, jnp.full_like(space.filled, 3))
+
+
+def _unit(vector: Array) -> Array:
+    norm = jnp.linalg.norm(vector)
+    return vector / jnp.where(norm > 0, norm, 1.0)

@@ -56,13 +56,7 @@ def unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajec
         trajectory.states.c.shape  # (T + 1, 8)
         ```
     """
-    check_time_axis(inputs, "inputs")
-    check_arrays(state, "state")
-    # A strong dtype: a Python scalar would change type between the first step and the second.
-    state = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), state)
-    check_state(state)
-    inputs = jax.tree.map(jnp.asarray, inputs)
-    check_step(step, params, state, jax.tree.map(lambda leaf: leaf[0], inputs))
+    state, inputs = check_run(step, params, state, inputs)
 
     def body(state: State, x: Inputs) -> tuple[State, State]:
         after = step(params, state, x)
@@ -73,3 +67,22 @@ def unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajec
         lambda first, rest: jnp.concatenate([first[None], rest], axis=0), state, later
     )
     return Trajectory(inputs, states)
+
+
+def check_run(step: StepFn, params: Params, state: State, inputs: Inputs) -> tuple[State, Inputs]:
+    """The starting state and the inputs as arrays, once it is clear that the model can run.
+
+    Args:
+        step: as for `unroll`, like the rest.
+        params: any pytree.
+        state: the starting state.
+        inputs: T on axis 0.
+    """
+    check_time_axis(inputs, "inputs")
+    check_arrays(state, "state")
+    # A strong dtype: a Python scalar would change type between the first step and the second.
+    state = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), state)
+    check_state(state)
+    inputs = jax.tree.map(jnp.asarray, inputs)
+    check_step(step, params, state, jax.tree.map(lambda leaf: leaf[0], inputs))
+    return state, inputs
