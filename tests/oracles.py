@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,25 +36,29 @@ def add(state: Any, delta: jax.Array) -> Any:
     return jax.tree.unflatten(treedef, moved)
 
 
-def pairwise_jacobians(problem: Problem, mode=jax.jacrev) -> np.ndarray:
+def pairwise_jacobians(problem: Problem) -> np.ndarray:
     """ds_t/ds_k of the whole unroll at [t, :, k, :], by jacrev through a plain Python loop.
 
     The states are perturbed at every time at once: s_t = step(s_{t-1}, x_t) + delta_t.
     """
-    length = jax.tree.leaves(problem.inputs)[0].shape[0]
-    size = flatten(jax.tree.map(jnp.asarray, problem.state)).size
-    dtype = flatten(jax.tree.map(jnp.asarray, problem.state)).dtype
+    arrays = jax.tree.map(jnp.asarray, (problem.state, problem.inputs))
+    return np.asarray(_pairwise_jacobians(problem.step, problem.params, *arrays))
+
+
+@eqx.filter_jit
+def _pairwise_jacobians(step, params, start, inputs):
+    length, flat = jax.tree.leaves(inputs)[0].shape[0], flatten(start)
 
     def run(deltas):
-        state = add(jax.tree.map(jnp.asarray, problem.state), deltas[0])
+        state = add(start, deltas[0])
         states = [flatten(state)]
         for t in range(length):
-            x = jax.tree.map(lambda leaf, t=t: jnp.asarray(leaf)[t], problem.inputs)
-            state = add(problem.step(problem.params, state, x), deltas[t + 1])
+            x = jax.tree.map(lambda leaf: leaf[t], inputs)
+            state = add(step(params, state, x), deltas[t + 1])
             states.append(flatten(state))
         return jnp.stack(states)
 
-    return np.asarray(jax.jit(mode(run))(jnp.zeros((length + 1, size), dtype)))
+    return jax.jacrev(run)(jnp.zeros((length + 1, flat.size), flat.dtype))
 
 
 def loop_product(factors: Any) -> np.ndarray:

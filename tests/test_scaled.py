@@ -1,0 +1,152 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import lstmgrad as lg
+from lstmgrad._scaled import normalize
+
+
+def normal_floats(dtype):
+    """Every finite float but the subnormal ones, which XLA flushes to zero."""
+    return st.floats(
+        allow_nan=False, allow_infinity=False, allow_subnormal=False, width=jnp.finfo(dtype).bits
+    )
+
+
+def blocks(dtype):
+    """Blocks of one shape: a shape of its own would compile each example anew."""
+    return hnp.arrays(dtype, (3, 2), elements=normal_floats(dtype))
+
+
+there_and_back = jax.jit(lambda array: (lg.scaled(array), lg.scaled(array).to_array()))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_number_makes_the_round_trip_bit_for_bit(dtype):
+    @settings(deadline=None, max_examples=300)
+    @given(normal_floats(dtype))
+    def check(number):
+        array = dtype(number)
+        value, back = there_and_back(array)
+        assert np.asarray(back).tobytes() == array.tobytes()
+        assert number == 0 or 0.5 <= abs(float(value.mantissa)) < 1
+        assert np.ldexp(np.longdouble(value.mantissa), int(value.exponent)) == array
+
+    check()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_block_makes_the_round_trip_bit_for_bit(dtype):
+    tiny = float(jnp.finfo(dtype).tiny)
+
+    @settings(deadline=None, max_examples=300)
+    @given(blocks(dtype))
+    def check(array):
+        value, back = there_and_back(array)
+        top = np.abs(array).max()
+        # Entries more than the dtype's range below the largest are lost; see the module's docstring.
+        kept = np.abs(array) / max(top, tiny) >= 2 * tiny
+        np.testing.assert_array_equal(np.asarray(back)[kept], array[kept])
+        assert np.all(np.abs(np.asarray(back)[~kept]) <= np.abs(array[~kept]))
+        assert top == 0 or 0.5 <= np.abs(value.mantissa).max() < 1
+
+    check()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("extreme", ["max", "tiny"])
+def test_the_ends_of_the_range(dtype, extreme):
+    number = dtype(getattr(jnp.finfo(dtype), extreme))
+    for sign in (1, -1):
+        assert lg.scaled(jnp.asarray(sign * number)).to_array() == sign * number
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_dtypes_stay(dtype):
+    value = lg.scaled(jnp.asarray([3.0, 0.25], dtype))
+    assert value.mantissa.dtype == dtype
+    assert value.exponent.dtype == jnp.int32
+    np.testing.assert_array_equal(value.to_array(), jnp.asarray([3.0, 0.25], dtype))
+    assert value.to_array().dtype == value.log_abs().dtype == dtype
+    assert (value @ value).mantissa.dtype == dtype
+
+
+def test_zero_stays_zero():
+    value = lg.scaled(jnp.zeros((2, 2)))
+    np.testing.assert_array_equal(value.to_array(), 0.0)
+    np.testing.assert_array_equal(value.log_abs(), -jnp.inf)
+    np.testing.assert_array_equal((value @ value).log_abs(), -jnp.inf)
+    assert lg.scaled(jnp.zeros((0, 3))).to_array().shape == (0, 3)
+
+
+def test_inf_and_nan_stay():
+    value = lg.scaled(jnp.asarray([jnp.inf, -jnp.inf, jnp.nan, 2.0, 0.0]))
+    np.testing.assert_array_equal(value.to_array(), [np.inf, -np.inf, np.nan, 2.0, 0.0])
+    np.testing.assert_array_equal(value.log_abs(), [np.inf, np.inf, np.nan, np.log(2.0), -np.inf])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mantissa", [(0.5, 0.0), (0.75, -0.5), (0.5, 1e-30), (3e38, 1e10)])
+def test_beyond_the_range_is_inf_or_zero_and_never_nan(dtype, mantissa):
+    mantissa = np.asarray(mantissa, dtype)
+    for exponent in (2**30, 10**5, 5000, -5000, -(10**5), -(2**30)):
+        value = lg.Scaled(jnp.asarray(mantissa), jnp.int32(exponent)).to_array()
+        with np.errstate(over="ignore", under="ignore"):
+            np.testing.assert_array_equal(value, np.ldexp(mantissa, exponent))
+
+
+@pytest.mark.parametrize("exponent", range(-260, 261, 13))
+def test_every_shift_is_the_power_of_two(exponent):
+    mantissa = np.asarray([0.5, -0.75, np.float32(1 - 2**-24), 0.0], np.float32)
+    value = lg.Scaled(jnp.asarray(mantissa), jnp.int32(exponent)).to_array()
+    with np.errstate(over="ignore", under="ignore"):
+        want = np.ldexp(mantissa, exponent)
+    want = np.where(np.abs(want) < np.finfo(np.float32).tiny, 0.0, want)
+    np.testing.assert_array_equal(value, want)
+
+
+def test_log_abs_beyond_the_range():
+    value = lg.Scaled(jnp.asarray([0.5, -0.75, 0.0]), jnp.int32(10**6))
+    want = [10**6 * np.log(2) + np.log(0.5), 10**6 * np.log(2) + np.log(0.75), -np.inf]
+    np.testing.assert_allclose(value.log_abs(), want, rtol=4 * np.finfo(np.float64).eps)
+
+
+def test_matmul_beyond_the_range():
+    a, b = jax.random.normal(jax.random.key(0), (2, 3, 3), jnp.float32)
+    huge = lg.Scaled(lg.scaled(a).mantissa, jnp.int32(10**6))
+    small = lg.Scaled(lg.scaled(b).mantissa, jnp.int32(-(10**6)))
+    truth = np.asarray(huge.mantissa, np.float64) @ np.asarray(small.mantissa, np.float64)
+    atol = 8 * np.finfo(np.float32).eps
+    np.testing.assert_allclose((huge @ small).to_array(), truth, rtol=0, atol=atol)
+    assert int((huge @ huge).exponent) > 10**6
+    assert 0.5 <= np.abs((huge @ huge).mantissa).max() < 1
+
+
+def test_normalizing_again_changes_nothing():
+    value = lg.scaled(jnp.asarray([3.0, -1e-3]))
+    again = normalize(value)
+    np.testing.assert_array_equal(again.mantissa, value.mantissa)
+    assert again.exponent == value.exponent
+
+
+def test_vmap_gives_each_its_own_exponent():
+    array = jnp.asarray([[1e-30, 2e-30], [4.0, 8.0]])
+    value = jax.vmap(lg.scaled)(array)
+    assert value.exponent.shape == (2,)
+    assert value.exponent[0] != value.exponent[1]
+    np.testing.assert_array_equal(jax.vmap(lambda v: v.to_array())(value), array)
+
+
+def test_derivatives_pass_through():
+    def there_and_back(x):
+        return (lg.scaled(x) @ lg.scaled(x)).to_array()
+
+    x = jax.random.normal(jax.random.key(1), (3, 3))
+    got, want = jax.jacrev(there_and_back)(x), jax.jacrev(lambda x: x @ x)(x)
+    np.testing.assert_allclose(got, want, rtol=1e-14, atol=1e-14)
+    slope = jax.grad(lambda x: lg.scaled(x).log_abs().sum())(jnp.asarray([2.0, -5.0]))
+    np.testing.assert_allclose(slope, [0.5, -0.2], rtol=1e-14)
