@@ -1,0 +1,141 @@
+"""The comparison: each cell over one sequence, measured at initialization and after training."""
+
+import textwrap
+
+import jax
+import jax.numpy as jnp
+
+import lstmgrad as lg
+from lstmgrad.cli._error import CommandError
+from lstmgrad.cli._models import BATCH, CELLS, Kind, build, evaluator, train, window_size
+from lstmgrad.cli._options import DEFAULT_LENGTH, Options
+from lstmgrad.cli._outputs import output_directory, write_whole
+from lstmgrad.cli._report import loss_table, norm_table, reading
+from lstmgrad.cli._results import curves_file, table_file
+from lstmgrad.cli._sequences import Sequence, read_sequence
+from lstmgrad.cli._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
+
+FIGURES = ("norms.png", "norms.svg")
+FILES = (*FIGURES, "norms.npz", "table.json")
+
+
+def compare(options: Options) -> None:
+    """Runs the comparison, prints its tables and writes its files.
+
+    Args:
+        options: what the user asked for.
+
+    Raises:
+        CommandError: the input, the lengths or the output directory will not do; nothing is
+            written then.
+    """
+    sequence = read_sequence(options.input)
+    length = _length(options, sequence)
+    lags = _lags(options, length)
+    with output_directory(options.out, FILES):
+        _say(*_preamble(options, sequence, length))
+        dtype = jnp.dtype(options.dtype)
+        curves, losses = [], {}
+        for name in options.cells:
+            of_cell, losses[name] = _measure(CELLS[name], name, sequence, length, options, dtype)
+            curves += of_cell
+        study = Study(tuple(curves), losses, lags, length, options.train, sequence)
+        _say(*loss_table(study), *norm_table(study), textwrap.fill(reading(study), 79), "")
+        # Nothing is written before everything is computed and drawn.
+        contents = {
+            **_figures(study),
+            "norms.npz": curves_file(study, options),
+            "table.json": table_file(study, options),
+        }
+        write_whole(options.out, contents)
+        _say(f"Wrote {', '.join(FILES)} into {options.out}")
+
+
+def _measure(
+    kind: Kind, name: str, sequence: Sequence, length: int, options: Options, dtype: jnp.dtype
+) -> tuple[list[Curve], dict[str, float]]:
+    """The norm profiles and the loss of one cell, by stage."""
+    model = build(kind, sequence, options.hidden, dtype)
+    rows = jnp.asarray(sequence.rows, jnp.int32 if sequence.symbolic else dtype)
+    key = jax.random.fold_in(jax.random.key(options.seed), kind.number)
+    init_key, train_key = jax.random.split(key)
+    loss_of = evaluator(model, rows)
+
+    @jax.jit
+    def analyze(params, rows):
+        inputs = model.encode(rows)
+        trajectory = lg.unroll(model.cell.step, params, model.cell.initial_state(), inputs)
+        chain = lg.linearize(model.cell.step, params, trajectory)
+        profiles = [lg.backward_norms(chain, of=part, wrt=part) for part in kind.parts]
+        return [(p, lg.decay_rate(p), lg.horizon(p, THRESHOLD)) for p in profiles]
+
+    def measured(stage: str, params) -> list[Curve]:
+        found = jax.device_get(analyze(params.cell, rows[:length]))
+        return [
+            Curve(name, part, stage, profile, float(rate), float(horizon))
+            for part, (profile, rate, horizon) in zip(kind.parts, found, strict=True)
+        ]
+
+    params = jax.jit(model.init)(init_key)
+    curves, losses = measured(INITIAL, params), {INITIAL: float(loss_of(params))}
+    if options.train:
+        params = train(model, params, rows, train_key, options.train, kind.title)
+        curves += measured(TRAINED, params)
+        losses[TRAINED] = float(loss_of(params))
+    curves.sort(key=lambda curve: kind.parts.index(curve.part))
+    return curves, losses
+
+
+def _length(options: Options, sequence: Sequence) -> int:
+    available = len(sequence.rows)
+    if options.length is None:
+        return min(DEFAULT_LENGTH, available)
+    if options.length > available:
+        what = "characters" if sequence.symbolic else "rows"
+        raise CommandError(
+            f"--length: expected {available} at most, because {sequence.source} has {available} "
+            f"{what}, but came {options.length}"
+        )
+    return options.length
+
+
+def _lags(options: Options, length: int) -> tuple[int, ...]:
+    if options.lags is None:
+        round_lags = (1, 10, 50, 100, 200, 500) if length < 1000 else (1, 10, 100, 1000, 10**4)
+        # A round lag just short of the last one would tell nothing new.
+        return (*(lag for lag in round_lags if 1.3 * lag < length), length)
+    if options.lags[-1] > length:
+        raise CommandError(
+            f"--lags: expected lags from 0 to {length}, the length, but came {options.lags[-1]}"
+        )
+    return options.lags
+
+
+def _preamble(options: Options, sequence: Sequence, length: int) -> list[str]:
+    titles = ", ".join(CELLS[name].title for name in options.cells)
+    window, unit = window_size(len(sequence.rows)), "characters" if sequence.symbolic else "rows"
+    training = f"{options.train} steps of Adam, {BATCH} windows of {window} {unit} each"
+    return [
+        f"data      {sequence.source}",
+        f"          {sequence.summary}",
+        f"model     {titles}; hidden size {options.hidden}, {options.dtype}, seed {options.seed}",
+        f"training  {training if options.train else 'none'}",
+        f"analysis  first {length} steps from the zero state",
+        "",
+    ]
+
+
+def _figures(study: Study) -> dict[str, bytes]:
+    # Not before it is needed: importing matplotlib takes longer than refusing a bad option.
+    from lstmgrad import plot
+
+    panels: dict[str, list[tuple[str, lg.NormProfile]]] = {}
+    for curve in study.curves:
+        named = panels.setdefault(stage_title(curve.stage, study.steps), [])
+        named.append((f"{CELLS[curve.cell].title} ${curve.part}$", curve.profile))
+    figure = plot.comparison(panels, threshold=THRESHOLD)
+    return {name: plot.encode(figure, name.rpartition(".")[2]) for name in FIGURES}
+
+
+def _say(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)

@@ -1,0 +1,89 @@
+"""Results to disk: every file whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lstmgrad.cli._error import CommandError
+
+
+@contextlib.contextmanager
+def output_directory(path: Path, names: tuple[str, ...]) -> Iterator[None]:
+    """Makes the directory and proves it writable before the work, not after it.
+
+    If the body fails, directories that were made and are still empty are removed again.
+
+    Args:
+        path: the directory, which may exist.
+        names: the files that will be written there.
+
+    Raises:
+        CommandError: it is a file, it cannot be made or written, or one of the names is taken by a
+            directory.
+    """
+    made: list[Path] = []
+    try:
+        with _refusing(path):
+            _make(path, made)
+            for name in names:
+                if (path / name).is_dir():
+                    raise CommandError(f"--out: cannot write {path / name}: it is a directory")
+            probe = _temporary(path / "probe")
+            probe.touch(exist_ok=False)
+            probe.unlink()
+        yield
+    except BaseException:
+        for directory in reversed(made):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+        raise
+
+
+def write_whole(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes all files or, if one cannot be written, none; readers never see a partial file.
+
+    Args:
+        path: the directory.
+        contents: file name to content.
+
+    Raises:
+        CommandError: something could not be written; what was there before is still there.
+    """
+    staged = {name: _temporary(path / name) for name in contents}
+    try:
+        with _refusing(path):
+            for name, content in contents.items():
+                staged[name].write_bytes(content)
+            for name, temporary in staged.items():
+                os.replace(temporary, path / name)
+    except BaseException:
+        for temporary in staged.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        raise
+
+
+def _make(path: Path, made: list[Path]) -> None:
+    if path.exists():
+        if not path.is_dir():
+            raise CommandError(f"--out: {path} is a file, not a directory")
+        return
+    _make(path.parent, made)
+    path.mkdir()
+    made.append(path)
+
+
+def _temporary(path: Path) -> Path:
+    # In the same directory, because a rename is atomic only within one file system.
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CommandError(f"--out: cannot write into {path}: {reason}") from error

@@ -1,0 +1,111 @@
+"""What was measured as files: the curves (npz) and the table (JSON), the same for the same run."""
+
+import io
+import json
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+import lstmgrad as lg
+from lstmgrad.cli._options import Options
+from lstmgrad.cli._report import reading
+from lstmgrad.cli._study import THRESHOLD, Curve, Study
+
+FORMAT_VERSION = 1
+
+
+def curves_file(study: Study, options: Options) -> bytes:
+    """The content of norms.npz; it loads with ``numpy.load(file, allow_pickle=False)``.
+
+    `lags` (T+1,) and, for every curve, ``{cell}_{part}_{stage}`` (T+1,), the natural logarithm of
+    the norm; `metadata` is a string of JSON, with a format version, that says so.
+
+    Args:
+        study: what was measured.
+        options: what the user asked for.
+    """
+    arrays: dict[str, Any] = {
+        _key(curve): np.asarray(curve.profile.log_norms) for curve in study.curves
+    }
+    metadata = {
+        **_header("lstmgrad norms", study, options),
+        "quantity": "ln ||d part_T / d part_k||_2 against the lag T - k",
+        "curves": {
+            _key(curve): {"cell": curve.cell, "part": curve.part, "stage": curve.stage}
+            for curve in study.curves
+        },
+    }
+    buffer = io.BytesIO()
+    lags = np.arange(study.length + 1)
+    np.savez_compressed(buffer, metadata=np.array(_json(metadata)), lags=lags, **arrays)
+    return buffer.getvalue()
+
+
+def table_file(study: Study, options: Options) -> bytes:
+    """The content of table.json, strict JSON.
+
+    Args:
+        study: what was measured.
+        options: what the user asked for.
+    """
+    table = {
+        **_header("lstmgrad table", study, options),
+        "units": {
+            "log10_norm": "log10 ||d part_T / d part_k||_2, by lag T - k",
+            "decay_rate": "nats per step",
+            "horizon": f"steps; 'inf': the norm is {THRESHOLD:g} or more at the longest lag",
+            "loss": study.loss_unit,
+        },
+        "nonfinite": "numbers that are not finite are the strings 'nan', 'inf' and '-inf'",
+        "rows": [
+            {
+                "cell": curve.cell,
+                "part": curve.part,
+                "stage": curve.stage,
+                "log10_norm": {str(lag): curve.log10_norm(lag) for lag in study.lags},
+                "decay_rate": curve.decay_rate,
+                "horizon": curve.horizon,
+                "loss": study.losses[curve.cell][curve.stage],
+            }
+            for curve in study.curves
+        ],
+        "reading": reading(study),
+    }
+    return (_json(table, indent=2) + "\n").encode()
+
+
+def _key(curve: Curve) -> str:
+    return f"{curve.cell}_{curve.part}_{curve.stage}"
+
+
+def _header(name: str, study: Study, options: Options) -> dict[str, Any]:
+    return {
+        "format": name,
+        "format_version": FORMAT_VERSION,
+        "versions": {"lstmgrad": lg.__version__, "jax": jax.__version__},
+        "data": f"{study.sequence.source}: {study.sequence.summary}",
+        "cells": list(options.cells),
+        "hidden": options.hidden,
+        "length": study.length,
+        "training_steps": options.train,
+        "seed": options.seed,
+        "dtype": options.dtype,
+        "threshold": THRESHOLD,
+    }
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(_strict(value), indent=indent, allow_nan=False)
+
+
+def _strict(value: Any) -> Any:
+    """JSON has no NaN and no infinity: those become strings."""
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
