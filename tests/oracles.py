@@ -53,7 +53,7 @@ def _pairwise_jacobians(step, params, start, inputs):
         state = add(start, deltas[0])
         states = [flatten(state)]
         for t in range(length):
-            x = jax.tree.map(lambda leaf: leaf[t], inputs)
+            x = jax.tree.map(lambda leaf, t=t: leaf[t], inputs)
             state = add(step(params, state, x), deltas[t + 1])
             states.append(flatten(state))
         return jnp.stack(states)

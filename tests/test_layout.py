@@ -107,7 +107,7 @@ def test_every_kind_of_state_has_named_parts_and_the_jacobian_of_jacrev(kind):
     np.testing.assert_allclose(
         lg.product(chain.materialize()).to_array(), truth[3, :, 0], rtol=0, atol=1e-12
     )
-    of, wrt = list(sizes)[0], list(sizes)[-1]
+    of, wrt = next(iter(sizes)), list(sizes)[-1]
     rows = slice(starts[of], starts[of] + sizes[of])
     columns = slice(starts[wrt], starts[wrt] + sizes[wrt])
     got = lg.jacobian(chain[1:], of=of, wrt=wrt)

@@ -48,7 +48,7 @@ def test_a_block_makes_the_round_trip_bit_for_bit(dtype):
     def check(array):
         value, back = there_and_back(array)
         top = np.abs(array).max()
-        # Entries more than the dtype's range below the largest are lost; see the module's docstring.
+        # Entries more than the dtype's range below the largest are lost, as documented.
         kept = np.abs(array) / max(top, tiny) >= 2 * tiny
         np.testing.assert_array_equal(np.asarray(back)[kept], array[kept])
         assert np.all(np.abs(np.asarray(back)[~kept]) <= np.abs(array[~kept]))
