@@ -145,12 +145,17 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     if "norm" in style:
         del style["vmin"], style["vmax"]
     image = ax.imshow(
-        np.ma.masked_array(values, np.isnan(values)),
+        np.ma.masked_invalid(values),
         origin="upper",
         extent=(*edges, *edges[::-1]),
         **style,
     )
     if below.any() or above.any():
+        # An image leaves out infinities as it does NaN: far outside the color range, they show.
+        low, high = image.get_clim()
+        far = 1e3 * (1.0 + high - low)
+        values = np.where(below, low - far, np.where(above, high + far, values))
+        image.set_data(np.ma.masked_invalid(values))
         image.set_cmap(image.get_cmap().with_extremes(under="black", over="red"))
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}
     figure = ax.get_figure(root=True)

@@ -468,16 +468,29 @@ def test_ctrl_c(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_out_of_memory(tmp_path, monkeypatch):
-    for error in (MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")):
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: too large"),
+        jax.errors.JaxRuntimeError("INTERNAL: Out of memory allocating 4 bytes"),
+    ],
+)
+def test_out_of_memory(tmp_path, monkeypatch, error):
+    def fail(options):
+        raise error
 
-        def fail(_, error=error):
-            raise error
+    monkeypatch.setattr(_main, "compare", fail)
+    assert "does not fit into memory; choose a smaller" in refused(tmp_path)
 
-        monkeypatch.setattr(_main, "compare", fail)
-        found = run(tmp_path / "out")
-        assert found.code == 2
-        assert "does not fit into memory; choose a smaller --hidden" in found.err
+
+def test_an_error_of_our_own_is_not_disguised(tmp_path, monkeypatch):
+    def fail(options):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(_main, "compare", fail)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        run(tmp_path / "out")
 
 
 def curve(slope: float, cell="rnn", part="h", stage="initial", log10_norms=None) -> Curve:

@@ -253,7 +253,7 @@ def test_comparison_stays_readable_beside_a_curve_that_falls_to_1e_300():
     assert {str(line.get_marker()) for line in top.lines} == {"None", "v"}
     assert {str(line.get_marker()) for line in bottom.lines} == {"None", "^"}
     (mark,) = [line for line in top.lines if line.get_marker() == "v"]
-    np.testing.assert_allclose(mark.get_xydata(), [[0, low]])
+    np.testing.assert_allclose(np.asarray(mark.get_xydata()), [[0, low]])
     assert [ax.get_title(loc="left") for ax in figure.axes] == list(two_panels())
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert sorted(texts) == ["falls", "leaves panel", "stays", "threshold $10^{-3}$"]

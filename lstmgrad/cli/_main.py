@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _refuse(_TOO_LARGE)
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        # The runtime has one type for all its errors.
+        if not any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "Out of memory")):
             raise
         return _refuse(_TOO_LARGE)
     return 0
