@@ -42,14 +42,16 @@ def output_directory(path: Path, names: tuple[str, ...]) -> Iterator[None]:
 
 
 def write_whole(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Writes all files or, if one cannot be written, none; readers never see a partial file.
+    """Writes every file beside its place, then moves all into place; none is ever there in part.
+
+    A file is moved only when all are written, so a full disk leaves the earlier files untouched.
 
     Args:
         path: the directory.
         contents: file name to content.
 
     Raises:
-        CommandError: something could not be written; what was there before is still there.
+        CommandError: something could not be written or moved; nothing of it is left over.
     """
     staged = {name: _temporary(path / name) for name in contents}
     try:
