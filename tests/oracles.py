@@ -9,6 +9,11 @@ import numpy as np
 from registry import Problem
 
 
+def eps(dtype: Any) -> float:
+    """The relative rounding error of a dtype, as a Python float."""
+    return float(jnp.finfo(dtype).eps)
+
+
 def flatten(state: Any) -> jax.Array:
     """Real and imaginary parts of every floating-point or complex leaf, in pytree order."""
     pieces = []

@@ -61,6 +61,7 @@ def test_step_and_init_under_jit_and_vmap(name):
 
 def test_lstm_runs_exactly_as_equinox():
     theirs = eqx.nn.LSTMCell(D, H, key=KEY)
+    assert theirs.bias is not None
     params = lg.cells.LSTMParams(theirs.weight_ih, theirs.weight_hh, theirs.bias)
     h, c, x = jax.random.normal(KEY, (3, H))
     want_h, want_c = theirs(x[:D], (h, c))
@@ -71,6 +72,8 @@ def test_lstm_runs_exactly_as_equinox():
 
 def test_gru_runs_exactly_as_equinox():
     theirs = eqx.nn.GRUCell(D, H, key=KEY)
+    assert theirs.bias is not None
+    assert theirs.bias_n is not None
     params = lg.cells.GRUParams(theirs.weight_ih, theirs.weight_hh, theirs.bias, theirs.bias_n)
     h, x = jax.random.normal(KEY, (2, H))
     got = lg.cells.gru(D, H).step(params, lg.cells.GRUState(h), x[:D])
@@ -88,11 +91,9 @@ def test_rnn_is_its_formula(activation):
 
 
 def test_activations_differ():
-    drive = lambda cell: (
-        cell.step(  # noqa: E731
-            cell.init(KEY), lg.cells.RNNState(-jnp.ones(H)), jnp.ones(D)
-        ).h
-    )
+    def drive(cell):
+        return cell.step(cell.init(KEY), lg.cells.RNNState(-jnp.ones(H)), jnp.ones(D)).h
+
     tanh, relu = lg.cells.rnn(D, H), lg.cells.rnn(D, H, activation=jax.nn.relu)
     assert not np.allclose(drive(tanh), drive(relu))
 

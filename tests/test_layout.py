@@ -48,8 +48,8 @@ def by_field(kind):
 STATES = {
     "array": (lambda p, s, x: jnp.tanh(0.5 * jnp.roll(s, 1) + x), FAST, {0: 3}),
     "scalar": (lambda p, s, x: jnp.sin(s) + x, jnp.asarray(0.3), {0: 1}),
-    "tuple": (lambda p, s, x: mix(*s, x), (SLOW, FAST), {0: 2, 1: 3}),
-    "list": (lambda p, s, x: list(mix(*s, x)), [SLOW, FAST], {0: 2, 1: 3}),
+    "tuple": (lambda p, s, x: mix(s[0], s[1], x), (SLOW, FAST), {0: 2, 1: 3}),
+    "list": (lambda p, s, x: list(mix(s[0], s[1], x)), [SLOW, FAST], {0: 2, 1: 3}),
     "dict": (
         lambda p, s, x: dict(zip("ba", mix(s["b"], s["a"], x), strict=True)),
         {"b": SLOW, "a": FAST},
@@ -60,7 +60,7 @@ STATES = {
     "dataclass": (by_field(DataState), DataState(SLOW, FAST), {"slow": 2, "fast": 3}),
     "nested": (
         lambda p, s, x: {
-            "top": mix(*s["top"], x),
+            "top": mix(s["top"][0], s["top"][1], x),
             "last": 0.5 * s["last"] + s["top"][1],
         },
         {"top": (SLOW, FAST), "last": FAST},

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import log_norm, loop_log_norms
+from oracles import eps, log_norm, loop_log_norms
 from registry import (
     T,
     chain_of,
@@ -30,7 +30,7 @@ def readings(chain, of, wrt):
 
 @functools.cache
 def log_norms_of_pairs(name, form, of, wrt):
-    """[t, k] by NumPy's SVD of the plain product of materialized factors; NaN above the diagonal."""
+    """At [t, k], by NumPy's SVD of plain products of the factors; NaN above the diagonal."""
     chain = chain_of(name)
     factors = np.asarray(chain.materialize().factors)
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
@@ -221,7 +221,7 @@ def test_norms_beyond_the_range_of_float32():
         want = np.arange(1001) * np.log(factor)
         for norms in (lg.backward_norms, lg.forward_norms):
             got = norms(lg.DenseChain(factors)).log_norms
-            np.testing.assert_allclose(got, want, rtol=4 * np.finfo(np.float32).eps)
+            np.testing.assert_allclose(got, want, rtol=4 * eps(np.float32))
 
 
 GAINS = np.asarray([0.3, 0.7, 1.0, 1.5, 3.0])
@@ -280,7 +280,7 @@ def test_float32_over_a_hundred_thousand_steps(norms):
 
 
 def profile_of(log_norms, lags=None, dtype="float64"):
-    """A profile of given numbers, on a chain of scalars that has them where it can."""
+    """A profile of given numbers."""
     log_norms = jnp.asarray(log_norms, dtype)
     template = lg.backward_norms(lg.DenseChain(jnp.ones((1, 1, 1), dtype)))
     lags = jnp.arange(log_norms.shape[-1]) if lags is None else jnp.asarray(lags)

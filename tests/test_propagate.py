@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from oracles import loop_product, pairwise_jacobians
+from oracles import eps, loop_product, pairwise_jacobians
 from registry import (
     CELLS,
     H,
@@ -72,7 +72,7 @@ def test_float32_jacobian_is_the_float64_one_to_float32_rounding(name, form):
     assert got.dtype == jnp.float32
     scale = np.abs(truth).max()
     # T steps of about n roundings each.
-    atol = 64 * T * jnp.finfo(jnp.float32).eps * scale
+    atol = 64 * T * eps(jnp.float32) * scale
     np.testing.assert_allclose(got, truth[T, :, 0], rtol=0, atol=atol)
 
 
@@ -182,8 +182,7 @@ def test_vanished_and_exploded_products_keep_their_logarithm():
         product = lg.product(chain)
         diagonal = jnp.diagonal(product.log_abs())
         # Exact but for rounding the exponent's logarithm.
-        eps = jnp.finfo(jnp.float32).eps
-        np.testing.assert_allclose(diagonal, 1000 * np.log(factor), rtol=2 * eps)
+        np.testing.assert_allclose(diagonal, 1000 * np.log(factor), rtol=2 * eps(jnp.float32))
         plain = jnp.diagonal(lg.jacobian(chain))
         np.testing.assert_array_equal(plain, 0.0 if factor < 1 else jnp.inf)
         assert not jnp.any(jnp.isnan(lg.jacobian(chain)))

@@ -118,6 +118,7 @@ class Model(eqx.Module):
 def test_a_bound_module_is_a_step():
     model = Model(eqx.nn.LSTMCell(D, H, key=jax.random.key(0)))
     given = problem("lstm")
+    assert model.cell.bias is not None
     params = lg.cells.LSTMParams(model.cell.weight_ih, model.cell.weight_hh, model.cell.bias)
     state = tuple(given.state)
     trajectory = lg.unroll(model.step, None, state, given.inputs)

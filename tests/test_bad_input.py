@@ -1,0 +1,293 @@
+"""What is known at trace time is refused: the argument, what was wanted, what came."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from registry import T, chain_of, problem, random_chain
+
+import lstmgrad as lg
+from lstmgrad._layout import layout_of
+
+pytestmark = pytest.mark.usefixtures("as_installed")
+
+XS = jnp.ones(4)
+
+
+def run(step, state, inputs=XS, params=None):
+    return lg.unroll(step, params, state, inputs)
+
+
+def stay(params, state, x):
+    return state
+
+
+STEPS = {
+    "structure": (
+        lambda p, s, x: (s["h"],),
+        {"h": jnp.ones(2)},
+        r"step: expected .* structure it was given, .*'h'.*, but it returned PyTreeDef\(\(\*,\)\)",
+    ),
+    "dropped leaf": (
+        lambda p, s, x: {"h": s["h"]},
+        {"h": jnp.ones(2), "c": jnp.ones(2)},
+        r"step: expected .* structure it was given",
+    ),
+    "shape": (
+        lambda p, s, x: {"h": s["h"], "c": s["c"][:1]},
+        {"h": jnp.ones(2), "c": jnp.ones(2)},
+        r"step: expected state leaf \['c'\] to stay float64\[2\], but .* returned float64\[1\]",
+    ),
+    "dtype": (
+        lambda p, s, x: {"h": s["h"].astype(jnp.float32)},
+        {"h": jnp.ones(2)},
+        r"step: expected state leaf \['h'\] to stay float64\[2\], .* returned float32\[2\]",
+    ),
+    "bare array": (
+        lambda p, s, x: s[None],
+        jnp.ones(2),
+        r"step: expected state leaf the whole array to stay float64\[2\], .* float64\[1,2\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_step_that_changes_the_state(kind):
+    step, state, message = STEPS[kind]
+    with pytest.raises(ValueError, match=message):
+        run(step, state)
+    # The same rule for a trajectory from elsewhere.
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf] * 5), state)
+    with pytest.raises(ValueError, match=message):
+        lg.linearize(step, None, lg.Trajectory(XS, states))
+    with pytest.raises(ValueError, match=message):
+        lg.stream(step, None, state, XS)
+
+
+def test_a_step_that_fails_says_on_what():
+    """The step's own error, with what it was called on; here a batch that was not mapped."""
+    given = problem("lstm")
+    batch = jnp.stack([given.inputs] * 4)
+    with pytest.raises(TypeError) as caught:
+        lg.unroll(given.step, given.params, given.state, batch)
+    (note,) = [n for n in caught.value.__notes__ if "raised by step" in n]
+    assert "float64[6,2]" in note
+    assert "no batch axis: use jax.vmap" in note
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (
+            {"a": jnp.ones((3, 2)), "b": jnp.ones(4)},
+            r"inputs: expected the same number of time steps .*\['a'\] has 3, \['b'\] has 4",
+        ),
+        (jnp.ones((0, 2)), "inputs: expected at least one time step, but the length is 0"),
+        ((), "inputs: .*there is no array.*pass jnp.arange"),
+        (None, "inputs: .*there is no array"),
+        (jnp.asarray(1.0), "inputs: expected time as the first axis, but .* is a scalar"),
+        ({"a": jnp.ones(3), "b": 1.0}, r"inputs: .*leaf \['b'\] is a scalar"),
+        ({"a": "text"}, r"inputs: expected arrays, but leaf \['a'\] is 'text'"),
+    ],
+)
+def test_inputs(inputs, message):
+    with pytest.raises(ValueError, match=message):
+        run(stay, jnp.ones(2), inputs)
+    with pytest.raises(ValueError, match=message):
+        lg.stream(stay, None, jnp.ones(2), inputs)
+    with pytest.raises(ValueError, match="trajectory." + message):
+        lg.linearize(stay, None, lg.Trajectory(inputs, jnp.ones((5, 2))))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (jnp.arange(3), r"state: expected at least one floating-point .*int64\[3\].*astype"),
+        ({"n": 1, "on": True}, r"state: .*\['n'\]: int64\[\], \['on'\]: bool\[\]"),
+        ((), "state: .*but came no leaf at all"),
+        ("text", "state: expected arrays, but leaf the whole array is 'text'"),
+        (jnp.zeros((0, 3)), r"state: .*a number .*all leaves are empty: .*float64\[0,3\]"),
+        (
+            {"h": jnp.ones(2), "c": jnp.ones(2, jnp.float32)},
+            r"state: expected one floating-point precision .*\['c'\]: float32\[2\], "
+            r"\['h'\]: float64\[2\]",
+        ),
+        (
+            (jnp.ones(2, jnp.float32), jnp.ones(2, jnp.complex128)),
+            r"state: expected one .*precision .*\[0\]: float32\[2\], \[1\]: complex128\[2\]",
+        ),
+    ],
+)
+def test_states(state, message):
+    with pytest.raises(ValueError, match=message):
+        run(stay, state)
+
+
+@pytest.mark.parametrize(("states", "came"), [(4, 4), (6, 6), (1, 1)])
+def test_a_trajectory_has_one_state_more_than_inputs(states, came):
+    trajectory = lg.Trajectory(XS, jnp.ones((states, 2)))
+    with pytest.raises(ValueError, match=rf"trajectory: expected T \+ 1 = 5 states.*came {came}"):
+        lg.linearize(stay, None, trajectory)
+
+
+def test_states_of_unequal_length():
+    states = (jnp.ones((5, 2)), jnp.ones((4, 2)))
+    with pytest.raises(ValueError, match=r"trajectory.states: .*\[0\] has 5, \[1\] has 4"):
+        lg.linearize(stay, None, lg.Trajectory(XS, states))
+
+
+READERS = {
+    "jacobian": lg.jacobian,
+    "backward_norms": lg.backward_norms,
+    "forward_norms": lg.forward_norms,
+    "norm_map": lg.norm_map,
+}
+
+
+@pytest.mark.parametrize("argument", ["of", "wrt"])
+@pytest.mark.parametrize("reader", READERS)
+def test_unknown_parts_list_the_known_ones(reader, argument):
+    chain = chain_of("lstm")
+    for name in ("x", 0, "H"):
+        message = f"{argument}: expected one of the state's parts 'h', 'c' or None .*came {name!r}"
+        with pytest.raises(ValueError, match=message):
+            READERS[reader](chain, **{argument: name})
+
+
+def test_a_state_without_names_is_part_zero():
+    with pytest.raises(ValueError, match="of: expected one of the state's parts 0 or None"):
+        lg.jacobian(random_chain(), of="h")
+    with pytest.raises(ValueError, match=r"wrt: .*parts 0 or None .*came 1"):
+        lg.jacobian(random_chain(), wrt=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (3, r"expected a slice k:t, .*came 3; the single factor J_t is chain\[t - 1 : t\]"),
+        (-1, "expected a slice k:t"),
+        ("h", "expected a slice k:t, .*came 'h'"),
+        ((slice(1), slice(2)), "expected a slice k:t"),
+        (slice(0, T + 1), rf"expected 0 <= k <= t <= T = {T}, but came \[0:{T + 1}\]"),
+        (slice(-T - 1, None), rf"expected 0 <= k <= t <= T = {T}, but came \[-{T + 1}:None\]"),
+        (slice(T + 3, T + 5), "expected 0 <= k <= t"),
+        (slice(4, 2), rf"expected k <= t, .*came \[4:2\] of a chain with T = {T}"),
+        (slice(-1, -3), "expected k <= t"),
+        (slice(0, 4, 2), "expected every factor from k to t, but came a step of 2"),
+        (slice(4, 0, -1), "expected every factor .*step of -1"),
+        (slice(0.0, 2), "expected whole numbers known at trace time, but came 0.0"),
+        (slice(None, "c"), "expected whole numbers .*'c'"),
+    ],
+)
+def test_slices(key, message):
+    for chain in (chain_of("lstm"), random_chain()):
+        with pytest.raises(ValueError, match=message):
+            chain[key]
+
+
+def test_traced_slices():
+    with pytest.raises(ValueError, match="whole numbers known at trace time"):
+        jax.jit(lambda chain, k: chain[k:])(random_chain(), 2)
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        (np.ones((5, 2, 3)), r"factors: expected square matrices .*\(T, n, n\), .*\(5, 2, 3\)"),
+        (np.ones((3, 3)), r"factors: expected square matrices .*came \(3, 3\)"),
+        (np.ones((2, 5, 3, 3)), r"factors: expected square matrices .*\(2, 5, 3, 3\)"),
+        (np.ones((5, 3, 3), int), "factors: expected a real floating-point dtype, .*int64"),
+        (np.ones((5, 3, 3), complex), "factors: expected a real .*complex128"),
+        (np.ones((5, 0, 0)), "all leaves are empty"),
+    ],
+)
+def test_dense_chains(factors, message):
+    with pytest.raises(ValueError, match=message):
+        lg.DenseChain(factors)
+
+
+def test_a_layout_that_does_not_fit():
+    message = "layout: expected one of size 3 and dtype float64, .*came size 2 and dtype float64"
+    with pytest.raises(ValueError, match=message):
+        lg.DenseChain(np.ones((5, 3, 3)), layout_of(jnp.ones(2)))
+    with pytest.raises(ValueError, match=r"layout: .*dtype float32"):
+        lg.DenseChain(np.ones((5, 3, 3)), layout_of(jnp.ones(3, jnp.float32)))
+
+
+@pytest.mark.parametrize(
+    ("move", "argument", "good", "bad"),
+    [
+        (lg.push_forward, "tangents", r"\(n,\) or \(n, m\)", (2, 4)),
+        (lg.pull_back, "cotangents", r"\(n,\) or \(m, n\)", (4, 2)),
+    ],
+)
+def test_tangents_and_cotangents(move, argument, good, bad):
+    chain = random_chain(4)
+    for shape in (bad, (5,), (), (4, 4, 4)):
+        with pytest.raises(ValueError, match=rf"{argument}: expected shape {good} with n = 4"):
+            move(chain, jnp.ones(shape))
+    for dtype in ("float32", "int32", "complex128"):
+        with pytest.raises(ValueError, match=rf"{argument}: expected dtype float64, .*{dtype}"):
+            move(chain, jnp.ones(4, dtype))
+    with pytest.raises(ValueError, match=f"{argument}: expected shape"):
+        move(chain, lg.scaled(jnp.ones(3)))
+
+
+def test_a_batch_of_chains_needs_vmap():
+    batch = jax.vmap(lg.DenseChain)(jnp.ones((2, 5, 3, 3)))
+    given = problem("lstm")
+    implicit = jax.vmap(
+        lambda x: lg.linearize(
+            given.step, given.params, lg.unroll(given.step, given.params, given.state, x)
+        )
+    )(jnp.ones((2, T, 2)))
+    for chain in (batch, implicit):
+        n = chain.layout.size
+        for use in (
+            len,
+            lambda chain: chain[1:],
+            lambda chain: chain.materialize(),
+            lg.jacobian,
+            lg.product,
+            lg.backward_norms,
+            lg.forward_norms,
+            lg.norm_map,
+            lambda chain, n=n: lg.push_forward(chain, jnp.ones(n)),
+            lambda chain, n=n: lg.pull_back(chain, jnp.ones(n)),
+        ):
+            with pytest.raises(ValueError, match=r"one trajectory, .*a batch of \(2,\).*jax.vmap"):
+                use(chain)
+
+
+@pytest.mark.parametrize("reader", ["backward_norms", "forward_norms", "norm_map"])
+@pytest.mark.parametrize("every", [0, -1, 2.0, "1", True, None])
+def test_the_spacing_is_a_positive_whole_number(reader, every):
+    # A chain of a length of its own: 1 == True is one key of the compilation cache.
+    with pytest.raises(ValueError, match=f"every: expected a whole number, 1 or more, .*{every!r}"):
+        READERS[reader](random_chain(2, 7), every=every)
+
+
+@pytest.mark.parametrize("threshold", [0, 0.0, -1e-3, float("nan"), "0.1", None, True])
+def test_the_threshold_is_above_zero(threshold):
+    profile = lg.backward_norms(random_chain(2, 7))
+    message = f"threshold: expected a number above zero, but came {threshold!r}"
+    with pytest.raises(ValueError, match=message):
+        lg.horizon(profile, threshold)
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.0, "8", None, True])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_sizes_of_cells(cell, size):
+    make = getattr(lg.cells, cell)
+    message = f"expected a whole number, 1 or more, but came {size!r}"
+    with pytest.raises(ValueError, match="input_size: " + message):
+        make(size, 4)
+    with pytest.raises(ValueError, match="hidden_size: " + message):
+        make(4, size)
+
+
+def test_sizes_may_be_numpy_integers():
+    sizes: tuple[Any, Any] = np.int64(3), np.int32(4)
+    assert lg.cells.lstm(*sizes).initial_state().h.shape == (4,)
