@@ -91,17 +91,16 @@ def _length(options: Options, sequence: Sequence) -> int:
     if options.length is None:
         return min(DEFAULT_LENGTH, available)
     if options.length > available:
-        what = "characters" if sequence.symbolic else "rows"
         raise CommandError(
             f"--length: expected {available} at most, because {sequence.source} has {available} "
-            f"{what}, but came {options.length}"
+            f"{sequence.unit}s, but came {options.length}"
         )
     return options.length
 
 
 def _lags(options: Options, length: int) -> tuple[int, ...]:
     if options.lags is None:
-        round_lags = (1, 10, 50, 100, 200, 500) if length < 1000 else (1, 10, 100, 1000, 10**4)
+        round_lags = (1, 10, 50, 100) if length < 1000 else (1, 10, 100, 1000, 10**4)
         # A round lag just short of the last one would tell nothing new.
         return (*(lag for lag in round_lags if 1.3 * lag < length), length)
     if options.lags[-1] > length:
@@ -113,8 +112,8 @@ def _lags(options: Options, length: int) -> tuple[int, ...]:
 
 def _preamble(options: Options, sequence: Sequence, length: int) -> list[str]:
     titles = ", ".join(CELLS[name].title for name in options.cells)
-    window, unit = window_size(len(sequence.rows)), "characters" if sequence.symbolic else "rows"
-    training = f"{options.train} steps of Adam, {BATCH} windows of {window} {unit} each"
+    window, unit = window_size(len(sequence.rows)), sequence.unit
+    training = f"{options.train} steps of Adam on the next {unit}, {BATCH} windows of {window} each"
     return [
         f"data      {sequence.source}",
         f"          {sequence.summary}",

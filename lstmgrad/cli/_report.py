@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from lstmgrad.cli._models import CELLS
 from lstmgrad.cli._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
 
@@ -13,12 +15,13 @@ def loss_table(study: Study) -> list[str]:
         study: what was measured.
     """
     if study.sequence.symbolic:
-        chance = f"{math.log(study.sequence.width):.3f}: all characters equally likely"
+        chance = f"{math.log(study.sequence.width):.3f} if all were equally likely"
     else:
-        chance = "1.000: always the mean"
+        # Not 1 where a column is constant.
+        chance = f"{np.mean(study.sequence.rows**2):.3f} for always the mean"
     stages = [INITIAL, TRAINED] if study.steps else [INITIAL]
     lines = [
-        f"Training loss in {study.loss_unit} ({chance})",
+        f"Training loss, {study.loss_unit}; {chance}",
         "cell  " + "".join(f"{stage:>10}" for stage in stages),
     ]
     for cell, losses in study.losses.items():

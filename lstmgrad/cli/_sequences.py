@@ -39,6 +39,11 @@ class Sequence(NamedTuple):
         """Whether the rows are characters, to be encoded one-hot, rather than numbers."""
         return self.rows.ndim == 1
 
+    @property
+    def unit(self) -> str:
+        """What one step takes in."""
+        return "character" if self.symbolic else "row"
+
 
 def read_sequence(path: Path | None) -> Sequence:
     """Returns the sequence in a file, or the Zen of Python.
@@ -116,7 +121,7 @@ def _from_text(text: str, source: str) -> Sequence:
         source,
         rows.astype(np.int32),
         size,
-        f"{len(text)} characters, {size} different, one-hot; trained to predict the next one",
+        f"{len(text)} characters, {size} different, one-hot",
     )
 
 
@@ -203,7 +208,7 @@ def _from_numbers(values: np.ndarray, source: str) -> Sequence:
         source,
         rows,
         width,
-        f"{count} rows of {width} columns, standardized{note}; trained to predict the next row",
+        f"{count} rows of {width} columns, standardized{note}",
     )
 
 

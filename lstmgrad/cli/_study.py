@@ -64,7 +64,7 @@ class Study(NamedTuple):
         """The unit of the losses."""
         if self.sequence.symbolic:
             return "nats per character"
-        return "mean squared error of standardized columns"
+        return "standardized mean squared error"
 
 
 def stage_title(stage: str, steps: int) -> str:
