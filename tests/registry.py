@@ -13,7 +13,7 @@ import pytest
 
 import lstmgrad as lg
 
-T, H, D = 6, 3, 2
+T, H, D = 5, 3, 2
 
 CELLS: dict[str, Callable[..., lg.cells.Cell]] = {
     "rnn": lg.cells.rnn,

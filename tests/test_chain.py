@@ -40,7 +40,7 @@ def test_slices_are_the_slices_of_the_factors(form):
 @every_representation
 def test_a_slice_of_a_slice_is_a_slice(form):
     chain = chain_of("gru", form)
-    for got, want in ((chain[1:5][1:3], chain[2:4]), (chain[2:][:-1], chain[2:5])):
+    for got, want in ((chain[1:5][1:3], chain[2:4]), (chain[1:][:-2], chain[1:3])):
         np.testing.assert_allclose(lg.jacobian(got), lg.jacobian(want), rtol=0, atol=1e-15)
 
 

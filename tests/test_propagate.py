@@ -4,11 +4,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from jax.test_util import check_grads
 from oracles import eps, loop_product, pairwise_jacobians
 from registry import (
-    CELLS,
     H,
     Problem,
     T,
@@ -211,9 +209,8 @@ def test_dtypes_stay(name, form, dtype):
         assert leaf.dtype in (jnp.dtype(dtype), jnp.int32)
 
 
-@pytest.mark.parametrize("name", [name for name in CELLS if name != "rnn-relu"])
-def test_a_product_is_differentiable_with_respect_to_the_parameters(name):
-    given = problem(name, length=3)
+def test_a_product_is_differentiable_in_the_parameters():
+    given = problem("rnn", length=2)
     trajectory = given.run()
 
     def entries(params):
