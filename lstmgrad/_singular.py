@@ -9,8 +9,11 @@ in Davidson's method, and restarted from its best vectors, so that rounding cann
     A Aᵀ x = θ x + r,    σ̂ = √θ <= σ_max,    (σ_max - σ̂)/σ̂ <≈ min(ρ, ρ²/gap) / 2θ,   ρ = ‖r‖
 
 It stops when that estimate meets the tolerance. σ̂ is a lower bound without any condition. The
-estimate presumes that the two tracked vectors hold the two largest singular values; a fixed random
-direction mixed into the second one keeps a third from rising unseen.
+estimate presumes that the two leading Ritz vectors belong to the two largest singular values. What
+could betray it is a third direction that rises where the Krylov space cannot see it, as in a
+network whose units do not interact: so every search also starts from the row of A that the tracked
+vectors explain least (the pivot of a pivoted Cholesky factorization of A Aᵀ), with a random part,
+and does not end while that row alone proves a larger norm.
 """
 
 from collections.abc import Callable
@@ -30,7 +33,9 @@ SMALL = 32
 
 _SPACE = 8  # vectors kept before a restart
 _MOST = 100  # expansions before giving up
-_GUARD = 0.1  # the share of the random direction in the second start vector
+_NEAR = 0.8  # a row of this share of θ₁ is worth a look
+_PROBES = 4  # looks at most
+_RANDOM = 0.1  # the share of a random direction in the third start vector
 
 
 class NormReading(NamedTuple):
@@ -64,7 +69,8 @@ def norm_reader(rows: int, columns: int, dtype, rtol: float):
         mantissa, exponent = normalize(Scaled(widen(block.mantissa), block.exponent))
         constant = jax.lax.stop_gradient(mantissa)
         # `x @ A` and `A @ x` are fast on every backend; `A.T @ x` is not.
-        found, error = dominant(lambda x: constant @ (x @ constant), frame, rtol)
+        diagonal = jnp.sum(constant * constant, axis=1)
+        found, error = dominant(lambda x: constant @ (x @ constant), diagonal, frame, rtol)
         # Outside the loop, so that it has a derivative: dσ = x dA y for singular vectors x, y.
         log_norm = add_log(jnp.log(jnp.linalg.norm(found[0] @ mantissa)), exponent)
         top = jnp.max(jnp.abs(constant))
@@ -108,10 +114,10 @@ def start_frame(size: int, dtype) -> Float[Array, "2 n"]:
         size: n.
         dtype: of the vectors.
     """
-    return jnp.linalg.qr(_guard(size, dtype).T)[0].T
+    return jnp.linalg.qr(_random(size, dtype).T)[0].T
 
 
-def _guard(size: int, dtype) -> Float[Array, "2 n"]:
+def _random(size: int, dtype) -> Float[Array, "2 n"]:
     # NumPy's generator, at trace time: a constant, and no random bits drawn in the loop.
     vectors = jnp.asarray(np.random.default_rng(0).standard_normal((2, size)), dtype)
     return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
@@ -124,55 +130,65 @@ class _Space(NamedTuple):
 
 
 class _Ritz(NamedTuple):
-    values: Float[Array, " k"]  # descending; unused ones below zero
-    weights: Float[Array, "k k"]  # rows: coordinates of the Ritz vectors in the basis
-    residual: Float[Array, " n"]
-    error: Float[Array, ""]
+    weights: Float[Array, "k k"]  # rows: coordinates of the Ritz vectors, best first
+    vectors: Float[Array, "2 n"]
+    second: Float[Array, " n"]  # the residual of the second vector
+    doubtful: Float[Array, " n"]  # that of the one that limits the error
+    error: Float[Array, ""]  # of √θ₁
+    pivot: Array  # the row that is explained least
+    missed: Array  # whether it proves that θ₁ is not the largest
+    near: Array  # whether it comes close to that and is not in the space
 
 
 def dominant(
-    gram: Gram, frame: Float[Array, "2 n"], rtol: float
+    gram: Gram, diagonal: Float[Array, " n"], frame: Float[Array, "2 n"], rtol: float
 ) -> tuple[Float[Array, "2 n"], Float[Array, ""]]:
     """The leading eigenvectors of a positive semidefinite operator and the error of √θ₁.
 
     Args:
         gram: x ↦ A Aᵀ x, of a size between the square roots of the dtype's range.
-        frame: (2, n), where to start.
+        diagonal: (n,), the diagonal of A Aᵀ, or zeros where it is not known.
+        frame: (2, n), where to start, orthonormal.
         rtol: the relative error of σ̂ = √θ₁ at which to stop.
 
     Returns:
-        The two Ritz vectors, and the estimated relative error of σ̂.
+        The two leading Ritz vectors, and the estimated relative error of σ̂.
     """
     size, dtype = frame.shape[1], frame.dtype
     empty = jnp.zeros((_SPACE, size), dtype)
     space = _Space(empty, empty, jnp.zeros((), jnp.int32))
     space = _expand(space, frame[0], gram)
-    space = _expand(space, frame[1] + _GUARD * _guard(size, dtype)[0], gram)
-    ritz = _rayleigh_ritz(space, 1)
-    space = _expand(space, ritz.residual, gram)
+    space = _expand(space, frame[1], gram)
+    ritz = _rayleigh_ritz(space, diagonal)
+    start = (_RANDOM * _random(size, dtype)[0]).at[ritz.pivot].add(1)
+    space = _expand(space, start, gram)
+    space = _expand(space, _rayleigh_ritz(space, diagonal).second, gram)
 
     def unfinished(loop):
         _, ritz, steps = loop
-        return (ritz.error > rtol) & (steps < _MOST)
+        more = (ritz.error > rtol) | ritz.missed | (ritz.near & (steps < _PROBES))
+        return more & (steps < _MOST)
 
     def refine(loop):
         space, ritz, steps = loop
         space = jax.lax.cond(space.filled == _SPACE, _restart, lambda space, _: space, space, ritz)
-        space = _expand(space, ritz.residual, gram)
-        return space, _rayleigh_ritz(space, 0), steps + 1
+        row = jnp.zeros(size, dtype).at[ritz.pivot].set(1)
+        probe = ritz.missed | (ritz.near & (steps < _PROBES))
+        space = _expand(space, jnp.where(probe, row, ritz.doubtful), gram)
+        return space, _rayleigh_ritz(space, diagonal), steps + 1
 
-    loop = (space, _rayleigh_ritz(space, 0), jnp.zeros((), jnp.int32))
+    loop = (space, _rayleigh_ritz(space, diagonal), jnp.zeros((), jnp.int32))
     space, ritz, _ = jax.lax.while_loop(unfinished, refine, loop)
-    return ritz.weights[:2] @ space.basis, ritz.error
+    error = jnp.where(ritz.missed, jnp.inf, ritz.error)
+    return ritz.vectors / jnp.linalg.norm(ritz.vectors, axis=1, keepdims=True), error
 
 
 def _expand(space: _Space, direction: Array, gram: Gram) -> _Space:
-    """Adds one direction, orthonormalized, and its image."""
-    vector = direction
-    for _ in range(2):  # twice is enough (Parlett)
-        vector = _unit(vector)
-        vector = vector - (space.basis @ vector) @ space.basis
-    vector = _unit(vector)
+    """Adds one direction, orthonormalized, and its image; zero where the space holds it already."""
+    vector, length = _unit(direction)
+    for _ in range(2):  # twice is enough (Kahan, Parlett)
+        vector, length = _unit(vector - (space.basis @ vector) @ space.basis)
+    vector = jnp.where(length > 0.5, vector, 0.0)
     return _Space(
         space.basis.at[space.filled].set(vector),
         space.image.at[space.filled].set(gram(vector)),
@@ -180,20 +196,31 @@ def _expand(space: _Space, direction: Array, gram: Gram) -> _Space:
     )
 
 
-def _rayleigh_ritz(space: _Space, which: int) -> _Ritz:
-    """The best vectors of the space, the residual of one of them, the error of the first."""
+def _rayleigh_ritz(space: _Space, diagonal: Float[Array, " n"]) -> _Ritz:
+    """The best vectors of the space, how good they are, and where to look next."""
     unused = jnp.arange(_SPACE) >= space.filled
     projected = space.image @ space.basis.T
     projected = (projected + projected.T) / 2 - jnp.diag(unused.astype(projected.dtype))
-    values, vectors = jnp.linalg.eigh(projected)
-    values, weights = values[::-1], vectors.T[::-1]
-    residuals = weights[:2] @ space.image - values[:2, None] * (weights[:2] @ space.basis)
+    values, weights = jnp.linalg.eigh(projected)
+    values, weights = values[::-1], weights.T[::-1]
+    vectors = weights[:2] @ space.basis
+    residuals = weights[:2] @ space.image - values[:2, None] * vectors
     first, second = jnp.linalg.norm(residuals, axis=1)
     gap = values[0] - values[1] - second
     excess = jnp.where(gap > first, first * (first / jnp.where(gap > first, gap, 1.0)), first)
-    positive = values[0] > 0
-    error = jnp.where(positive, excess / (2 * jnp.where(positive, values[0], 1.0)), 0.0)
-    return _Ritz(values, weights, residuals[which], error)
+    # The second may be the first in truth, as far as its own residual tells.
+    rival = values[1] + second - values[0]
+    top = jnp.where(values[0] > 0, values[0], 1.0)
+    error = jnp.where(values[0] > 0, jnp.maximum(excess, rival) / (2 * top), 0.0)
+    # A diagonal entry of A Aᵀ - θ₁ x₁x₁ᵀ above θ₁ proves an eigenvalue above θ₁.
+    beside = diagonal - jnp.maximum(values[0], 0) * vectors[0] ** 2
+    row = jnp.argmax(beside)
+    missed = beside[row] > values[0] * (1 + 8 * jnp.finfo(values.dtype).eps)
+    near = (beside[row] > _NEAR * values[0]) & (jnp.sum(space.basis[:, row] ** 2) < 0.5)
+    unexplained = beside - jnp.maximum(values[1], 0) * vectors[1] ** 2
+    pivot = jnp.where(missed | near, row, jnp.argmax(unexplained))
+    doubtful = residuals[jnp.where(rival > excess, 1, 0)]
+    return _Ritz(weights, vectors, residuals[1], doubtful, error, pivot, missed, near)
 
 
 def _restart(space: _Space, ritz: _Ritz) -> _Space:
@@ -202,6 +229,6 @@ def _restart(space: _Space, ritz: _Ritz) -> _Space:
     return _Space(keep @ space.basis, keep @ space.image, jnp.full_like(space.filled, 3))
 
 
-def _unit(vector: Array) -> Array:
-    norm = jnp.linalg.norm(vector)
-    return vector / jnp.where(norm > 0, norm, 1.0)
+def _unit(vector: Array) -> tuple[Array, Array]:
+    length = jnp.linalg.norm(vector)
+    return vector / jnp.where(length > 0, length, 1.0), length
