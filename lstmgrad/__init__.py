@@ -4,18 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lstmgrad import cells
-from lstmgrad._chain import Chain, DenseChain, ImplicitChain, StreamedChain, linearize, stream
-from lstmgrad._norms import (
-    NormMap,
-    NormProfile,
-    backward_norms,
-    decay_rate,
-    forward_norms,
-    horizon,
-    norm_map,
-)
+from lstmgrad._chain import Chain, DenseChain, ImplicitChain, linearize
+from lstmgrad._decay import decay_rate, horizon
+from lstmgrad._norm_map import NormMap, norm_map
+from lstmgrad._norms import NormProfile, backward_norms, forward_norms
 from lstmgrad._propagate import jacobian, product, pull_back, push_forward
 from lstmgrad._scaled import Scaled, scaled
+from lstmgrad._stream import StreamedChain, stream
 from lstmgrad._trajectory import Trajectory, unroll
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ factor: push tangents through it (v ↦ J_t v, forward mode) and pull cotangents
 (u ↦ u J_t, reverse mode). Everything else in the toolkit is a scan of these two. Both take a block
 of m flat vectors as the rows of an (m, n) array, which is the fast layout in either direction.
 
-Three representations of the one interface:
+Representations of the one interface:
 
 * `ImplicitChain` keeps the trajectory and the step; a push is a jvp and a pull is a vjp, so that
   nothing of size n x n is stored and m rows cost one matrix product against the recurrent weights.
-* `StreamedChain` keeps the inputs alone and runs the model while it is pushed: memory independent
-  of T, and nothing to pull back through.
 * `DenseChain` keeps the (T, n, n) matrices.
+* `StreamedChain` (in `_stream`) keeps the inputs alone and runs the model while it is pushed.
+* `DiagonalChain` (in `_diagonal`) keeps the diagonals of a recurrence that has nothing else.
 """
 
 import abc
@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._checks import check_slice, check_step, check_time_axis
 from lstmgrad._layout import Layout, layout_of, ravel, unravel
-from lstmgrad._trajectory import Trajectory, check_run
+from lstmgrad._trajectory import Trajectory
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 
@@ -48,6 +48,11 @@ class Chain(eqx.Module):
     @abc.abstractmethod
     def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """U J_t for every row u, reverse mode."""
+
+    @property
+    def reversible(self) -> bool:
+        """Whether cotangents can be pulled back through the chain."""
+        return True
 
     def begin(self) -> Any:
         """What a forward sweep carries besides its block; nothing where the factors are stored."""
@@ -149,7 +154,7 @@ class ImplicitChain(Chain):
     """
 
     factors: Any
-    model: "_Model"
+    model: "Model"
     layout: Layout = eqx.field(static=True)
 
     def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
@@ -177,54 +182,6 @@ class ImplicitChain(Chain):
         """The flat state s_{t-1}, and the step as a function of it."""
         state, x = factor
         return ravel(state), lambda flat: ravel(self.model.step(unravel(flat, state), x))
-
-
-class StreamedChain(ImplicitChain):
-    """A chain that runs the model while it is pushed, and so keeps no states.
-
-    Attributes:
-        factors: the inputs, x_t at index t-1.
-        model: (step, params), split into arrays and the static rest.
-        start: s_0.
-        layout: the named map between the state and the flat vector.
-    """
-
-    factors: Any
-    model: "_Model"
-    layout: Layout = eqx.field(static=True)
-    start: State
-
-    def begin(self) -> State:
-        """s_0: the sweep carries the state along."""
-        return self.start
-
-    def visit(self, memory: State, entry: Any) -> tuple[State, Any]:
-        """(s_{t-1}, x_t), with s_t carried on."""
-        return self.model.step(memory, entry), (memory, entry)
-
-    def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
-        """Not possible: the states are gone when the last is known."""
-        raise ValueError(
-            "chain: expected one that keeps its states, because cotangents are pulled from the "
-            "last step to the first, but this chain is a stream. Push instead (forward_norms, "
-            "push_forward, product), or keep the states: linearize(step, params, unroll(...))."
-        )
-
-    def __getitem__(self, key: slice) -> "StreamedChain":
-        """`chain[k:t]`, after running the model from 0 to k."""
-        bounds = check_slice(key, len(self))
-        skipped, kept = (
-            jax.tree.map(lambda leaf, part=part: leaf[part], self.factors)
-            for part in (slice(0, bounds.start), bounds)
-        )
-        start = _run(self.model, self.start, skipped)
-        return eqx.tree_at(lambda chain: (chain.factors, chain.start), self, (kept, start))
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """The axes in front of those of the starting state."""
-        leaf = jax.tree.leaves(self.start)[0]
-        return leaf.shape[: leaf.ndim - len(self.layout.shapes[0])]
 
 
 @eqx.filter_jit
@@ -269,57 +226,22 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> Chain:
     layout = layout_of(state)
     check_step(step, params, state, x)
     before = jax.tree.map(lambda leaf: leaf[:-1], states)
-    model = _Model.of((step, params))
+    model = Model.of(step, params)
     return ImplicitChain(factors=(before, inputs), model=model, layout=layout)
 
 
-@eqx.filter_jit
-def stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> StreamedChain:
-    """Returns the chain of `linearize(step, params, unroll(step, params, state, inputs))`, unrun.
-
-    For sequences whose states are too many to keep: the model runs inside each forward sweep
-    (`push_forward`, `product`, `forward_norms`), in the same scan, so that memory does not depend
-    on T beyond the inputs themselves.
-
-    Args:
-        step: a pure function ``step(params, state, x) -> state`` without a batch axis.
-        params: any pytree.
-        state: the starting state s_0, a pytree of arrays.
-        inputs: a pytree of arrays with T on axis 0. A step that makes its own input from a counter
-            gets `jnp.arange(T)`.
-
-    Returns:
-        A `Chain` of T factors. ``chain[k:t]`` first runs the model from 0 to k.
-
-    Raises:
-        ValueError: as `unroll`; and, on use, when something is to be pulled back through it.
-
-    Notes:
-        Every sweep costs T steps of the model besides its pushes. The model runs at the device's
-        default matmul precision, as in `unroll`.
-
-    Example:
-        ```python
-        chain = lg.stream(cell.step, params, cell.initial_state(), inputs)  # T = 1 000 000
-        lg.forward_norms(chain, of="c", wrt="c", every=10_000)
-        ```
-    """
-    state, inputs = check_run(step, params, state, inputs)
-    model = _Model.of((step, params))
-    return StreamedChain(factors=inputs, model=model, layout=layout_of(state), start=state)
-
-
-class _Model(eqx.Module):
-    """A pytree whose arrays are leaves and whose rest is static, so that a chain may leave jit."""
+class Model(eqx.Module):
+    """(step, params) with arrays as leaves and the rest static, so that a chain may leave jit."""
 
     arrays: Any
     rest: tuple = eqx.field(static=True)
 
     @staticmethod
-    def of(tree: Any) -> "_Model":
-        arrays, rest = eqx.partition(tree, _is_array)
+    def of(step: StepFn, params: Params) -> "Model":
+        """The model of a step and its parameters, whatever they hold."""
+        arrays, rest = eqx.partition((step, params), _is_array)
         leaves, treedef = jax.tree.flatten(rest)
-        return _Model(arrays, (tuple(leaves), treedef))
+        return Model(arrays, (tuple(leaves), treedef))
 
     def step(self, state: State, x: Inputs) -> State:
         """One step of the model with its parameters."""
@@ -339,11 +261,6 @@ def _nan_with(after: Float[Array, " n"], block: Float[Array, "rows columns"]):
 
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
-
-
-@eqx.filter_jit
-def _run(model: _Model, state: State, inputs: Inputs) -> State:
-    return jax.lax.scan(lambda state, x: (model.step(state, x), None), state, inputs)[0]
 
 
 @eqx.filter_jit

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lstmgrad._norms import NormMap, NormProfile
+from lstmgrad._norm_map import NormMap
+from lstmgrad._norms import NormProfile
 
 SYMBOL = r"$\log_{10}\,\Vert\partial "
 """How the math text of every `symbol` begins."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._chain import Chain, StreamedChain
+from lstmgrad._chain import Chain
 from lstmgrad._checks import check_block
 from lstmgrad._scaled import Scaled, normalize, scaled
 from lstmgrad._types import PartName
@@ -189,7 +189,7 @@ def jacobian(
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     identity = jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
     fewer_rows = rows.stop - rows.start < columns.stop - columns.start
-    if fewer_rows and not isinstance(chain, StreamedChain):
+    if fewer_rows and chain.reversible:
         block = pull_back(chain, identity[rows])
         return Scaled(block.mantissa[:, columns], block.exponent).to_array()
     block = push_forward(chain, identity[:, columns])

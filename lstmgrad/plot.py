@@ -25,7 +25,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lstmgrad._drawing import SYMBOL, by_lag, gapped, log10, symbol, vertical_range
-from lstmgrad._norms import NormMap, NormProfile
+from lstmgrad._norm_map import NormMap
+from lstmgrad._norms import NormProfile
 
 BAND = (0.1, 0.9)
 """The quantiles between which the band of a batch lies."""
