@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 from lstmgrad import cells
 from lstmgrad._chain import Chain, DenseChain, ImplicitChain, linearize
 from lstmgrad._decay import decay_rate, horizon
+from lstmgrad._diagonal import DiagonalChain, linearize_diagonal
 from lstmgrad._norm_map import NormMap, norm_map
 from lstmgrad._norms import NormProfile, backward_norms, forward_norms
-from lstmgrad._propagate import jacobian, product, pull_back, push_forward
+from lstmgrad._product import Method, blocked, parallel, prefix_products, product, sequential
+from lstmgrad._propagate import jacobian, pull_back, push_forward
 from lstmgrad._scaled import Scaled, scaled
 from lstmgrad._stream import StreamedChain, stream
 from lstmgrad._trajectory import Trajectory, unroll
+from lstmgrad._wide import matrix_free_norms
 
 if TYPE_CHECKING:
     from lstmgrad import plot
@@ -21,7 +24,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Chain",
     "DenseChain",
+    "DiagonalChain",
     "ImplicitChain",
+    "Method",
     "NormMap",
     "NormProfile",
     "Scaled",
@@ -29,18 +34,24 @@ __all__ = [
     "Trajectory",
     "__version__",
     "backward_norms",
+    "blocked",
     "cells",
     "decay_rate",
     "forward_norms",
     "horizon",
     "jacobian",
     "linearize",
+    "linearize_diagonal",
+    "matrix_free_norms",
     "norm_map",
+    "parallel",
     "plot",
+    "prefix_products",
     "product",
     "pull_back",
     "push_forward",
     "scaled",
+    "sequential",
     "stream",
     "unroll",
 ]

@@ -24,7 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._checks import check_slice, check_step, check_time_axis
+from lstmgrad._checks import check_slice, check_step, check_trajectory
+from lstmgrad._compile import compiled
 from lstmgrad._layout import Layout, layout_of, ravel, unravel
 from lstmgrad._trajectory import Trajectory
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -184,7 +185,7 @@ class ImplicitChain(Chain):
         return ravel(state), lambda flat: ravel(self.model.step(unravel(flat, state), x))
 
 
-@eqx.filter_jit
+@compiled
 def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> Chain:
     """Returns the chain of exact step Jacobians along a trajectory.
 
@@ -214,17 +215,10 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> Chain:
         lg.jacobian(chain[2:7], of="c", wrt="c")  # dc_7/dc_2
         ```
     """
-    length = check_time_axis(trajectory.inputs, "trajectory.inputs")
-    count = check_time_axis(trajectory.states, "trajectory.states")
-    if count != length + 1:
-        raise ValueError(
-            f"trajectory: expected T + 1 = {length + 1} states, the start included, for T = "
-            f"{length} inputs, but came {count}."
-        )
+    state = check_trajectory(trajectory)
     states, inputs = jax.tree.map(jnp.asarray, (trajectory.states, trajectory.inputs))
-    state, x = jax.tree.map(lambda leaf: leaf[0], (states, inputs))
     layout = layout_of(state)
-    check_step(step, params, state, x)
+    check_step(step, params, state, jax.tree.map(lambda leaf: leaf[0], inputs))
     before = jax.tree.map(lambda leaf: leaf[:-1], states)
     model = Model.of(step, params)
     return ImplicitChain(factors=(before, inputs), model=model, layout=layout)

@@ -5,6 +5,7 @@ option). Values are never checked: a vanishing, exploding or NaN result is a res
 """
 
 import math
+import numbers
 import operator
 from typing import Any
 
@@ -121,6 +122,29 @@ def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
             )
 
 
+def check_trajectory(trajectory: Any) -> State:
+    """T + 1 states to T inputs; returns the first state."""
+    length = check_time_axis(trajectory.inputs, "trajectory.inputs")
+    count = check_time_axis(trajectory.states, "trajectory.states")
+    if count != length + 1:
+        raise ValueError(
+            f"trajectory: expected T + 1 = {length + 1} states, the start included, for T = "
+            f"{length} inputs, but came {count}."
+        )
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], trajectory.states)
+
+
+def check_stored(reversible: bool) -> None:
+    """The chain keeps its factors."""
+    if not reversible:
+        raise ValueError(
+            "chain: expected one that keeps its states, because factors at different times are "
+            "needed at once or from the last to the first, but this chain is a stream. Push "
+            "instead (forward_norms, push_forward, product), or keep the states: "
+            "linearize(step, params, unroll(...))."
+        )
+
+
 def check_part(name: Any, known: tuple, argument: str) -> None:
     """The part of the state exists."""
     if name not in known or isinstance(name, bool):
@@ -145,7 +169,7 @@ def check_count(value: Any, argument: str, least: int = 1) -> int:
 
 def check_positive(value: Any, argument: str) -> float:
     """A number above zero; returns it as a Python float."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
         raise ValueError(f"{argument}: expected a number above zero, but came {value!r}.")
     return float(value)
 
@@ -158,9 +182,22 @@ def check_every(value: Any, length: int) -> int:
     return number
 
 
+def check_lags(values: Any, length: int) -> tuple[int, ...]:
+    """Increasing lags in 0..T; returns them as Python ints."""
+    try:
+        lags = tuple(operator.index(value) for value in values)
+    except TypeError:
+        lags = ()
+    if not lags or list(lags) != sorted(set(lags)) or lags[0] < 0 or lags[-1] > length:
+        raise ValueError(
+            f"lags: expected increasing whole numbers from 0 to T = {length}, but came {values!r}."
+        )
+    return lags
+
+
 def check_tolerance(value: Any) -> None:
     """A relative error: zero, or a number above it."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) >= 0:
         raise ValueError(f"rtol: expected a number, 0 or above, but came {value!r}.")
 
 
@@ -213,3 +250,14 @@ def check_block(shape: tuple, dtype: Any, size: int, expected_dtype: Any, argume
         raise ValueError(
             f"{argument}: expected dtype {expected_dtype}, the chain's, but came {dtype}. Cast it."
         )
+
+
+def check_hashable(value: Any, argument: str) -> None:
+    """A function that can be a key of the compilation cache."""
+    try:
+        hash(value)
+    except TypeError:
+        raise ValueError(
+            f"{argument}: expected a function that can be hashed, so that the step is compiled "
+            f"once, but came {value!r}. Define it once at module level."
+        ) from None

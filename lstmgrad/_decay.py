@@ -2,20 +2,19 @@
 
 import math
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._checks import check_positive
+from lstmgrad._compile import compiled
 from lstmgrad._norms import NormProfile
 
 
-@eqx.filter_jit
 def horizon(profile: NormProfile, threshold: float = 1e-3) -> Float[Array, "*batch"]:
     """Returns the memory horizon: the first lag from which the norm stays below the threshold.
 
-    min { L : ‖∂s_t/∂s_k‖₂ < threshold for every lag t-k >= L }. The *last* crossing counts, because
-    a non-normal product may sink, grow and sink again.
+    min { L : ‖∂s_t/∂s_k‖₂ < threshold for every lag t-k >= L }, over the lags of the profile. The
+    *last* crossing counts, because a non-normal product may sink, grow and sink again.
 
     Args:
         profile: from `backward_norms` or `forward_norms`; a batch of profiles gives a batch.
@@ -31,15 +30,10 @@ def horizon(profile: NormProfile, threshold: float = 1e-3) -> Float[Array, "*bat
     Example:
         For norms 0.9^lag and threshold 1e-3 the horizon is 66, as 0.9^65 > 1e-3 > 0.9^66.
     """
-    limit = math.log(check_positive(threshold, "threshold"))
-    log_norms = profile.log_norms
-    above = log_norms >= limit
-    first_below = jnp.max(jnp.where(above, profile.lags + 1, 0), axis=-1)
-    steps = jnp.where(above[..., -1], jnp.inf, first_below.astype(log_norms.dtype))
-    return jnp.where(jnp.any(jnp.isnan(log_norms), axis=-1), jnp.nan, steps)
+    return _horizon(profile, math.log(check_positive(threshold, "threshold")))
 
 
-@eqx.filter_jit
+@compiled
 def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
     """Returns the rate at which the norm decays, in nats per step; negative where it grows.
 
@@ -66,3 +60,13 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
     )
     rate = jnp.where(log_norms[..., -1] == -jnp.inf, jnp.inf, -slope)
     return jnp.where(jnp.any(jnp.isnan(log_norms), axis=-1), jnp.nan, rate)
+
+
+@compiled
+def _horizon(profile: NormProfile, limit: float) -> Float[Array, "*batch"]:
+    log_norms = profile.log_norms
+    above = log_norms >= limit
+    index = jnp.max(jnp.where(above, jnp.arange(1, above.shape[-1] + 1), 0), axis=-1, keepdims=True)
+    steps = jnp.take_along_axis(profile.lags, index, axis=-1, mode="clip")[..., 0]
+    steps = jnp.where(above[..., -1], jnp.inf, steps.astype(log_norms.dtype))
+    return jnp.where(jnp.any(jnp.isnan(log_norms), axis=-1), jnp.nan, steps)

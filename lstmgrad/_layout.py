@@ -30,6 +30,7 @@ class Layout:
         parts: the names that `of` and `wrt` accept, in order.
         starts: the offset of each part, and n at the end.
         shapes: the shape of every leaf, differentiable or not, in pytree order.
+        inexact_shapes: the shape of every differentiable leaf.
     """
 
     size: int
@@ -37,6 +38,7 @@ class Layout:
     parts: tuple[PartName, ...]
     starts: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
+    inexact_shapes: tuple[tuple[int, ...], ...]
 
     def block(self, name: PartName | None, argument: str) -> slice:
         """The slice of the flat vector that holds the part; the whole vector for None."""
@@ -56,7 +58,7 @@ def layout_of(state: State) -> Layout:
     """The layout of a state, or of its abstract value (`jax.eval_shape`)."""
     check_state(state)
     sizes: dict[PartName, int] = {}
-    real_dtype = None
+    real_dtype, inexact_shapes = None, []
     for path, leaf in jtu.tree_leaves_with_path(state):
         dtype = jnp.result_type(leaf)
         if jnp.issubdtype(dtype, jnp.inexact):
@@ -64,11 +66,13 @@ def layout_of(state: State) -> Layout:
             name = _part_name(path)
             sizes[name] = sizes.get(name, 0) + real * math.prod(jnp.shape(leaf))
             real_dtype = jnp.finfo(dtype).dtype
+            inexact_shapes.append(tuple(jnp.shape(leaf)))
     starts = [0]
     for size in sizes.values():
         starts.append(starts[-1] + size)
     shapes = tuple(tuple(jnp.shape(leaf)) for leaf in jax.tree.leaves(state))
-    return Layout(starts[-1], real_dtype, tuple(sizes), tuple(starts), shapes)
+    parts, starts = tuple(sizes), tuple(starts)
+    return Layout(starts[-1], real_dtype, parts, starts, shapes, tuple(inexact_shapes))
 
 
 def ravel(state: State) -> Float[Array, " n"]:

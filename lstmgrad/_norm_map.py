@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chain import Chain
 from lstmgrad._checks import check_every
+from lstmgrad._compile import compiled
 from lstmgrad._layout import Layout
 from lstmgrad._norms import Norms, read_norms
 from lstmgrad._propagate import sweep_backward
@@ -34,17 +35,17 @@ class NormMap(Norms):
     errors: Float[Array, "*batch G G"]
     of: PartName | None = eqx.field(static=True)
     wrt: PartName | None = eqx.field(static=True)
-    rtol: float = eqx.field(static=True)
+    rtol: float | int = eqx.field(static=True)
 
 
-@eqx.filter_jit
+@compiled
 def norm_map(
     chain: Chain,
     *,
     of: PartName | None = None,
     wrt: PartName | None = None,
     every: int = 1,
-    rtol: float = 1e-5,
+    rtol: float | int = 1e-5,
     progress: Callable[[int, int], Any] | None = None,
 ) -> NormMap:
     """Returns ‖∂s_t/∂s_k‖₂ for every pair k <= t of a grid of times.

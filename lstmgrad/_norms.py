@@ -16,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chain import Chain
 from lstmgrad._checks import check_every, check_tolerance
+from lstmgrad._compile import compiled
+from lstmgrad._diagonal import DiagonalChain
 from lstmgrad._propagate import sweep_backward, sweep_forward
 from lstmgrad._scaled import Scaled, scaled
 from lstmgrad._singular import NormReading, norm_reader, widen
@@ -26,7 +28,7 @@ class Norms(eqx.Module):
     """What a profile and a map share: which norms met their tolerance."""
 
     errors: eqx.AbstractVar[Float[Array, "..."]]
-    rtol: eqx.AbstractVar[float]
+    rtol: eqx.AbstractVar[float | int]
 
     @property
     def converged(self) -> Bool[Array, "..."]:
@@ -55,17 +57,17 @@ class NormProfile(Norms):
     of: PartName | None = eqx.field(static=True)
     wrt: PartName | None = eqx.field(static=True)
     fixed: str = eqx.field(static=True)
-    rtol: float = eqx.field(static=True)
+    rtol: float | int = eqx.field(static=True)
 
 
-@eqx.filter_jit
+@compiled
 def backward_norms(
     chain: Chain,
     *,
     of: PartName | None = None,
     wrt: PartName | None = None,
     every: int = 1,
-    rtol: float = 1e-5,
+    rtol: float | int = 1e-5,
 ) -> NormProfile:
     """Returns ‖∂s_T/∂s_k‖₂ for every k, by lag T-k.
 
@@ -90,7 +92,9 @@ def backward_norms(
     Notes:
         T pulls of n_of rows, and a few matrix-vector products a lag; O(n_of n) memory beyond the
         chain. Float32 suffices for any T. Differentiable with respect to the parameters inside the
-        chain, as accurately as the singular vectors are found.
+        chain, as accurately as the singular vectors are found. One exponent serves the whole block:
+        where `wrt` is a part whose derivatives are more than 2^126 times smaller (float32) than
+        those by the rest of the state, it reads as -inf; likewise `of` in `forward_norms`.
 
     Example:
         For `DenseChain` of T copies of g·Q with Q orthogonal, ``log_norms[j] = j ln g``.
@@ -100,18 +104,21 @@ def backward_norms(
     """
     every = check_every(every, len(chain))
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    readings = read_norms(chain, sweep_backward, rows, columns, every, rtol)
+    if isinstance(chain, DiagonalChain):
+        readings = _diagonal_norms(chain.log_gains()[::-1], rows, columns, every)
+    else:
+        readings = read_norms(chain, sweep_backward, rows, columns, every, rtol)
     return _profile(readings, every, of, wrt, "end", rtol)
 
 
-@eqx.filter_jit
+@compiled
 def forward_norms(
     chain: Chain,
     *,
     of: PartName | None = None,
     wrt: PartName | None = None,
     every: int = 1,
-    rtol: float = 1e-5,
+    rtol: float | int = 1e-5,
 ) -> NormProfile:
     """Returns ‖∂s_t/∂s_0‖₂ for every t, by lag t.
 
@@ -142,11 +149,27 @@ def forward_norms(
     """
     every = check_every(every, len(chain))
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    readings = read_norms(chain, sweep_forward, columns, rows, every, rtol)
+    if isinstance(chain, DiagonalChain):
+        readings = _diagonal_norms(chain.log_gains(), rows, columns, every)
+    else:
+        readings = read_norms(chain, sweep_forward, columns, rows, every, rtol)
     return _profile(readings, every, of, wrt, "start", rtol)
 
 
-def _profile(readings: NormReading, every: int, of, wrt, fixed: str, rtol: float) -> NormProfile:
+def _diagonal_norms(
+    log_gains: Float[Array, "T n"], rows: slice, columns: slice, every: int
+) -> NormReading:
+    """The norms of diagonal products, from the logarithms of their factors in order of lag."""
+    shared = slice(max(rows.start, columns.start), min(rows.stop, columns.stop))
+    sums = jnp.cumsum(log_gains[:, shared], axis=0)
+    sums = jnp.concatenate([jnp.zeros_like(sums[:1]), sums])
+    log_norms = jnp.max(sums, axis=1, initial=-jnp.inf)[::every]
+    return NormReading(log_norms, jnp.zeros_like(log_norms))
+
+
+def _profile(
+    readings: NormReading, every: int, of, wrt, fixed: str, rtol: float | int
+) -> NormProfile:
     lags = jnp.arange(readings.log_norm.shape[0]) * every
     return NormProfile(
         lags=lags,
@@ -165,7 +188,7 @@ def read_norms(
     start: slice,
     part: slice,
     every: int,
-    rtol: float,
+    rtol: float | int,
     skip: int | Int[Array, ""] = 0,
 ) -> NormReading:
     """The norms of `part` of a block that starts as the unit vectors of `start`, by lag.

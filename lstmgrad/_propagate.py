@@ -9,13 +9,13 @@ that neither under- nor overflows, whatever T.
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chain import Chain
 from lstmgrad._checks import check_block
+from lstmgrad._compile import compiled
 from lstmgrad._scaled import Scaled, normalize, scaled
 from lstmgrad._types import PartName
 
@@ -74,7 +74,7 @@ def _observe_nothing(carry: None, block: Scaled) -> tuple[None, None]:
     return None, None
 
 
-@eqx.filter_jit
+@compiled
 def push_forward(chain: Chain, tangents: Float[Array, "n *m"] | Scaled) -> Scaled:
     """Returns the perturbation of s_T that perturbations of s_0 become: J_T ··· J_1 V.
 
@@ -103,7 +103,7 @@ def push_forward(chain: Chain, tangents: Float[Array, "n *m"] | Scaled) -> Scale
     return Scaled(after.mantissa.T.reshape(block.mantissa.shape), after.exponent)
 
 
-@eqx.filter_jit
+@compiled
 def pull_back(chain: Chain, cotangents: Float[Array, "*m n"] | Scaled) -> Scaled:
     """Returns what cotangents of s_T become at s_0: U J_T ··· J_1, back-propagation through time.
 
@@ -131,27 +131,7 @@ def pull_back(chain: Chain, cotangents: Float[Array, "*m n"] | Scaled) -> Scaled
     return Scaled(before.mantissa.reshape(block.mantissa.shape), before.exponent)
 
 
-@eqx.filter_jit
-def product(chain: Chain) -> Scaled:
-    """Returns ds_T/ds_0 = J_T ··· J_1, the whole (n, n) product, at any length.
-
-    Args:
-        chain: T factors on a state of flat size n; ``chain[k:t]`` gives ds_t/ds_k.
-
-    Returns:
-        `Scaled` with an (n, n) mantissa; the identity for the empty chain.
-
-    Notes:
-        T pushes of n tangents, O(n²) memory. One exponent serves the whole matrix: the top singular
-        value is as good as the dtype, the tail of the spectrum is not (it needs a QR).
-
-    Example:
-        ``product(chain[k:]) @ product(chain[:k])`` is ``product(chain)``.
-    """
-    return push_forward(chain, jnp.eye(chain.layout.size, dtype=chain.layout.dtype))
-
-
-@eqx.filter_jit
+@compiled
 def jacobian(
     chain: Chain, *, of: PartName | None = None, wrt: PartName | None = None
 ) -> Float[Array, "n_of n_wrt"]:

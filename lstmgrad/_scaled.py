@@ -45,7 +45,7 @@ class Scaled(NamedTuple):
 
     def log_abs(self) -> Float[Array, "..."]:
         """The natural logarithm of every absolute entry; -inf where the value is zero."""
-        return add_log(jnp.log(jnp.abs(self.mantissa)), self.exponent)
+        return log_of(jnp.abs(self.mantissa), self.exponent)
 
 
 def scaled(array: Float[Array | np.ndarray, "..."]) -> Scaled:
@@ -64,10 +64,17 @@ def normalize(value: Scaled) -> Scaled:
     return Scaled(_shift(value.mantissa, -shift), value.exponent + shift)
 
 
-def add_log(log_mantissa: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:
-    """ln(m · 2^e) from ln m and e, in the dtype of ln m."""
-    dtype = log_mantissa.dtype
-    return log_mantissa + exponent.astype(dtype) * jnp.asarray(LOG_2, dtype)
+def log_of(mantissa: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:
+    """ln(m · 2^e) for m >= 0, in the dtype of m; -inf for zero, with a slope of zero there.
+
+    Args:
+        mantissa: m, any shape.
+        exponent: e, one for all.
+    """
+    # A slope of 1/0 would turn the slopes of the neighbors in the same array into 0 · inf = NaN.
+    zero = mantissa == 0
+    log = jnp.where(zero, -jnp.inf, jnp.log(jnp.where(zero, 1.0, mantissa)))
+    return log + exponent.astype(log.dtype) * jnp.asarray(LOG_2, log.dtype)
 
 
 def _shift(array: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:

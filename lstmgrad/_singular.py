@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._scaled import Scaled, add_log, normalize
+from lstmgrad._scaled import Scaled, log_of, normalize
 
 Gram = Callable[[Array], Array]
 
@@ -32,7 +32,7 @@ SMALL = 32
 """Up to this many rows or columns an SVD costs no more than tracking."""
 
 _SPACE = 8  # vectors kept before a restart
-_MOST = 100  # expansions before giving up
+_START = 4  # directions before the first refinement
 _NEAR = 0.8  # a row of this share of θ₁ is worth a look
 _PROBES = 4  # looks at most
 _RANDOM = 0.1  # the share of a random direction in the third start vector
@@ -50,7 +50,7 @@ class NormReading(NamedTuple):
     error: Float[Array, ""]
 
 
-def norm_reader(rows: int, columns: int, dtype, rtol: float):
+def norm_reader(rows: int, columns: int, dtype, rtol: float | int):
     """How to read the norms of a sequence of (rows, columns) blocks, each near the one before.
 
     Args:
@@ -72,7 +72,7 @@ def norm_reader(rows: int, columns: int, dtype, rtol: float):
         diagonal = jnp.sum(constant * constant, axis=1)
         found, error = dominant(lambda x: constant @ (x @ constant), diagonal, frame, rtol)
         # Outside the loop, so that it has a derivative: dσ = x dA y for singular vectors x, y.
-        log_norm = add_log(jnp.log(jnp.linalg.norm(found[0] @ mantissa)), exponent)
+        log_norm = log_of(length(found[0] @ mantissa), exponent)
         top = jnp.max(jnp.abs(constant))
         usable = jnp.isfinite(top) & (top > 0)
         log_norm = jnp.where(usable, log_norm, jnp.where(top == 0, -jnp.inf, top))
@@ -92,7 +92,7 @@ def svd_norm(block: Scaled) -> NormReading:
     finite = jnp.all(jnp.isfinite(matrix))
     # An SVD of a matrix with an inf writes to stderr and gives NaN.
     sigma = jnp.linalg.svd(jnp.where(finite, matrix, 0.0), compute_uv=False)
-    log_sigma = add_log(jnp.log(jnp.max(sigma, initial=0.0)), block.exponent)
+    log_sigma = log_of(jnp.max(sigma, initial=0.0), block.exponent)
     log_norm = jnp.where(finite, log_sigma, jnp.max(jnp.abs(matrix), initial=0.0))
     error = jnp.where(finite, jnp.finfo(matrix.dtype).eps, jnp.nan).astype(matrix.dtype)
     return NormReading(log_norm, error)
@@ -141,7 +141,11 @@ class _Ritz(NamedTuple):
 
 
 def dominant(
-    gram: Gram, diagonal: Float[Array, " n"], frame: Float[Array, "2 n"], rtol: float
+    gram: Gram,
+    diagonal: Float[Array, " n"],
+    frame: Float[Array, "2 n"],
+    rtol: float | int,
+    max_steps: int = 100,
 ) -> tuple[Float[Array, "2 n"], Float[Array, ""]]:
     """The leading eigenvectors of a positive semidefinite operator and the error of √θ₁.
 
@@ -150,33 +154,33 @@ def dominant(
         diagonal: (n,), the diagonal of A Aᵀ, or zeros where it is not known.
         frame: (2, n), where to start, orthonormal.
         rtol: the relative error of σ̂ = √θ₁ at which to stop.
+        max_steps: calls of `gram` after which to stop all the same.
 
     Returns:
         The two leading Ritz vectors, and the estimated relative error of σ̂.
     """
     size, dtype = frame.shape[1], frame.dtype
-    empty = jnp.zeros((_SPACE, size), dtype)
-    space = _Space(empty, empty, jnp.zeros((), jnp.int32))
-    space = _expand(space, frame[0], gram)
-    space = _expand(space, frame[1], gram)
-    ritz = _rayleigh_ritz(space, diagonal)
-    start = (_RANDOM * _random(size, dtype)[0]).at[ritz.pivot].add(1)
-    space = _expand(space, start, gram)
-    space = _expand(space, _rayleigh_ritz(space, diagonal).second, gram)
+    random = _RANDOM * _random(size, dtype)[0]
 
     def unfinished(loop):
-        _, ritz, steps = loop
-        more = (ritz.error > rtol) | ritz.missed | (ritz.near & (steps < _PROBES))
-        return more & (steps < _MOST)
+        _, ritz, step = loop
+        more = (ritz.error > rtol) | ritz.missed | (ritz.near & (step < _START + _PROBES))
+        return (step < _START) | (more & (step < max_steps))
 
     def refine(loop):
-        space, ritz, steps = loop
+        space, ritz, step = loop
         space = jax.lax.cond(space.filled == _SPACE, _restart, lambda space, _: space, space, ritz)
         row = jnp.zeros(size, dtype).at[ritz.pivot].set(1)
-        probe = ritz.missed | (ritz.near & (steps < _PROBES))
-        space = _expand(space, jnp.where(probe, row, ritz.doubtful), gram)
-        return space, _rayleigh_ritz(space, diagonal), steps + 1
+        probe = ritz.missed | (ritz.near & (step < _START + _PROBES))
+        # The start: both tracked vectors, the row they explain least, the second one's residual.
+        start = jnp.stack([frame[0], frame[1], row + random, ritz.second])
+        later = jnp.where(probe, row, ritz.doubtful)
+        direction = jnp.where(step < _START, start[jnp.minimum(step, _START - 1)], later)
+        space = _expand(space, direction, gram)
+        return space, _rayleigh_ritz(space, diagonal), step + 1
 
+    empty = jnp.zeros((_SPACE, size), dtype)
+    space = _Space(empty, empty, jnp.zeros((), jnp.int32))
     loop = (space, _rayleigh_ritz(space, diagonal), jnp.zeros((), jnp.int32))
     space, ritz, _ = jax.lax.while_loop(unfinished, refine, loop)
     error = jnp.where(ritz.missed, jnp.inf, ritz.error)
@@ -185,10 +189,10 @@ def dominant(
 
 def _expand(space: _Space, direction: Array, gram: Gram) -> _Space:
     """Adds one direction, orthonormalized, and its image; zero where the space holds it already."""
-    vector, length = _unit(direction)
+    vector, size = _unit(direction)
     for _ in range(2):  # twice is enough (Kahan, Parlett)
-        vector, length = _unit(vector - (space.basis @ vector) @ space.basis)
-    vector = jnp.where(length > 0.5, vector, 0.0)
+        vector, size = _unit(vector - (space.basis @ vector) @ space.basis)
+    vector = jnp.where(size > 0.5, vector, 0.0)
     return _Space(
         space.basis.at[space.filled].set(vector),
         space.image.at[space.filled].set(gram(vector)),
@@ -198,7 +202,7 @@ def _expand(space: _Space, direction: Array, gram: Gram) -> _Space:
 
 def _rayleigh_ritz(space: _Space, diagonal: Float[Array, " n"]) -> _Ritz:
     """The best vectors of the space, how good they are, and where to look next."""
-    unused = jnp.arange(_SPACE) >= space.filled
+    unused = jnp.arange(_SPACE, dtype=jnp.int32) >= space.filled
     projected = space.image @ space.basis.T
     projected = (projected + projected.T) / 2 - jnp.diag(unused.astype(projected.dtype))
     values, weights = jnp.linalg.eigh(projected)
@@ -229,6 +233,16 @@ def _restart(space: _Space, ritz: _Ritz) -> _Space:
     return _Space(keep @ space.basis, keep @ space.image, jnp.full_like(space.filled, 3))
 
 
+def length(vector: Float[Array, " n"]) -> Float[Array, ""]:
+    """The Euclidean norm, with a slope of zero at zero.
+
+    Args:
+        vector: with entries whose squares fit the dtype.
+    """
+    square = vector @ vector
+    return jnp.where(square == 0, 0.0, jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
 def _unit(vector: Array) -> tuple[Array, Array]:
-    length = jnp.linalg.norm(vector)
-    return vector / jnp.where(length > 0, length, 1.0), length
+    size = length(vector)
+    return vector / jnp.where(size > 0, size, 1.0), size

@@ -7,7 +7,8 @@ import jax
 from jaxtyping import Array, Float
 
 from lstmgrad._chain import ImplicitChain, Model
-from lstmgrad._checks import check_slice
+from lstmgrad._checks import check_slice, check_stored
+from lstmgrad._compile import compiled
 from lstmgrad._layout import Layout, layout_of
 from lstmgrad._trajectory import check_run
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -38,11 +39,8 @@ class StreamedChain(ImplicitChain):
 
     def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """Not possible: the states are gone when the last is known."""
-        raise ValueError(
-            "chain: expected one that keeps its states, because cotangents are pulled from the "
-            "last step to the first, but this chain is a stream. Push instead (forward_norms, "
-            "push_forward, product), or keep the states: linearize(step, params, unroll(...))."
-        )
+        check_stored(self.reversible)
+        return rows
 
     def __getitem__(self, key: slice) -> "StreamedChain":
         """`chain[k:t]`, after running the model from 0 to k."""
@@ -66,7 +64,7 @@ class StreamedChain(ImplicitChain):
         return leaf.shape[: leaf.ndim - len(self.layout.shapes[0])]
 
 
-@eqx.filter_jit
+@compiled
 def stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> StreamedChain:
     """Returns the chain of `linearize(step, params, unroll(step, params, state, inputs))`, unrun.
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from lstmgrad._checks import check_arrays, check_state, check_step, check_time_axis
+from lstmgrad._compile import compiled
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 
@@ -24,7 +25,7 @@ class Trajectory(eqx.Module):
         return jax.tree.leaves(self.inputs)[0].shape[0]
 
 
-@eqx.filter_jit
+@compiled
 def unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajectory:
     """Returns the trajectory of T steps from the given state.
 

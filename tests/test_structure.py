@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only from a strictly lower floor.
 FLOORS = {
     "_types": 0,
+    "_compile": 0,
     "_checks": 1,
     "_layout": 2,
     "_scaled": 2,
@@ -28,11 +29,14 @@ FLOORS = {
     "cells": 4,
     "_chain": 4,
     "_stream": 5,
+    "_diagonal": 5,
     "_propagate": 5,
     "_singular": 5,
     "_norms": 6,
+    "_product": 6,
     "_norm_map": 6.5,
     "_decay": 6.5,
+    "_wide": 6.5,
     "_drawing": 7,
     "plot": 8,
     "": 7.5,

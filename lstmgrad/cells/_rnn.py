@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lstmgrad._checks import check_count
+from lstmgrad._checks import check_count, check_hashable
 from lstmgrad._types import StepFn
 from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
 
@@ -49,7 +49,8 @@ def rnn(
         `Cell` with `RNNParams` and `RNNState(h)`. W is Glorot normal, b zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number of 1 or more; the activation cannot be hashed, and
+            so cannot be a key of the compilation cache.
 
     Example:
         With φ the identity, the step Jacobian is U.
@@ -71,6 +72,7 @@ def rnn(
     def initial_state() -> RNNState:
         return RNNState(jnp.zeros(h, default_float(dtype)))
 
+    check_hashable(activation, "activation")
     return Cell(init, initial_state, rnn_step(activation))
 
 
