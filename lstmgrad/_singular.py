@@ -71,13 +71,14 @@ def norm_reader(rows: int, columns: int, dtype, rtol: float | int):
         # `x @ A` and `A @ x` are fast on every backend; `A.T @ x` is not.
         diagonal = jnp.sum(constant * constant, axis=1)
         found, error = dominant(lambda x: constant @ (x @ constant), diagonal, frame, rtol)
-        # Outside the loop, so that it has a derivative: dσ = x dA y for singular vectors x, y.
-        log_norm = log_of(length(found[0] @ mantissa), exponent)
         top = jnp.max(jnp.abs(constant))
         usable = jnp.isfinite(top) & (top > 0)
+        found = jnp.where(usable, found, frame)
+        # Outside the loop, so that it has a derivative: dσ = x dA y for singular vectors x, y.
+        log_norm = log_of(length(found[0] @ mantissa), exponent)
         log_norm = jnp.where(usable, log_norm, jnp.where(top == 0, -jnp.inf, top))
-        error = jnp.where(top == 0, 0.0, error)
-        return jnp.where(usable, found, frame), NormReading(log_norm, error)
+        error = jnp.where(usable, error, jnp.where(top == 0, 0.0, jnp.nan))
+        return found, NormReading(log_norm, error)
 
     return start_frame(rows, widen(jnp.zeros((), dtype)).dtype), read
 
@@ -135,7 +136,7 @@ class _Ritz(NamedTuple):
     second: Float[Array, " n"]  # the residual of the second vector
     doubtful: Float[Array, " n"]  # that of the one that limits the error
     error: Float[Array, ""]  # of √θ₁
-    pivot: Array  # the row that is explained least
+    row: Array  # the row with the largest share beside the first vector
     missed: Array  # whether it proves that θ₁ is not the largest
     near: Array  # whether it comes close to that and is not in the space
 
@@ -167,24 +168,31 @@ def dominant(
         more = (ritz.error > rtol) | ritz.missed | (ritz.near & (step < _START + _PROBES))
         return (step < _START) | (more & (step < max_steps))
 
+    def start(space: _Space, ritz: _Ritz, step: Array) -> Array:
+        """Both tracked vectors, the row they explain least, the residual of the second."""
+        explained = jnp.sum(space.basis * space.image, axis=1) @ space.basis**2
+        row = _unit_vector(jnp.argmax(diagonal - explained), size, dtype)
+        return jnp.stack([frame[0], frame[1], row + random, ritz.second])[step]
+
+    def later(space: _Space, ritz: _Ritz, step: Array) -> Array:
+        probe = ritz.missed | (ritz.near & (step < _START + _PROBES))
+        return jnp.where(probe, _unit_vector(ritz.row, size, dtype), ritz.doubtful)
+
     def refine(loop):
         space, ritz, step = loop
         space = jax.lax.cond(space.filled == _SPACE, _restart, lambda space, _: space, space, ritz)
-        row = jnp.zeros(size, dtype).at[ritz.pivot].set(1)
-        probe = ritz.missed | (ritz.near & (step < _START + _PROBES))
-        # The start: both tracked vectors, the row they explain least, the second one's residual.
-        start = jnp.stack([frame[0], frame[1], row + random, ritz.second])
-        later = jnp.where(probe, row, ritz.doubtful)
-        direction = jnp.where(step < _START, start[jnp.minimum(step, _START - 1)], later)
+        direction = jax.lax.cond(step < _START, start, later, space, ritz, step)
         space = _expand(space, direction, gram)
-        return space, _rayleigh_ritz(space, diagonal), step + 1
+        # Of the first two vectors nothing has to be known.
+        ritz = jax.lax.cond(step < 2, lambda: ritz, lambda: _rayleigh_ritz(space, diagonal))
+        return space, ritz, step + 1
 
     empty = jnp.zeros((_SPACE, size), dtype)
     space = _Space(empty, empty, jnp.zeros((), jnp.int32))
     loop = (space, _rayleigh_ritz(space, diagonal), jnp.zeros((), jnp.int32))
     space, ritz, _ = jax.lax.while_loop(unfinished, refine, loop)
     error = jnp.where(ritz.missed, jnp.inf, ritz.error)
-    return ritz.vectors / jnp.linalg.norm(ritz.vectors, axis=1, keepdims=True), error
+    return jax.vmap(_unit)(ritz.vectors)[0], error
 
 
 def _expand(space: _Space, direction: Array, gram: Gram) -> _Space:
@@ -221,10 +229,8 @@ def _rayleigh_ritz(space: _Space, diagonal: Float[Array, " n"]) -> _Ritz:
     row = jnp.argmax(beside)
     missed = beside[row] > values[0] * (1 + 8 * jnp.finfo(values.dtype).eps)
     near = (beside[row] > _NEAR * values[0]) & (jnp.sum(space.basis[:, row] ** 2) < 0.5)
-    unexplained = beside - jnp.maximum(values[1], 0) * vectors[1] ** 2
-    pivot = jnp.where(missed | near, row, jnp.argmax(unexplained))
     doubtful = residuals[jnp.where(rival > excess, 1, 0)]
-    return _Ritz(weights, vectors, residuals[1], doubtful, error, pivot, missed, near)
+    return _Ritz(weights, vectors, residuals[1], doubtful, error, row, missed, near)
 
 
 def _restart(space: _Space, ritz: _Ritz) -> _Space:
@@ -241,6 +247,10 @@ def length(vector: Float[Array, " n"]) -> Float[Array, ""]:
     """
     square = vector @ vector
     return jnp.where(square == 0, 0.0, jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
+def _unit_vector(index: Array, size: int, dtype) -> Array:
+    return jnp.zeros(size, dtype).at[index].set(1)
 
 
 def _unit(vector: Array) -> tuple[Array, Array]:
