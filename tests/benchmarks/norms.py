@@ -210,7 +210,12 @@ def parts(quick: bool, repeats: int) -> dict[str, Callable[[], None]]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="parts whose names begin so")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="these parts, e.g. profile, profile-64, profile-64-100, map",
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run?")
     parser.add_argument("--repeats", type=int, default=7, help="rounds at most (7)")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
@@ -220,13 +225,15 @@ def main() -> None:
             print(json.dumps(child(*options.child)))
             return
         table = parts(options.quick, max(options.repeats, 1))
+        # A whole name means this part alone, although it may begin the name of another.
         chosen = [
             name
             for name in table
-            if not options.only or any(name.startswith(start) for start in options.only)
+            if not options.only
+            or any(name == only or name.startswith(only + "-") for only in options.only)
         ]
         if not chosen:
-            parser.error(f"--only: expected the beginning of one of {', '.join(table)}")
+            parser.error(f"--only: expected (the words before a dash of) one of {', '.join(table)}")
         print(machine())
         print_head()
         for name in chosen:
