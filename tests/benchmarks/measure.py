@@ -149,7 +149,8 @@ def in_child(*arguments: Any) -> dict[str, float] | None:
     command = [sys.executable, sys.argv[0], "--child", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     if done.returncode:
-        print(f"  {' '.join(map(str, arguments))}: {done.stderr.strip()[-300:]}", flush=True)
+        lines = [line for line in done.stderr.splitlines() if "Error" in line] or ["killed"]
+        print(f"  {' '.join(map(str, arguments))} alone: {lines[-1][:200]}", flush=True)
         return None
     return json.loads(done.stdout.strip().splitlines()[-1])
 

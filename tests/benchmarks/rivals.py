@@ -253,7 +253,8 @@ def _maybe_extrapolated(
         share = task.length / PROBE
         probe = Contender(((build(task.last(PROBE)), share),), read, f"from {PROBE} steps", True)
         seconds(probe)
-        if seconds(probe)[0] > LIMIT:
+        # The least of three: others load the machine, nothing makes it faster than it is.
+        if min(seconds(probe)[0] for _ in range(3)) > LIMIT:
             return probe
     return Contender(((build(task), 1.0),), read)
 
