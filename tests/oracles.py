@@ -92,3 +92,21 @@ def loop_log_norms(factors: Any) -> np.ndarray:
         product = product / size
         norms.append(log_scale)
     return np.asarray(norms)
+
+
+def block_log_norms(
+    factors: Any, rows: slice = slice(None), columns: slice = slice(None), *, fixed: str = "start"
+) -> np.ndarray:
+    """Ln ‖(J_t ··· J_1)[rows, columns]‖₂ by lag; with fixed="end", of J_T ··· J_{k+1} by T-k.
+
+    By NumPy's SVD of float64 products, rescaled after every factor.
+    """
+    factors = np.asarray(factors, np.float64)
+    product, log_scale = np.eye(factors.shape[-1]), 0.0
+    norms = [log_norm(product[rows, columns])]
+    for factor in factors if fixed == "start" else factors[::-1]:
+        product = factor @ product if fixed == "start" else product @ factor
+        size = np.abs(product).max() or 1.0
+        product, log_scale = product / size, log_scale + np.log(size)
+        norms.append(log_norm(product[rows, columns]) + log_scale)
+    return np.asarray(norms)
