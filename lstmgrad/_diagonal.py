@@ -89,8 +89,9 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
     check_step(step, params, state, jax.tree.map(lambda leaf: leaf[0], trajectory.inputs))
     before = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:-1], trajectory.states)
     one = _tangent(state, lambda leaf: np.ones(leaf.shape))
-    signs = np.random.default_rng(0)
-    probe = _tangent(state, lambda leaf: signs.choice([-1.0, 1.0], leaf.shape))
+    # No two entries alike: signs alone would coincide in a small state, and see nothing.
+    generator = np.random.default_rng(0)
+    probe = _tangent(state, lambda leaf: generator.standard_normal(leaf.shape))
 
     def derivatives(state: State, x: Any) -> tuple[list[Array], list[Array]]:
         def inexact(leaves: list[Array]) -> list[Array]:

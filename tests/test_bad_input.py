@@ -291,3 +291,33 @@ def test_sizes_of_cells(cell, size):
 def test_sizes_may_be_numpy_integers():
     sizes: tuple[Any, Any] = np.int64(3), np.int32(4)
     assert lg.cells.lstm(*sizes).initial_state().h.shape == (4,)
+
+
+@pytest.mark.parametrize("reader", ["backward_norms", "forward_norms", "norm_map"])
+@pytest.mark.parametrize("rtol", [-1e-5, float("nan"), True, "1e-5", None])
+def test_tolerances(reader, rtol):
+    # A chain of a length of its own: 1 == True is one key of the compilation cache.
+    with pytest.raises(ValueError, match=f"rtol: expected a number, 0 or above, .*{rtol!r}"):
+        READERS[reader](random_chain(2, 7), rtol=rtol)
+
+
+@pytest.mark.parametrize("rtol", [0, -1e-3, float("nan"), True, "1e-3"])
+def test_matrix_free_norms_need_a_tolerance_above_zero(rtol):
+    with pytest.raises(ValueError, match=f"rtol: expected a number above zero, .*{rtol!r}"):
+        lg.matrix_free_norms(random_chain(2, 7), (1,), rtol=rtol)
+
+
+@pytest.mark.parametrize("lags", [(), (2, 1), (1, 1), (-1, 2), (0, 8), (1.0,), ("1",), 3, None])
+def test_lags_increase_within_the_chain(lags):
+    message = "lags: expected increasing whole numbers from 0 to T = 7, but came"
+    with pytest.raises(ValueError, match=message):
+        lg.matrix_free_norms(random_chain(2, 7), lags)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, "2", None])
+def test_block_sizes(size):
+    message = f"block_size: expected a whole number, 1 or more, but came {size!r}"
+    with pytest.raises(ValueError, match=message):
+        lg.blocked(size)
+    with pytest.raises(ValueError, match="max_steps: expected a whole number, 1 or more"):
+        lg.matrix_free_norms(random_chain(2, 7), (1,), max_steps=size)
