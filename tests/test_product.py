@@ -1,0 +1,132 @@
+"""Products and their prefixes: one number, however the factors are grouped."""
+
+import functools
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import block_log_norms, eps, log_norm, loop_product
+from registry import chain_of, random_chain
+
+import lstmgrad as lg
+
+METHODS = {
+    "sequential": lg.sequential,
+    "parallel": lg.parallel,
+    "blocks of 1": lg.blocked(1),
+    "blocks of 4": lg.blocked(4),
+    "blocks of 50": lg.blocked(50),
+}
+LENGTHS = [0, 1, 7, 8]  # none, one, a prime, a power of two; 4 divides the last alone
+
+every_method = pytest.mark.parametrize("method", METHODS)
+
+
+def chain_of_length(length, dtype="float64"):
+    return random_chain(3, max(length, 1), seed=length, dtype=dtype)[:length]
+
+
+@functools.cache
+def prefixes(length):
+    """The products of the first 0..T factors, by NumPy."""
+    factors = np.asarray(chain_of_length(length).factors)
+    return [loop_product(factors[:t]) if t else np.eye(3) for t in range(length + 1)]
+
+
+@every_method
+@pytest.mark.parametrize("length", LENGTHS)
+def test_every_method_is_the_loop(method, length):
+    chain, truth = chain_of_length(length), prefixes(length)
+    scale = max(np.abs(product).max() for product in truth)
+    tolerance = {"rtol": 0, "atol": 1e-14 * (length + 1) * scale}
+    whole = lg.product(chain, method=METHODS[method])
+    np.testing.assert_allclose(whole.to_array(), truth[-1], **tolerance)
+    each = lg.prefix_products(chain, method=METHODS[method])
+    assert each.mantissa.shape == (length, 3, 3)
+    assert each.exponent.shape == (length,)
+    got = jax.vmap(lg.Scaled.to_array)(each)
+    np.testing.assert_allclose(got, np.reshape(truth[1:], (length, 3, 3)), **tolerance)
+
+
+@every_method
+def test_sizes_far_beyond_float32(method):
+    """10^±3000, with mantissas in [1/2, 1) all the way."""
+    for power in (30, -30):
+        factors = np.asarray(10.0**power * np.asarray(random_chain(3, 100).factors), np.float32)
+        chain = lg.DenseChain(factors)
+        truth = block_log_norms(factors)
+        assert abs(truth[-1]) > 2900 * np.log(10)
+        each = lg.prefix_products(chain, method=METHODS[method])
+        assert each.mantissa.dtype == np.float32
+        top = np.max(np.abs(each.mantissa), axis=(1, 2))
+        assert np.all((top >= 0.5) & (top < 1))
+        logs = [log_norm(m) for m in np.asarray(each.mantissa, np.float64)]
+        got = np.asarray(logs) + np.asarray(each.exponent, np.float64) * np.log(2)
+        np.testing.assert_allclose(got, truth[1:], rtol=0, atol=100 * 3 * 4 * eps("float32"))
+        whole = lg.product(chain, method=METHODS[method])
+        assert whole.exponent == each.exponent[-1]
+
+
+@every_method
+def test_a_prefix_is_the_jacobian_of_a_slice(method):
+    chain = chain_of("lstm")
+    each = jax.vmap(lg.Scaled.to_array)(lg.prefix_products(chain, method=METHODS[method]))
+    for t in (1, 3, 5):
+        np.testing.assert_allclose(each[t - 1], lg.jacobian(chain[:t]), rtol=0, atol=1e-13)
+
+
+@every_method
+def test_zero_stays_zero_and_nan_stays_nan(method):
+    factors = random_chain(3, 8).factors
+    for value in (0.0, jnp.nan):
+        chain = lg.DenseChain(factors.at[5].set(value))
+        each = jax.vmap(lg.Scaled.to_array)(lg.prefix_products(chain, method=METHODS[method]))
+        assert np.all(np.isfinite(each[:5]))
+        np.testing.assert_array_equal(each[5:], np.full((3, 3, 3), value))
+
+
+@every_method
+def test_batches_and_slopes(method):
+    batch = jnp.stack([random_chain(3, 5, seed).factors for seed in range(2)])
+
+    def total(factors):
+        return lg.product(lg.DenseChain(factors), method=METHODS[method]).to_array()
+
+    def loop(factors):
+        return functools.reduce(lambda product, factor: factor @ product, factors)
+
+    np.testing.assert_allclose(jax.vmap(total)(batch)[1], loop(batch[1]), rtol=1e-12)
+    slope, want = (jax.grad(lambda x, f=f: jnp.sum(f(x) ** 2))(batch[0]) for f in (total, loop))
+    np.testing.assert_allclose(slope, want, rtol=1e-11, atol=1e-11 * np.abs(want).max())
+
+
+def test_one_block_size_is_one_method():
+    """So that a call with a fresh `blocked(3)` finds the program of the last one."""
+    assert lg.blocked(3) is lg.blocked(3)
+    assert lg.blocked(3) is not lg.blocked(4)
+    traces = 0
+
+    def step(weight, state, x):
+        nonlocal traces
+        traces += 1
+        return weight @ state + x
+
+    state = jnp.ones(2)
+    trajectory = lg.unroll(step, jnp.eye(2), state, jnp.ones((7, 2)))
+    chain = lg.linearize(step, jnp.eye(2), trajectory)
+    lg.product(chain, method=lg.blocked(3))
+    before = traces
+    lg.product(chain, method=lg.blocked(3))
+    assert traces == before
+    lg.product(chain, method=lg.blocked(2))
+    assert traces > before
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_blocks_may_be_counted_by_numpy():
+    chain = chain_of_length(8)
+    got = lg.product(chain, method=lg.blocked(cast(Any, np.int64(4))))
+    want = lg.product(chain, method=lg.blocked(4))
+    np.testing.assert_array_equal(got.mantissa, want.mantissa)
