@@ -11,8 +11,11 @@ from lstmgrad._norm_map import NormMap, norm_map
 from lstmgrad._norms import NormProfile, backward_norms, forward_norms
 from lstmgrad._product import Method, blocked, parallel, prefix_products, product, sequential
 from lstmgrad._propagate import jacobian, pull_back, push_forward
+from lstmgrad._route_shares import RouteShares, route_shares
+from lstmgrad._routes import RouteChain, routes
 from lstmgrad._scaled import Scaled, scaled
 from lstmgrad._stream import StreamedChain, stream
+from lstmgrad._tag import tag
 from lstmgrad._trajectory import Trajectory, unroll
 from lstmgrad._wide import matrix_free_norms
 
@@ -29,6 +32,8 @@ __all__ = [
     "Method",
     "NormMap",
     "NormProfile",
+    "RouteChain",
+    "RouteShares",
     "Scaled",
     "StreamedChain",
     "Trajectory",
@@ -50,9 +55,12 @@ __all__ = [
     "product",
     "pull_back",
     "push_forward",
+    "route_shares",
+    "routes",
     "scaled",
     "sequential",
     "stream",
+    "tag",
     "unroll",
 ]
 

@@ -252,6 +252,36 @@ def check_block(shape: tuple, dtype: Any, size: int, expected_dtype: Any, argume
         )
 
 
+def check_tags(names: list[str], reserved: tuple[str, ...]) -> list[str]:
+    """The step has tags, none of them with the name of a rest."""
+    if not names:
+        raise ValueError(
+            "step: expected values marked with lstmgrad.tag(value, name), because routes are named "
+            "after them, but the step has no tag."
+        )
+    for name in names:
+        if name in reserved:
+            raise ValueError(
+                f"step: expected no tag of the name {name!r}, which is that of a rest; rename it."
+            )
+    return names
+
+
+def check_routes(routes: dict[str, Any], chain: Any) -> None:
+    """There are routes, and each is of the chain's length and state."""
+    check_stored(chain.reversible)
+    if not routes:
+        raise ValueError("routes: expected at least one chain by name, but came none.")
+    for name, route in routes.items():
+        ours, theirs = (len(chain), chain.layout), (len(route), route.layout)
+        if ours != theirs:
+            raise ValueError(
+                f"routes: expected every route to be of the chain's T = {ours[0]} steps and state, "
+                f"but {name!r} has T = {theirs[0]} and {theirs[1].size} coordinates "
+                f"({ours[1].size} in the chain). Slice the routes like the chain."
+            )
+
+
 def check_hashable(value: Any, argument: str) -> None:
     """A function that can be a key of the compilation cache."""
     try:

@@ -80,7 +80,8 @@ def backward_norms(
         wrt: the part of s_k; None is the whole state. Other parts of s_k are held (see `jacobian`).
         every: read the norm at lags 0, every, 2·every, ... <= T only.
         rtol: the relative error of a norm at which its refinement stops. A block of at most 32
-            rows or columns gets an SVD, and so does every block for rtol = 0.
+            rows or columns gets an SVD, as does one of at most 256 where `every` is 32 or more, and
+            every block for rtol = 0.
 
     Returns:
         `NormProfile`, lag 0 first, with an error estimate for each norm.
@@ -131,7 +132,8 @@ def forward_norms(
         wrt: the part of s_0; None is the whole state. Other parts of s_0 are held (see `jacobian`).
         every: read the norm at lags 0, every, 2·every, ... <= T only.
         rtol: the relative error of a norm at which its refinement stops. A block of at most 32
-            rows or columns gets an SVD, and so does every block for rtol = 0.
+            rows or columns gets an SVD, as does one of at most 256 where `every` is 32 or more, and
+            every block for rtol = 0.
 
     Returns:
         `NormProfile`, lag 0 first, with an error estimate for each norm.
@@ -205,7 +207,7 @@ def read_norms(
     check_tolerance(rtol)
     unit = scaled(jnp.eye(chain.layout.size, dtype=chain.layout.dtype)[start])
     sizes = start.stop - start.start, part.stop - part.start
-    frame, read = norm_reader(*sizes, chain.layout.dtype, rtol)
+    frame, read = norm_reader(*sizes, chain.layout.dtype, rtol, every)
 
     unread = NormReading(*[jnp.full((), jnp.nan, widen(unit.mantissa).dtype)] * 2)
 

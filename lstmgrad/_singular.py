@@ -13,7 +13,8 @@ estimate presumes that the two leading Ritz vectors belong to the two largest si
 could betray it is a third direction that rises where the Krylov space cannot see it, as in a
 network whose units do not interact: so every search also starts from the row of A that the tracked
 vectors explain least (the pivot of a pivoted Cholesky factorization of A Aᵀ), with a random part,
-and does not end while that row alone proves a larger norm.
+and does not end while that row alone proves a larger norm. Where the vector found leaves much of
+the matrix untouched, an SVD is taken after all.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lstmgrad._scaled import Scaled, log_of, normalize
 
@@ -31,10 +32,18 @@ Gram = Callable[[Array], Array]
 SMALL = 32
 """Up to this many rows or columns an SVD costs no more than tracking."""
 
+SELDOM = 32
+"""Blocks so many factors apart get an SVD up to a larger size, eight times as large."""
+
+BLIND = 24
+"""Steps of a search that starts from random vectors before its error estimate is believed."""
+
 _SPACE = 8  # vectors kept before a restart
 _START = 4  # directions before the first refinement
 _NEAR = 0.8  # a row of this share of θ₁ is worth a look
 _PROBES = 4  # looks at most
+_APART = 1e-3  # of the mean weight of a row: a row of less carries no part of a vector
+_HIDDEN = 0.2  # by chance a few rows carry nothing; this share of ‖A‖_F² is more than that
 _RANDOM = 0.1  # the share of a random direction in the third start vector
 
 
@@ -50,7 +59,7 @@ class NormReading(NamedTuple):
     error: Float[Array, ""]
 
 
-def norm_reader(rows: int, columns: int, dtype, rtol: float | int):
+def norm_reader(rows: int, columns: int, dtype, rtol: float | int, every: int):
     """How to read the norms of a sequence of (rows, columns) blocks, each near the one before.
 
     Args:
@@ -58,19 +67,25 @@ def norm_reader(rows: int, columns: int, dtype, rtol: float | int):
         columns: the other side.
         dtype: of the blocks.
         rtol: the relative error of the norm to stop at; 0 asks for an SVD at any size.
+        every: how many factors lie between one block and the next.
 
     Returns:
         A first carry, and ``read(carry, block: Scaled) -> (carry, NormReading)``.
     """
-    if rtol == 0 or min(rows, columns) <= SMALL:
+    size = min(rows, columns)
+    # Far from the last block its singular vectors are no help, and an SVD costs less than the way.
+    if rtol == 0 or size <= SMALL or (every >= SELDOM and size <= 8 * SMALL):
         return None, lambda carry, block: (None, svd_norm(block))
 
-    def read(frame: Array, block: Scaled) -> tuple[Array, NormReading]:
+    def read(carry: tuple[Array, Array], block: Scaled) -> tuple[tuple[Array, Array], NormReading]:
+        frame, fresh = carry
         mantissa, exponent = normalize(Scaled(widen(block.mantissa), block.exponent))
         constant = jax.lax.stop_gradient(mantissa)
         # `x @ A` and `A @ x` are fast on every backend; `A.T @ x` is not.
         diagonal = jnp.sum(constant * constant, axis=1)
-        found, error = dominant(lambda x: constant @ (x @ constant), diagonal, frame, rtol)
+        least = jnp.where(fresh, BLIND, 0)
+        found, error = dominant(lambda x: constant @ (x @ constant), diagonal, frame, rtol, least)
+        found, error = _if_decoupled(constant, diagonal, found, error)
         top = jnp.max(jnp.abs(constant))
         usable = jnp.isfinite(top) & (top > 0)
         found = jnp.where(usable, found, frame)
@@ -78,9 +93,52 @@ def norm_reader(rows: int, columns: int, dtype, rtol: float | int):
         log_norm = log_of(length(found[0] @ mantissa), exponent)
         log_norm = jnp.where(usable, log_norm, jnp.where(top == 0, -jnp.inf, top))
         error = jnp.where(usable, error, jnp.where(top == 0, 0.0, jnp.nan))
-        return found, NormReading(log_norm, error)
+        return (found, jnp.zeros_like(fresh)), NormReading(log_norm, error)
 
-    return start_frame(rows, widen(jnp.zeros((), dtype)).dtype), read
+    frame = start_frame(rows, widen(jnp.zeros((), dtype)).dtype)
+    return (frame, jnp.ones((), bool)), read
+
+
+def _if_decoupled(
+    matrix: Array, diagonal: Array, found: Array, error: Array
+) -> tuple[Array, Array]:
+    """The leading left singular vectors afresh where much of the matrix is out of their sight.
+
+    Rows that carry no part of the first vector do not interact with those that do, as between the
+    heads of a network or in one without recurrent weights, and no Krylov space that starts on one
+    side sees the other. What they hold, their share of ‖A‖_F², bounds the norm hidden there.
+    """
+
+    def pending(loop):
+        found, _, done = loop
+        apart = found[0] ** 2 < _APART / len(diagonal)
+        hidden = jnp.sum(jnp.where(apart, diagonal, 0.0))
+        norm = found[0] @ matrix
+        return ~done & (hidden > norm @ norm) & (hidden > _HIDDEN * jnp.sum(diagonal))
+
+    def afresh(loop):
+        found, error, done = loop
+        # Tied to the loop, or XLA moves what does not change in it in front of it: an SVD a lag.
+        block = jnp.where(done, 0.0, matrix)
+        squares = block * block
+        rows, columns = jnp.sum(squares, axis=1), jnp.sum(squares, axis=0)
+        # One entry a row and a column at most: the singular vectors are unit vectors.
+        single = jnp.all(rows == jnp.max(squares, axis=1)) & jnp.all(
+            columns == jnp.max(squares, axis=0)
+        )
+        _, best = jax.lax.top_k(rows, 2)
+
+        def decompose() -> Array:
+            # Of the transpose, which LAPACK reads in place: no layout is forced on the matrix.
+            return jnp.linalg.svd(block.T, full_matrices=False)[2][:2]
+
+        units = jax.nn.one_hot(best, len(rows), dtype=matrix.dtype)
+        found = jax.lax.cond(single, lambda: units, decompose)
+        return found, jnp.full_like(error, jnp.finfo(matrix.dtype).eps), jnp.ones((), bool)
+
+    # A loop and not a condition, so that a batch pays only if one of its members has to.
+    found, error, _ = jax.lax.while_loop(pending, afresh, (found, error, jnp.zeros((), bool)))
+    return found, error
 
 
 def svd_norm(block: Scaled) -> NormReading:
@@ -146,6 +204,7 @@ def dominant(
     diagonal: Float[Array, " n"],
     frame: Float[Array, "2 n"],
     rtol: float | int,
+    min_steps: int | Int[Array, ""] = 0,
     max_steps: int = 100,
 ) -> tuple[Float[Array, "2 n"], Float[Array, ""]]:
     """The leading eigenvectors of a positive semidefinite operator and the error of √θ₁.
@@ -155,6 +214,7 @@ def dominant(
         diagonal: (n,), the diagonal of A Aᵀ, or zeros where it is not known.
         frame: (2, n), where to start, orthonormal.
         rtol: the relative error of σ̂ = √θ₁ at which to stop.
+        min_steps: calls of `gram` before the error estimate is believed.
         max_steps: calls of `gram` after which to stop all the same.
 
     Returns:
@@ -166,7 +226,8 @@ def dominant(
     def unfinished(loop):
         _, ritz, step = loop
         more = (ritz.error > rtol) | ritz.missed | (ritz.near & (step < _START + _PROBES))
-        return (step < _START) | (more & (step < max_steps))
+        least = jnp.minimum(jnp.maximum(_START, min_steps), max_steps)
+        return (step < least) | (more & (step < max_steps))
 
     def start(space: _Space, ritz: _Ritz, step: Array) -> Array:
         """Both tracked vectors, the row they explain least, the residual of the second."""
@@ -176,7 +237,9 @@ def dominant(
 
     def later(space: _Space, ritz: _Ritz, step: Array) -> Array:
         probe = ritz.missed | (ritz.near & (step < _START + _PROBES))
-        return jnp.where(probe, _unit_vector(ritz.row, size, dtype), ritz.doubtful)
+        # Where the first vector is good already, only the second can still become the first.
+        residual = jnp.where(ritz.error > rtol, ritz.doubtful, ritz.second)
+        return jnp.where(probe, _unit_vector(ritz.row, size, dtype), residual)
 
     def refine(loop):
         space, ritz, step = loop
@@ -223,7 +286,7 @@ def _rayleigh_ritz(space: _Space, diagonal: Float[Array, " n"]) -> _Ritz:
     # The second may be the first in truth, as far as its own residual tells.
     rival = values[1] + second - values[0]
     top = jnp.where(values[0] > 0, values[0], 1.0)
-    error = jnp.where(values[0] > 0, jnp.maximum(excess, rival) / (2 * top), 0.0)
+    error = jnp.where(values[0] <= 0, 0.0, jnp.maximum(excess, rival) / (2 * top))  # keeps NaN
     # A diagonal entry of A Aᵀ - θ₁ x₁x₁ᵀ above θ₁ proves an eigenvalue above θ₁.
     beside = diagonal - jnp.maximum(values[0], 0) * vectors[0] ** 2
     row = jnp.argmax(beside)

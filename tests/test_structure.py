@@ -18,6 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "_types": 0,
     "_compile": 0,
+    "_tag": 0,
     "_checks": 1,
     "_layout": 2,
     "_scaled": 2,
@@ -32,6 +33,8 @@ FLOORS = {
     "_diagonal": 5,
     "_propagate": 5,
     "_singular": 5,
+    "_routes": 6,
+    "_route_shares": 6,
     "_norms": 6,
     "_product": 6,
     "_norm_map": 6.5,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._checks import check_count
+from lstmgrad._tag import tag
 from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
 
 
@@ -94,4 +95,5 @@ def gru_step(params: GRUParams, state: GRUState, x: Float[Array, " d"]) -> GRUSt
     r_h, z_h, n_h = jnp.split(params.weight_hh @ state.h, 3)
     r, z = jax.nn.sigmoid(r_x + r_h), jax.nn.sigmoid(z_x + z_h)
     n = jnp.tanh(n_x + r * (n_h + params.bias_n))
-    return GRUState(n + z * (state.h - n))
+    n, z, h = tag(n, "candidate"), tag(z, "update"), tag(state.h, "carry")
+    return GRUState(n + z * (h - n))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._checks import check_count
+from lstmgrad._tag import tag
 from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
 
 
@@ -100,5 +101,5 @@ def lstm_step(params: LSTMParams, state: LSTMState, x: Float[Array, " d"]) -> LS
     drive = params.weight_ih @ x + params.weight_hh @ state.h + params.bias
     i, f, g, o = jnp.split(drive, 4)
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
-    c = f * state.c + i * g
-    return LSTMState(o * jnp.tanh(c), c)
+    c = tag(f, "forget") * tag(state.c, "cell") + tag(i, "input") * tag(g, "candidate")
+    return LSTMState(tag(o, "output") * jnp.tanh(c), c)

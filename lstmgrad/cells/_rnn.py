@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._checks import check_count, check_hashable
+from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
 from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
 
@@ -86,6 +87,6 @@ def rnn_step(activation: Callable[[Array], Array]) -> StepFn:
 
     def step(params: RNNParams, state: RNNState, x: Float[Array, " d"]) -> RNNState:
         drive = params.weight_ih @ x + params.weight_hh @ state.h + params.bias
-        return RNNState(activation(drive))
+        return RNNState(activation(tag(drive, "recurrent")))
 
     return step
