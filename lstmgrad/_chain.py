@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._checks import check_slice, check_step, check_trajectory
+from lstmgrad._checks import check_kind, check_slice, check_step, check_trajectory
 from lstmgrad._compile import compiled
 from lstmgrad._layout import Layout, layout_of, ravel, unravel
 from lstmgrad._trajectory import Trajectory
@@ -32,7 +32,7 @@ from lstmgrad._types import Inputs, Params, State, StepFn
 
 
 class Chain(eqx.Module):
-    """The factors J_1, ..., J_T along one trajectory, in one of two representations.
+    """The factors J_1, ..., J_T along one trajectory.
 
     Attributes:
         factors: a pytree with T on axis 0; entry t-1 is all that J_t needs.
@@ -215,6 +215,7 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> Chain:
         lg.jacobian(chain[2:7], of="c", wrt="c")  # dc_7/dc_2
         ```
     """
+    check_kind(trajectory, Trajectory, "trajectory")
     state = check_trajectory(trajectory)
     states, inputs = jax.tree.map(jnp.asarray, (trajectory.states, trajectory.inputs))
     layout = layout_of(state)

@@ -282,8 +282,36 @@ def check_routes(routes: dict[str, Any], chain: Any) -> None:
             )
 
 
+def check_kind(value: Any, kind: type, argument: str) -> None:
+    """An object of the library's own."""
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"{argument}: expected a lstmgrad {kind.__name__}, but came {type(value).__name__}: "
+            f"{_KINDS[kind.__name__]}."
+        )
+
+
+_KINDS = {
+    "Chain": "linearize(step, params, unroll(step, params, state, inputs)) makes one",
+    "Trajectory": "unroll(step, params, state, inputs) makes one",
+    "NormProfile": "backward_norms and forward_norms make one",
+    "Method": "sequential, parallel and blocked(block_size) are the methods",
+}
+
+
+def check_scalar(shape: tuple, argument: str) -> None:
+    """One number for the whole block."""
+    if shape:
+        raise ValueError(
+            f"{argument}: expected one exponent for the whole block, but came shape {shape}. For a "
+            "batch, use jax.vmap."
+        )
+
+
 def check_hashable(value: Any, argument: str) -> None:
     """A function that can be a key of the compilation cache."""
+    if not callable(value):
+        raise ValueError(f"{argument}: expected a function of an array, but came {value!r}.")
     try:
         hash(value)
     except TypeError:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import equinox as eqx
+import jax
 import numpy as np
 
 P = ParamSpec("P")
@@ -12,9 +13,9 @@ R = TypeVar("R")
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Returns the function compiled: positional arguments are data, keyword options are static.
+    """Returns the function compiled: arrays are data, everything else is static.
 
-    A NumPy scalar given as an option becomes the Python number it holds; as an array it would be
+    A scalar array given as an option becomes the Python number it holds; as an array it would be
     traced, and an option has to be known at trace time.
 
     Args:
@@ -24,10 +25,17 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*data: P.args, **options: P.kwargs) -> R:
-        plain: dict[str, Any] = {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in options.items()
-        }
+        plain: dict[str, Any] = {name: _number(value) for name, value in options.items()}
         return jitted(*data, **plain)
 
     return call
+
+
+def _number(value: Any) -> Any:
+    """The Python number in a scalar array; everything else, traced scalars included, as it is."""
+    if isinstance(value, np.generic | jax.Array) and np.ndim(value) == 0:
+        try:
+            return value.item()
+        except jax.errors.ConcretizationTypeError:
+            return value
+    return value

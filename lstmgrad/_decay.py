@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._checks import check_positive
+from lstmgrad._checks import check_kind, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._norms import NormProfile
 
@@ -30,6 +30,7 @@ def horizon(profile: NormProfile, threshold: float = 1e-3) -> Float[Array, "*bat
     Example:
         For norms 0.9^lag and threshold 1e-3 the horizon is 66, as 0.9^65 > 1e-3 > 0.9^66.
     """
+    check_kind(profile, NormProfile, "profile")
     return _horizon(profile, math.log(check_positive(threshold, "threshold")))
 
 
@@ -51,6 +52,7 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
     Example:
         For norms 0.9^lag the rate is -ln 0.9 = 0.105.
     """
+    check_kind(profile, NormProfile, "profile")
     log_norms, lags = profile.log_norms, profile.lags.astype(profile.log_norms.dtype)
     weight = (log_norms > -jnp.inf).astype(log_norms.dtype)
     count = jnp.sum(weight, axis=-1, keepdims=True)

@@ -20,7 +20,7 @@ from lstmgrad._chain import Chain
 from lstmgrad._checks import check_step, check_trajectory
 from lstmgrad._compile import compiled
 from lstmgrad._layout import Layout, layout_of
-from lstmgrad._scaled import log_of
+from lstmgrad._scaled import log_of, widen
 from lstmgrad._trajectory import Trajectory
 from lstmgrad._types import Params, State, StepFn
 
@@ -55,7 +55,7 @@ class DiagonalChain(Chain):
         """Ln |a_t| by flat coordinate; -inf where a factor is exactly zero."""
         pieces = []
         for leaf in self.factors:
-            flat = jnp.abs(leaf).reshape(leaf.shape[0], -1)
+            flat = widen(jnp.abs(leaf)).reshape(leaf.shape[0], -1)
             pieces += [flat, flat] if jnp.iscomplexobj(leaf) else [flat]
         return log_of(jnp.concatenate(pieces, axis=1), jnp.zeros((), jnp.int32))
 
@@ -75,8 +75,8 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
 
     Raises:
         ValueError: as `linearize`.
-        RuntimeError: the declaration is wrong: a probe found entries that depend on others (beyond
-            the square root of the dtype's epsilon).
+        RuntimeError: the declaration is wrong: a probe found entries that depend on others, beyond
+            the square root of the dtype's epsilon relative to the largest entry of the step.
 
     Notes:
         Two jvps a step, batched over all steps: O(n T) time and memory.
@@ -91,26 +91,36 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
     one = _tangent(state, lambda leaf: np.ones(leaf.shape))
     # No two entries alike: signs alone would coincide in a small state, and see nothing.
     generator = np.random.default_rng(0)
-    probe = _tangent(state, lambda leaf: generator.standard_normal(leaf.shape))
 
-    def derivatives(state: State, x: Any) -> tuple[list[Array], list[Array]]:
+    def noise(leaf: Array) -> np.ndarray:
+        real, imaginary = generator.standard_normal((2, *leaf.shape))
+        # Complex where the leaf is: an entry that is not holomorphic has no complex factor.
+        return real + 1j * imaginary if jnp.iscomplexobj(leaf) else real
+
+    probe = _tangent(state, noise)
+
+    def derivatives(state: State, x: Any) -> tuple[list[Array], Array]:
         def inexact(leaves: list[Array]) -> list[Array]:
             return _inexact(step(params, _with_inexact(state, leaves), x))
 
         with jax.default_matmul_precision("highest"):
-            _, jvp = jax.linearize(inexact, _inexact(state))
-            return jvp(one), jvp(probe)
+            after, jvp = jax.linearize(inexact, _inexact(state))
+            broken = jnp.any(jnp.stack([jnp.any(jnp.isnan(leaf)) for leaf in after]))
+            diagonals, seen = jvp(one), jvp(probe)
+        wrong = jnp.zeros((), bool)
+        for diagonal, one_seen, one_probe in zip(diagonals, seen, probe, strict=True):
+            size = jnp.max(jnp.abs(diagonal), initial=0)
+            tolerance = jnp.sqrt(jnp.finfo(diagonal.dtype).eps) * size
+            wrong |= jnp.any(jnp.abs(one_seen - diagonal * one_probe) > 8 * tolerance)
+        # As in `ImplicitChain`: what led to NaN has no derivative.
+        return [jnp.where(broken, jnp.nan, leaf) for leaf in diagonals], wrong
 
-    factors, probed = jax.vmap(derivatives)(before, trajectory.inputs)
-    wrong = jnp.zeros((), bool)
-    for diagonal, seen, sign in zip(factors, probed, probe, strict=True):
-        tolerance = jnp.sqrt(jnp.finfo(diagonal.dtype).eps) * jnp.max(jnp.abs(diagonal), initial=0)
-        wrong |= jnp.any(jnp.abs(seen - diagonal * sign[None]) > tolerance)
+    factors, wrong = jax.vmap(derivatives)(before, trajectory.inputs)
     message = (
         "step: expected every entry of the new state to depend on the same entry of the old state "
         "alone, as linearize_diagonal declares, but some depend on others. Use linearize."
     )
-    factors = eqx.error_if(factors, wrong, message)
+    factors = eqx.error_if(factors, jnp.any(wrong), message)
     return DiagonalChain(factors=factors, layout=layout)
 
 

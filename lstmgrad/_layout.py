@@ -79,6 +79,7 @@ def ravel(state: State) -> Float[Array, " n"]:
     """The flat real vector of a state."""
     pieces = []
     for leaf in jax.tree.leaves(state):
+        leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)  # a step may return 1.0
         if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
             pieces += [leaf.real.reshape(-1), leaf.imag.reshape(-1)]
         elif jnp.issubdtype(leaf.dtype, jnp.inexact):

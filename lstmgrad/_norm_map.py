@@ -6,10 +6,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chain import Chain
-from lstmgrad._checks import check_every
+from lstmgrad._checks import check_every, check_kind
 from lstmgrad._compile import compiled
 from lstmgrad._layout import Layout
 from lstmgrad._norms import Norms, read_norms
@@ -37,6 +37,12 @@ class NormMap(Norms):
     wrt: PartName | None = eqx.field(static=True)
     rtol: float | int = eqx.field(static=True)
 
+    @property
+    def converged(self) -> Bool[Array, "*batch G G"]:
+        """Whether each norm met the tolerance; True above the diagonal, where there is none."""
+        above = self.times[..., None, :] > self.times[..., :, None]
+        return super().converged | above
+
 
 @compiled
 def norm_map(
@@ -59,7 +65,7 @@ def norm_map(
         every: the spacing of the grid 0, every, 2·every, ... <= T, for both times.
         rtol: as in `backward_norms`.
         progress: called as ``progress(rows_done, rows)`` from the host after each row, for a
-            progress bar; None calls nothing.
+            progress bar; None calls nothing. It is a key of compilation: pass the same function.
 
     Returns:
         `NormMap`, (G, G) with G = T // every + 1.
@@ -72,8 +78,9 @@ def norm_map(
         beyond the chain and the map.
 
     Example:
-        Row T is `backward_norms`, column 0 is `forward_norms`.
+        The last row is `backward_norms` and column 0 is `forward_norms`, where `every` divides T.
     """
+    check_kind(chain, Chain, "chain")
     every = check_every(every, len(chain))
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     steps = len(chain) // every

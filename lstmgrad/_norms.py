@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chain import Chain
-from lstmgrad._checks import check_every, check_tolerance
+from lstmgrad._checks import check_every, check_kind, check_tolerance
 from lstmgrad._compile import compiled
 from lstmgrad._diagonal import DiagonalChain
 from lstmgrad._propagate import sweep_backward, sweep_forward
-from lstmgrad._scaled import Scaled, scaled
-from lstmgrad._singular import NormReading, norm_reader, widen
+from lstmgrad._scaled import Scaled, scaled, widen
+from lstmgrad._singular import NormReading, norm_reader
 from lstmgrad._types import PartName
 
 
@@ -92,8 +92,14 @@ def backward_norms(
 
     Notes:
         T pulls of n_of rows, and a few matrix-vector products a lag; O(n_of n) memory beyond the
-        chain. Float32 suffices for any T. Differentiable with respect to the parameters inside the
-        chain, as accurately as the singular vectors are found. One exponent serves the whole block:
+        chain; `every` copies the trajectory unless it divides T. Float32 suffices for any T.
+
+        Differentiable once with respect to the parameters inside the chain. The slope of a norm
+        that was not taken by SVD is good to about √(rtol · σ₁ / (σ₁ - σ₂)), and second derivatives
+        leave out how the singular vectors move: use rtol = 0 for both. Reverse-mode
+        differentiation stores every block, O(T n_of n).
+
+        One exponent serves the whole block:
         where `wrt` is a part whose derivatives are more than 2^126 times smaller (float32) than
         those by the rest of the state, it reads as -inf; likewise `of` in `forward_norms`.
 
@@ -103,6 +109,7 @@ def backward_norms(
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1. Golub & Kahan 1965.
     """
+    check_kind(chain, Chain, "chain")
     every = check_every(every, len(chain))
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     if isinstance(chain, DiagonalChain):
@@ -149,6 +156,7 @@ def forward_norms(
     Example:
         The last entry is that of `backward_norms`: both are ‖∂s_T/∂s_0‖₂.
     """
+    check_kind(chain, Chain, "chain")
     every = check_every(every, len(chain))
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     if isinstance(chain, DiagonalChain):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chain import Chain
-from lstmgrad._checks import check_count, check_stored
+from lstmgrad._checks import check_count, check_kind, check_stored
 from lstmgrad._compile import compiled
 from lstmgrad._propagate import push_forward, sweep_forward
 from lstmgrad._scaled import Scaled, scaled
@@ -70,7 +70,6 @@ parallel = Method(_parallel_product, _parallel_prefixes)
 """An associative scan over the dense factors: depth log T, O(T n²) memory."""
 
 
-@functools.cache
 def blocked(block_size: int) -> Method:
     """Returns the method that is sequential inside blocks of time and parallel over the blocks.
 
@@ -81,8 +80,11 @@ def blocked(block_size: int) -> Method:
     Raises:
         ValueError: the block size is not a whole number of 1 or more.
     """
-    size = check_count(block_size, "block_size")
+    return _blocked(check_count(block_size, "block_size"))
 
+
+@functools.cache  # the same object for the same size, so that it is a stable key of compilation
+def _blocked(size: int) -> Method:
     def cut(chain: Chain) -> tuple[Any, Chain]:
         """Full blocks of entries, stacked, and the chain of what is left."""
         check_stored(chain.reversible)
@@ -146,6 +148,8 @@ def product(chain: Chain, *, method: Method = sequential) -> Scaled:
         Blelloch 1990, Prefix sums and their applications; Martin & Cundy 2018 (arXiv:1709.04057)
         for linear recurrences.
     """
+    check_kind(chain, Chain, "chain")
+    check_kind(method, Method, "method")
     len(chain)
     return method.product(chain)
 
@@ -170,6 +174,8 @@ def prefix_products(chain: Chain, *, method: Method = sequential) -> Scaled:
     Example:
         The last one is ``product(chain)``.
     """
+    check_kind(chain, Chain, "chain")
+    check_kind(method, Method, "method")
     len(chain)
     return method.prefixes(chain)
 

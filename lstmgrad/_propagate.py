@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chain import Chain
-from lstmgrad._checks import check_block
+from lstmgrad._checks import check_block, check_kind, check_scalar
 from lstmgrad._compile import compiled
 from lstmgrad._scaled import Scaled, normalize, scaled
 from lstmgrad._types import PartName
@@ -96,6 +96,7 @@ def push_forward(chain: Chain, tangents: Float[Array, "n *m"] | Scaled) -> Scale
     Example:
         ``push_forward(chain[k:], push_forward(chain[:k], v))`` is ``push_forward(chain, v)``.
     """
+    check_kind(chain, Chain, "chain")
     len(chain)
     block = _as_block(chain, tangents, "tangents")
     rows = block.mantissa.reshape(chain.layout.size, -1).T
@@ -124,6 +125,7 @@ def pull_back(chain: Chain, cotangents: Float[Array, "*m n"] | Scaled) -> Scaled
     Example:
         ``pull_back(chain[:k], pull_back(chain[k:], u))`` is ``pull_back(chain, u)``.
     """
+    check_kind(chain, Chain, "chain")
     len(chain)
     block = _as_block(chain, cotangents, "cotangents")
     rows = block.mantissa.reshape(-1, chain.layout.size)
@@ -165,6 +167,7 @@ def jacobian(
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Eqs. 4-5, for a state without parts.
     """
+    check_kind(chain, Chain, "chain")
     len(chain)
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     identity = jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
@@ -179,4 +182,8 @@ def jacobian(
 def _as_block(chain: Chain, value: Any, argument: str) -> Scaled:
     array = jnp.asarray(value.mantissa if isinstance(value, Scaled) else value)
     check_block(array.shape, array.dtype, chain.layout.size, chain.layout.dtype, argument)
-    return normalize(value) if isinstance(value, Scaled) else scaled(array)
+    if not isinstance(value, Scaled):
+        return scaled(array)
+    exponent = jnp.asarray(value.exponent)
+    check_scalar(exponent.shape, f"{argument}.exponent")
+    return normalize(Scaled(array, exponent.astype(jnp.int32)))

@@ -20,8 +20,8 @@ from lstmgrad._chain import Chain
 from lstmgrad._checks import check_routes
 from lstmgrad._compile import compiled
 from lstmgrad._propagate import pull_back, sweep_backward, sweep_forward
-from lstmgrad._scaled import Scaled, log_of, scaled
-from lstmgrad._singular import length, widen
+from lstmgrad._scaled import Scaled, log_of, scaled, widen
+from lstmgrad._singular import length
 from lstmgrad._types import PartName
 
 

@@ -24,19 +24,24 @@ class Scaled(NamedTuple):
     Attributes:
         mantissa: float array of any shape; its largest absolute entry lies in [1/2, 1), unless the
             value is zero or not finite.
-        exponent: int32 scalar, shared by the whole array. A batch comes from `jax.vmap`.
+        exponent: int32 scalar, shared by the whole array. With axes of its own it is a batch: they
+            are the first axes of the mantissa, as `jax.vmap` and `prefix_products` give them.
     """
 
     mantissa: Float[Array, "..."]
-    exponent: Int[Array, ""]
+    exponent: Int[Array, "..."]
 
     def __matmul__(self, other: "Scaled") -> "Scaled":
         """The matrix product, at the highest matmul precision of the device."""
+        if self.exponent.ndim:
+            return jax.vmap(Scaled.__matmul__)(self, other)
         product = jnp.matmul(self.mantissa, other.mantissa, precision="highest")
         return normalize(Scaled(product, self.exponent + other.exponent))
 
     def to_array(self) -> Float[Array, "..."]:
         """The value as a plain array; overflows to ±inf and underflows to 0 as floats do."""
+        if self.exponent.ndim:
+            return jax.vmap(Scaled.to_array)(self)
         # Of a normalized mantissa every nonzero entry is inf or 0 already at the bounds, while both
         # factors of the shift are finite: 0 · inf would be NaN.
         mantissa, exponent = normalize(self)
@@ -45,6 +50,8 @@ class Scaled(NamedTuple):
 
     def log_abs(self) -> Float[Array, "..."]:
         """The natural logarithm of every absolute entry; -inf where the value is zero."""
+        if self.exponent.ndim:
+            return jax.vmap(Scaled.log_abs)(self)
         return log_of(jnp.abs(self.mantissa), self.exponent)
 
 
@@ -58,6 +65,8 @@ def normalize(value: Scaled) -> Scaled:
 
     Zero stays zero and keeps its exponent; a mantissa that holds an inf or NaN is left alone.
     """
+    if value.exponent.ndim:
+        return jax.vmap(normalize)(value)
     top = jax.lax.stop_gradient(jnp.max(jnp.abs(value.mantissa), initial=0.0))
     _, shift = jnp.frexp(jnp.where(jnp.isfinite(top), top, 0.0))
     shift = shift.astype(jnp.int32)
@@ -75,6 +84,15 @@ def log_of(mantissa: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Arr
     zero = mantissa == 0
     log = jnp.where(zero, -jnp.inf, jnp.log(jnp.where(zero, 1.0, mantissa)))
     return log + exponent.astype(log.dtype) * jnp.asarray(LOG_2, log.dtype)
+
+
+def widen(array: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The array in a dtype that LAPACK knows.
+
+    Args:
+        array: any float array.
+    """
+    return array.astype(jnp.float32) if jnp.finfo(array.dtype).bits < 32 else array
 
 
 def _shift(array: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:

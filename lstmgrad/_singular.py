@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._scaled import Scaled, log_of, normalize
+from lstmgrad._scaled import Scaled, log_of, normalize, widen
 
 Gram = Callable[[Array], Array]
 
@@ -155,15 +155,6 @@ def svd_norm(block: Scaled) -> NormReading:
     log_norm = jnp.where(finite, log_sigma, jnp.max(jnp.abs(matrix), initial=0.0))
     error = jnp.where(finite, jnp.finfo(matrix.dtype).eps, jnp.nan).astype(matrix.dtype)
     return NormReading(log_norm, error)
-
-
-def widen(array: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The array in a dtype that LAPACK knows.
-
-    Args:
-        array: any float array.
-    """
-    return array.astype(jnp.float32) if jnp.finfo(array.dtype).bits < 32 else array
 
 
 def start_frame(size: int, dtype) -> Float[Array, "2 n"]:

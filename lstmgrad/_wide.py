@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lstmgrad._chain import Chain
-from lstmgrad._checks import check_count, check_lags, check_positive
+from lstmgrad._checks import check_count, check_kind, check_lags, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._norms import NormProfile
 from lstmgrad._propagate import pull_back, push_forward
-from lstmgrad._scaled import Scaled, log_of, normalize
+from lstmgrad._scaled import Scaled, log_of, normalize, widen
 from lstmgrad._singular import BLIND, dominant, length, start_frame
 from lstmgrad._types import PartName
 
@@ -67,6 +67,7 @@ def matrix_free_norms(
     References:
         Golub & Kahan 1965; Golub & Van Loan, Matrix Computations, Section 10.4.
     """
+    check_kind(chain, Chain, "chain")
     lags = check_lags(lags, len(chain))
     return _norms_at(
         chain, lags, of=of, wrt=wrt, rtol=rtol, min_steps=min_steps, max_steps=max_steps
@@ -81,6 +82,7 @@ def _norms_at(
     max_steps = check_count(max_steps, "max_steps")
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     size, dtype = rows.stop - rows.start, chain.layout.dtype
+    dtype = widen(jnp.zeros((), dtype)).dtype  # of the vectors; the chain may have half as much
     frame = start_frame(size, dtype)
     log_norms, errors = [], []
     for lag in lags:
@@ -111,13 +113,15 @@ def _norms_at(
 
 def _pull(chain: Chain, rows: slice, columns: slice, x: Array) -> Scaled:
     """X ↦ Uᵀ x."""
-    cotangent = jnp.zeros(chain.layout.size, x.dtype).at[rows].set(x)
+    dtype = chain.layout.dtype
+    cotangent = jnp.zeros(chain.layout.size, dtype).at[rows].set(x.astype(dtype))
     pulled = pull_back(chain, cotangent)
-    return Scaled(pulled.mantissa[columns], pulled.exponent)
+    return Scaled(widen(pulled.mantissa[columns]), pulled.exponent)
 
 
 def _push(chain: Chain, rows: slice, columns: slice, y: Scaled) -> Scaled:
     """Y ↦ U y."""
-    tangent = jnp.zeros(chain.layout.size, y.mantissa.dtype).at[columns].set(y.mantissa)
+    dtype = chain.layout.dtype
+    tangent = jnp.zeros(chain.layout.size, dtype).at[columns].set(y.mantissa.astype(dtype))
     pushed = push_forward(chain, Scaled(tangent, y.exponent))
-    return Scaled(pushed.mantissa[rows], pushed.exponent)
+    return Scaled(widen(pushed.mantissa[rows]), pushed.exponent)
