@@ -207,7 +207,7 @@ def comparison(
             for label, profile in named:
                 norms(profile, ax=ax, label=label, linewidth=1.3)
                 exits |= _mark_exit(ax, bottom, top)
-            ax.axhline(limit, color="0.6", linewidth=0.7, zorder=0)
+            ax.axhline(limit, color="0.6", linewidth=0.7, zorder=1)  # above the grid
             lost = [label for label, profile in named if np.isnan(profile.log_norms).any()]
             note = f"\nnot a number: {', '.join(lost)}" if lost else ""
             ax.set_title(title + note, fontsize=8, loc="left")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -589,3 +590,11 @@ def test_numbers_that_are_not_finite_are_named_in_the_table_and_in_json():
     assert table["rows"][1]["horizon"] == "nan"
     assert table["rows"][2]["horizon"] == "inf"
     assert "'-inf'" in table["nonfinite"]
+
+
+def test_norms_that_missed_their_tolerance_are_counted_below_the_table():
+    met = curve(-0.45)
+    errors = met.profile.errors.at[jnp.array([3, 7])].set(0.1)
+    unmet = met._replace(profile=eqx.tree_at(lambda p: p.errors, met.profile, errors))
+    assert not any("too low" in line for line in norm_table(study(met)))
+    assert any(line.startswith("2 norms") for line in norm_table(study(met, unmet)))

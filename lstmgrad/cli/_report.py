@@ -47,6 +47,11 @@ def norm_table(study: Study) -> list[str]:
             f"{CELLS[curve.cell].title:5} {curve.part:2} {curve.stage:8}{norms}"
             f"{curve.decay_rate:9.4f}{_horizon(curve, study.length):>9}"
         )
+    unmet = sum(int(np.sum(_finite_but_unmet(curve))) for curve in study.curves)
+    if unmet:
+        lines.append(
+            f"{unmet} norms, over all lags, may be too low by more than the tolerance asked for."
+        )
     return [*lines, ""]
 
 
@@ -87,6 +92,11 @@ def reading(study: Study) -> str:
     if len(ranked) > 1 and ranked[0].horizon > ranked[1].horizon:
         text += f"; so the gradient reaches farthest in {ranked[0].title}"
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _finite_but_unmet(curve: Curve) -> np.ndarray:
+    profile = curve.profile
+    return np.isfinite(profile.log_norms) & ~np.asarray(profile.converged)
 
 
 def _horizon(curve: Curve, length: int) -> str:
