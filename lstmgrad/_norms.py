@@ -33,7 +33,8 @@ class Norms(eqx.Module):
     @property
     def converged(self) -> Bool[Array, "..."]:
         """Whether each norm met the tolerance: rtol, or the dtype's own epsilon."""
-        return self.errors <= max(self.rtol, jnp.finfo(self.errors.dtype).eps)
+        errors = jnp.asarray(self.errors)
+        return errors <= max(self.rtol, jnp.finfo(errors.dtype).eps)
 
 
 class NormProfile(Norms):
