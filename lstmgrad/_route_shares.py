@@ -101,13 +101,13 @@ def route_shares(
 
     def carried(part: Chain) -> Float[Array, " T"]:
         def at(factor: Any, u: Array, v: Array) -> Array:
-            return part.pull(factor, u[None])[0] @ v
+            return jnp.matmul(part.pull(factor, u[None])[0], v, precision="highest")
 
         return jax.vmap(at)(part.factors, behind, before)
 
     whole = carried(chain)
     shares = {name: carried(route) / whole for name, route in routes.items()}
-    total = u @ after.mantissa[0]
+    total = jnp.matmul(u, after.mantissa[0], precision="highest")
     return RouteShares(
         shares=shares, log_norm=log_of(jnp.abs(total), after.exponent), of=of, wrt=wrt
     )

@@ -1,7 +1,7 @@
 """The spectral norm ‖A‖₂ = σ_max(A): an SVD where A is small, else a tracked Krylov space.
 
 Along a chain the norms of thousands of products are wanted, each one factor away from the last, so
-the dominant direction of one is nearly that of the next. `track` keeps the two leading singular
+the dominant direction of one is nearly that of the next. A reader keeps the two leading singular
 vectors on the side that does not change from lag to lag and refines them by Rayleigh-Ritz in a
 growing Krylov space of A Aᵀ (Golub-Kahan-Lanczos; the space is expanded by explicit residuals, as
 in Davidson's method, and restarted from its best vectors, so that rounding cannot accumulate):
@@ -84,13 +84,16 @@ def norm_reader(rows: int, columns: int, dtype, rtol: float | int, every: int):
         # `x @ A` and `A @ x` are fast on every backend; `A.T @ x` is not.
         diagonal = jnp.sum(constant * constant, axis=1)
         least = jnp.where(fresh, BLIND, 0)
-        found, error = dominant(lambda x: constant @ (x @ constant), diagonal, frame, rtol, least)
-        found, error = _if_decoupled(constant, diagonal, found, error)
+        with jax.default_matmul_precision("highest"):
+            found, error = dominant(
+                lambda x: constant @ (x @ constant), diagonal, frame, rtol, least
+            )
+            found, error = _if_decoupled(constant, diagonal, found, error)
         top = jnp.max(jnp.abs(constant))
         usable = jnp.isfinite(top) & (top > 0)
         found = jnp.where(usable, found, frame)
         # Outside the loop, so that it has a derivative: dσ = x dA y for singular vectors x, y.
-        log_norm = log_of(length(found[0] @ mantissa), exponent)
+        log_norm = log_of(length(jnp.matmul(found[0], mantissa, precision="highest")), exponent)
         log_norm = jnp.where(usable, log_norm, jnp.where(top == 0, -jnp.inf, top))
         error = jnp.where(usable, error, jnp.where(top == 0, 0.0, jnp.nan))
         return (found, jnp.zeros_like(fresh)), NormReading(log_norm, error)

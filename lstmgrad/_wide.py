@@ -96,7 +96,8 @@ def _norms_at(
             return Scaled(back.mantissa, back.exponent - scale).to_array()
 
         nothing_known = jnp.zeros(size, dtype)
-        frame, error = dominant(gram, nothing_known, frame, rtol, min_steps, max_steps)
+        with jax.default_matmul_precision("highest"):
+            frame, error = dominant(gram, nothing_known, frame, rtol, min_steps, max_steps)
         right = normalize(_pull(tail, rows, columns, frame[0]))
         log_norms.append(log_of(length(right.mantissa), right.exponent))
         errors.append(error)

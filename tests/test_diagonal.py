@@ -42,7 +42,7 @@ START = jnp.ones(3), jnp.asarray([1.0 + 1.0j, 2.0, -0.5j])
 MODELS = {
     "real": (real_step, START[0], [None]),
     "complex": (complex_step, START[1], [None, 0]),
-    "mixed": (mixed_step, Mixed(*START, jnp.zeros((), int)), [None, "slow", "turning"]),
+    "mixed": (mixed_step, Mixed(*START, jnp.zeros((), int)), [None, "turning"]),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -79,9 +79,8 @@ def test_different_parts_do_not_meet():
         np.testing.assert_array_equal(got, np.full(T + 1, -np.inf))
 
 
-@every_model
-def test_it_is_a_chain_like_any_other(name):
-    declared, general, _ = chains_of(name)
+def test_it_is_a_chain_like_any_other():
+    declared, general, _ = chains_of("mixed")
     n = declared.layout.size
     np.testing.assert_allclose(
         declared.materialize().factors, general.materialize().factors, **CLOSE

@@ -22,6 +22,7 @@ METHODS = {
 LENGTHS = [0, 1, 7, 8]  # none, one, a prime, a power of two; 4 divides the last alone
 
 every_method = pytest.mark.parametrize("method", METHODS)
+every_kind = pytest.mark.parametrize("method", ["sequential", "parallel", "blocks of 4"])
 
 
 def chain_of_length(length, dtype="float64"):
@@ -50,7 +51,7 @@ def test_every_method_is_the_loop(method, length):
     np.testing.assert_allclose(got, np.reshape(truth[1:], (length, 3, 3)), **tolerance)
 
 
-@every_method
+@every_kind
 def test_sizes_far_beyond_float32(method):
     """10^±3000, with mantissas in [1/2, 1) all the way."""
     for power in (30, -30):
@@ -69,7 +70,7 @@ def test_sizes_far_beyond_float32(method):
         assert whole.exponent == each.exponent[-1]
 
 
-@every_method
+@every_kind
 def test_a_prefix_is_the_jacobian_of_a_slice(method):
     chain = chain_of("lstm")
     each = jax.vmap(lg.Scaled.to_array)(lg.prefix_products(chain, method=METHODS[method]))
@@ -77,7 +78,7 @@ def test_a_prefix_is_the_jacobian_of_a_slice(method):
         np.testing.assert_allclose(each[t - 1], lg.jacobian(chain[:t]), rtol=0, atol=1e-13)
 
 
-@every_method
+@every_kind
 def test_zero_stays_zero_and_nan_stays_nan(method):
     factors = random_chain(3, 8).factors
     for value in (0.0, jnp.nan):
@@ -87,7 +88,7 @@ def test_zero_stays_zero_and_nan_stays_nan(method):
         np.testing.assert_array_equal(each[5:], np.full((3, 3, 3), value))
 
 
-@every_method
+@every_kind
 def test_batches_and_slopes(method):
     batch = jnp.stack([random_chain(3, 5, seed).factors for seed in range(2)])
 

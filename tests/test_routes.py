@@ -145,7 +145,7 @@ def test_a_step_of_ones_own():
 class Mixed(NamedTuple):
     slow: jax.Array
     turning: jax.Array
-    count: jax.Array
+    steps: jax.Array
 
 
 def mixed_step(params, s, x):
@@ -153,7 +153,7 @@ def mixed_step(params, s, x):
     slow, turning = lg.tag(
         (jnp.tanh(s.slow + x), s.turning * jnp.exp(jax.lax.complex(-x, x))), "both"
     )
-    return Mixed(slow + lg.tag(0.5 * s.slow, "leak"), turning, s.count + 1)
+    return Mixed(slow + lg.tag(0.5 * s.slow, "leak"), turning, s.steps + 1)
 
 
 def test_complex_parts_and_counters():
@@ -266,7 +266,7 @@ def test_a_tag_changes_nothing():
 def test_steps_without_tags_and_reserved_names():
     start, inputs = jnp.ones(3), jnp.ones((2, 3))
     plain = marked(lambda value, name: value)
-    with pytest.raises(ValueError, match="step: expected values marked with lstmgrad.tag"):
+    with pytest.raises(ValueError, match=r"expected values marked with lstmgrad\.tag"):
         lg.routes(plain, jnp.eye(3), lg.unroll(plain, jnp.eye(3), start, inputs))
     for name in RESTS:
 
@@ -387,3 +387,26 @@ def test_routes_that_do_not_fit_the_chain():
         lg.route_shares(chain, routes, of="z")
     want = lg.route_shares(chain[1:], shorter).log_norm
     np.testing.assert_allclose(want, log_norm(lg.jacobian(chain[1:])), **CLOSE)
+
+
+COTANGENTS = {
+    "too long": jnp.ones(2 * H + 3),
+    "too short": jnp.ones(1),
+    "a block": jnp.ones((2, 2 * H)),
+    "float32": jnp.ones(2 * H, jnp.float32),
+}
+
+
+@pytest.mark.usefixtures("as_installed")
+@pytest.mark.parametrize("kind", COTANGENTS)
+def test_cotangents_that_do_not_fit(kind):
+    given = problem("lstm")
+    with pytest.raises(ValueError, match="cotangent: expected"):
+        lg.route_shares(given.chain(), routes_of(given), COTANGENTS[kind])
+
+
+def test_a_zero_cotangent_has_nothing_to_share():
+    given = problem("lstm")
+    shares = lg.route_shares(given.chain(), routes_of(given), jnp.zeros(2 * H))
+    assert shares.log_norm == -np.inf
+    assert all(np.all(np.isnan(share)) for share in shares.shares.values())

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import T, every_cell, problem
+from registry import T, problem
 
 import lstmgrad as lg
 
@@ -36,7 +36,7 @@ def readings(chain):
     )
 
 
-@every_cell
+@pytest.mark.parametrize("name", ["gru", "lstm"])
 def test_every_forward_reading(name):
     given = problem(name)
     assert len(stream_of(given)) == T

@@ -33,9 +33,8 @@ def test_chosen_lags(dtype):
     assert (profile.fixed, profile.rtol) == ("end", rtol)
 
 
-@pytest.mark.parametrize(("of", "wrt"), [("h", "c"), (None, "h")])
-def test_parts_are_those_of_backward_norms(of, wrt):
-    chain, lags = chain_of("lstm"), [4]
+def test_parts_are_those_of_backward_norms():
+    chain, lags, (of, wrt) = chain_of("lstm"), [4], (None, "h")
     got = lg.matrix_free_norms(chain, lags, of=of, wrt=wrt, rtol=1e-10).log_norms
     want = lg.backward_norms(chain, of=of, wrt=wrt).log_norms[np.asarray(lags)]
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-10)
@@ -68,8 +67,6 @@ def test_too_few_steps_are_admitted():
     assert few.log_norms[0] < truth
     assert few.errors[0] > 1e-8
     assert many.converged[0]
-    loose = lg.matrix_free_norms(chain, [1], rtol=1e-2, max_steps=200)
-    assert loose.log_norms[0] != many.log_norms[0]
 
 
 def test_the_slope_of_a_norm():
