@@ -19,7 +19,7 @@ class Mixed(NamedTuple):
 
     slow: jax.Array
     turning: jax.Array
-    count: jax.Array
+    steps: jax.Array
 
 
 def real_step(params, s, x):
@@ -34,7 +34,7 @@ def complex_step(params, s, x):
 
 def mixed_step(params, s, x):
     slow, turning = real_step(params, s.slow, x), complex_step(params, s.turning, x)
-    return Mixed(slow, turning, s.count + 1)
+    return Mixed(slow, turning, s.steps + 1)
 
 
 PARAMS = jnp.asarray([0.5, -1.0, 2.0])

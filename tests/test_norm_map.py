@@ -1,5 +1,7 @@
 """Norms of all pairs of times, against NumPy's SVDs of plain products."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,7 +98,7 @@ def test_progress_is_told_once_a_row_in_order(every):
 
 def test_options_may_be_numpy_scalars():
     chain = random_chain(3, 22)
-    got = lg.norm_map(chain, every=np.int64(7), rtol=np.float32(0))
+    got = lg.norm_map(chain, every=cast(Any, np.int64(7)), rtol=cast(Any, np.float32(0)))
     np.testing.assert_array_equal(got.log_norms, lg.norm_map(chain, every=7, rtol=0).log_norms)
 
 
