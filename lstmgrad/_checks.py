@@ -270,8 +270,13 @@ def check_tags(names: list[str], reserved: tuple[str, ...]) -> list[str]:
 def check_routes(routes: dict[str, Any], chain: Any) -> None:
     """There are routes, and each is of the chain's length and state."""
     check_stored(chain.reversible)
-    if not routes:
-        raise ValueError("routes: expected at least one chain by name, but came none.")
+    if not isinstance(routes, dict) or not routes:
+        raise ValueError(
+            "routes: expected a dict of at least one chain by name, as routes(...) gives, but came "
+            f"{routes!r}."
+        )
+    if len(chain) == 0:
+        raise ValueError("chain: expected at least one step to share out, but came T = 0.")
     for name, route in routes.items():
         ours, theirs = (len(chain), chain.layout), (len(route), route.layout)
         if ours != theirs:
@@ -297,6 +302,15 @@ _KINDS = {
     "NormProfile": "backward_norms and forward_norms make one",
     "Method": "sequential, parallel and blocked(block_size) are the methods",
 }
+
+
+def check_vector(shape: tuple, dtype: Any, size: int, expected: Any, argument: str) -> None:
+    """One flat vector in the chain's dtype."""
+    if shape != (size,) or dtype != expected:
+        raise ValueError(
+            f"{argument}: expected {expected}[{size}], the flat state of the chain, but came "
+            f"{dtype}{list(shape)}."
+        )
 
 
 def check_scalar(shape: tuple, argument: str) -> None:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chain import Chain
-from lstmgrad._checks import check_routes
+from lstmgrad._checks import check_kind, check_routes, check_vector
 from lstmgrad._compile import compiled
 from lstmgrad._propagate import pull_back, sweep_backward, sweep_forward
 from lstmgrad._scaled import Scaled, log_of, scaled, widen
@@ -29,7 +29,8 @@ class RouteShares(eqx.Module):
     """What part of the gradient came through each route at each step.
 
     Attributes:
-        shares: by route, (T,), the share at step t at index t-1; they add up to 1.
+        shares: by route in alphabetical order, (T,), the share at step t at index t-1; they add up
+            to 1.
         log_norm: ln σ, the norm of what is divided up.
         of: the part of s_T, None for the whole state.
         wrt: the part of s_0, None for the whole state.
@@ -75,6 +76,7 @@ def route_shares(
     Example:
         ``sum(route_shares(chain, routes(...)).shares.values())`` is 1 at every step.
     """
+    check_kind(chain, Chain, "chain")
     check_routes(routes, chain)
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     size, dtype = chain.layout.size, chain.layout.dtype
@@ -84,9 +86,11 @@ def route_shares(
         u = jnp.zeros(size, dtype).at[rows].set(left[:, 0].astype(dtype))
         v = right[0].astype(dtype)
     else:
-        u = jnp.zeros(size, dtype).at[rows].set(cotangent[rows])
+        check_vector(jnp.shape(cotangent), jnp.result_type(cotangent), size, dtype, "cotangent")
+        u = jnp.zeros(size, dtype).at[rows].set(jnp.asarray(cotangent)[rows])
         v = pull_back(chain, u).mantissa[columns]
-        v = v / length(v)
+        norm = length(v)
+        v = v / jnp.where(norm > 0, norm, 1.0)
     v = jnp.zeros(size, dtype).at[columns].set(v)
 
     def observe(carry: None, block: Scaled) -> tuple[None, Array]:

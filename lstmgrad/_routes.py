@@ -49,6 +49,8 @@ def routes(step: StepFn, params: Params, trajectory: Trajectory) -> dict[str, Ch
         ValueError: as `linearize`; the step has no tag; a tag has the name of one of the two rests.
 
     Notes:
+        A held value is held against the parameters, too: slopes of a route with respect to the
+        parameters leave out how the held values change, so differentiate the whole chain instead.
         Traces the step once a call; what is done with the routes is compiled as for any chain. A
         pull through a route costs what it needs: the cell route of an LSTM is a product with the
         forget gate, without the recurrent weights. "crossed" costs as much as all others together.

@@ -373,7 +373,7 @@ def test_nothing_to_share():
 def test_routes_that_do_not_fit_the_chain():
     given = problem("lstm")
     chain, routes = given.chain(), routes_of(given)
-    with pytest.raises(ValueError, match="routes: expected at least one chain by name"):
+    with pytest.raises(ValueError, match="routes: expected a dict of at least one chain by name"):
         lg.route_shares(chain, {})
     shorter = {name: route[1:] for name, route in routes.items()}
     with pytest.raises(ValueError, match=f"the chain's T = {T} steps .* has T = {T - 1}"):
@@ -397,7 +397,6 @@ COTANGENTS = {
 }
 
 
-@pytest.mark.xfail(reason="cotangents are not checked", strict=True)
 @pytest.mark.usefixtures("as_installed")
 @pytest.mark.parametrize("kind", COTANGENTS)
 def test_cotangents_that_do_not_fit(kind):
@@ -406,7 +405,6 @@ def test_cotangents_that_do_not_fit(kind):
         lg.route_shares(given.chain(), routes_of(given), COTANGENTS[kind])
 
 
-@pytest.mark.xfail(reason="the direction of a zero gradient is NaN", strict=True)
 def test_a_zero_cotangent_has_nothing_to_share():
     given = problem("lstm")
     shares = lg.route_shares(given.chain(), routes_of(given), jnp.zeros(2 * H))
