@@ -56,7 +56,11 @@ class Scaled(NamedTuple):
 
 
 def scaled(array: Float[Array | np.ndarray, "..."]) -> Scaled:
-    """The array as a `Scaled`, without rounding; subnormal numbers count as zero, as in XLA."""
+    """Returns the array as a `Scaled`, without rounding; subnormal numbers count as zero, as in XLA.
+
+    Args:
+        array: float, of any shape; one exponent serves all of it.
+    """
     return normalize(Scaled(jnp.asarray(array), jnp.zeros((), jnp.int32)))
 
 
