@@ -56,7 +56,7 @@ class Scaled(NamedTuple):
 
 
 def scaled(array: Float[Array | np.ndarray, "..."]) -> Scaled:
-    """Returns the array as a `Scaled`, without rounding; subnormal numbers count as zero, as in XLA.
+    """Returns the array as a `Scaled`, without rounding; subnormal numbers count as zero.
 
     Args:
         array: float, of any shape; one exponent serves all of it.
