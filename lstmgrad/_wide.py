@@ -50,8 +50,8 @@ def matrix_free_norms(
 
     Returns:
         `NormProfile` at the given lags. Without the rows of a matrix to look at, the error estimate
-        rests on the Krylov space alone: σ₁ and σ₂ closer than about (4 / min_steps)² / 4 of one
-        another (0.7 % for 24) may be mistaken for one another.
+        rests on the Krylov space alone: of two singular values that nearly agree, the search may
+        settle on the smaller one, by the small difference between them.
 
     Raises:
         ValueError: lags not increasing, or outside 0..T; an unknown part; `rtol` not above zero;
