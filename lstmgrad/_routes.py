@@ -15,12 +15,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.extend.core as jex
 from jaxtyping import Array, Float
 
 from lstmgrad._chain import Chain, ImplicitChain, Model, linearize
 from lstmgrad._checks import check_tags
-from lstmgrad._layout import Layout
+from lstmgrad._layout import Layout, ravel, unravel
+from lstmgrad._tagged import run_tagged, tag_names
 from lstmgrad._trajectory import Trajectory
 from lstmgrad._types import Inputs, Params, State, StepFn
 
@@ -49,11 +49,11 @@ def routes(step: StepFn, params: Params, trajectory: Trajectory) -> dict[str, Ch
         ValueError: as `linearize`; the step has no tag; a tag has the name of one of the two rests.
 
     Notes:
-        A held value is held against the parameters, too: slopes of a route with respect to the
-        parameters leave out how the held values change, so differentiate the whole chain instead.
-        Traces the step once a call; what is done with the routes is compiled as for any chain. A
-        pull through a route costs what it needs: the cell route of an LSTM is a product with the
-        forget gate, without the recurrent weights. "crossed" costs as much as all others together.
+        Differentiable with respect to the parameters, as any chain: what is held still depends on
+        them. Traces the step once a call; what is done with the routes is compiled as for any
+        chain. A pull through a route costs what it needs: the cell route of an LSTM is a product
+        with the forget gate, without the recurrent weights. "crossed" costs as much as all others
+        together.
 
     Example:
         For an LSTM, ``jacobian(routes(step, params, trajectory)["cell"], of="c", wrt="c")`` is the
@@ -65,8 +65,7 @@ def routes(step: StepFn, params: Params, trajectory: Trajectory) -> dict[str, Ch
     whole = linearize(step, params, trajectory)
     assert isinstance(whole, ImplicitChain)
     first = jax.tree.map(lambda leaf: leaf[0], whole.factors)
-    closed = jax.make_jaxpr(lambda state, x: step(params, state, x))(*first)
-    names = check_tags(_names(closed.jaxpr), (UNTAGGED, CROSSED))
+    names = check_tags(tag_names(step, params, *first), (UNTAGGED, CROSSED))
 
     def of(*terms: tuple[int, Model]) -> RouteChain:
         weights, models = zip(*terms, strict=True)
@@ -74,13 +73,15 @@ def routes(step: StepFn, params: Params, trajectory: Trajectory) -> dict[str, Ch
             factors=whole.factors, models=models, weights=weights, layout=whole.layout
         )
 
-    held = Model.of(_Holding(step, ()), params)
-    through = {name: Model.of(_Holding(step, (name,)), params) for name in names}
+    def freeing(*free: str) -> Model:
+        return Model.of(_Holding(step, free), params)
+
+    held, through = freeing(), {name: freeing(name) for name in names}
     rest = [(-1, model) for model in through.values()]
     return {
         **{name: of((1, model), (-1, held)) for name, model in through.items()},
         UNTAGGED: of((1, held)),
-        CROSSED: of((1, whole.model), *rest, (len(names) - 1, held)),
+        CROSSED: of((1, freeing(*names)), *rest, (len(names) - 1, held)),
     }
 
 
@@ -114,7 +115,7 @@ class RouteChain(Chain):
 
     def _variants(self) -> list[ImplicitChain]:
         return [
-            ImplicitChain(factors=self.factors, model=model, layout=self.layout)
+            _HeldChain(factors=self.factors, model=model, layout=self.layout)
             for model in self.models
         ]
 
@@ -126,74 +127,25 @@ class RouteChain(Chain):
         return total
 
 
+class _HeldChain(ImplicitChain):
+    """An implicit chain of a `_Holding` step."""
+
+    def _flat_step(self, factor: Any):
+        state, x = factor
+        return ravel(state), lambda flat: ravel(self.model.step((state, unravel(flat, state)), x))
+
+
 class _Holding(eqx.Module):
-    """A step with all tagged values held, so that no gradient passes, but those named in `free`."""
+    """A step with all tagged values held, so that no gradient passes, but those named in `free`.
+
+    Its state is a pair: the state that held values are computed from, and the one that moves.
+    """
 
     step: Any
     free: tuple[str, ...] = eqx.field(static=True)
 
-    def __call__(self, params: Params, state: State, x: Inputs) -> State:
-        arguments = (state, x)
-        closed, shape = jax.make_jaxpr(
-            lambda state, x: self.step(params, state, x), return_shape=True
-        )(*arguments)
-        values = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(arguments), self.free)
-        return jax.tree.unflatten(jax.tree.structure(shape), values)
+    def __call__(self, params: Params, states: tuple[State, State], x: Inputs) -> State:
+        def at_tag(name: str, reference: Any, moving: Any) -> Any:
+            return moving if name in self.free else reference
 
-
-def _names(jaxpr: jex.Jaxpr) -> list[str]:
-    """The names of all tags, in order of appearance, inner functions included."""
-    found: dict[str, None] = {}
-    for equation in jaxpr.eqns:
-        if equation.primitive is jex.primitives.name_p:
-            found[equation.params["name"]] = None
-        for inner in jex.jaxprs_in_params(equation.params):
-            found.update(dict.fromkeys(_names(inner)))
-    return list(found)
-
-
-def _evaluate(
-    jaxpr: jex.Jaxpr, consts: Sequence[Any], arguments: Sequence[Any], free: tuple[str, ...]
-) -> list[Any]:
-    """Runs a jaxpr with the values of tags that are not free held."""
-    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
-
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, jex.Literal) else known[atom]
-
-    for equation in jaxpr.eqns:
-        inputs = [read(atom) for atom in equation.invars]
-        known.update(zip(equation.outvars, _apply(equation, inputs, free), strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
-
-
-def _apply(equation: jex.JaxprEqn, inputs: list[Any], free: tuple[str, ...]) -> Sequence[Any]:
-    primitive, params = equation.primitive, equation.params
-    if primitive is jex.primitives.name_p:
-        held = params["name"] not in free
-        return [jax.lax.stop_gradient(value) if held else value for value in inputs]
-    if primitive in (jex.primitives.jit_p, jex.primitives.remat_p) and _names(_open(params)):
-        consts = params["jaxpr"].consts if isinstance(params["jaxpr"], jex.ClosedJaxpr) else []
-        return _evaluate(_open(params), consts, inputs, free)
-    if any(_names(inner) for inner in jex.jaxprs_in_params(params)):
-        params = {name: _rewritten(value, free) for name, value in params.items()}
-    with equation.ctx.manager:
-        outputs = primitive.bind(*inputs, **primitive.get_bind_params(params))
-    return outputs if primitive.multiple_results else [outputs]
-
-
-def _open(params: dict[str, Any]) -> jex.Jaxpr:
-    inner = params["jaxpr"]
-    return inner.jaxpr if isinstance(inner, jex.ClosedJaxpr) else inner
-
-
-def _rewritten(value: Any, free: tuple[str, ...]) -> Any:
-    """The bodies of loops and branches, with their own tags held."""
-    if isinstance(value, jex.ClosedJaxpr):
-        avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in value.jaxpr.invars]
-        return jax.make_jaxpr(lambda *args: _evaluate(value.jaxpr, value.consts, args, free))(
-            *avals
-        )
-    if isinstance(value, tuple) and any(isinstance(item, jex.ClosedJaxpr) for item in value):
-        return tuple(_rewritten(item, free) for item in value)
-    return value
+        return run_tagged(self.step, params, *states, x, at_tag)

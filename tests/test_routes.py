@@ -221,7 +221,6 @@ def test_compiled_and_batched_routes_are_the_loop():
     np.testing.assert_allclose(shares["cell"], together[1]["cell"][0], rtol=0, atol=1e-12)
 
 
-@pytest.mark.xfail(reason="what is held is held for the parameters, too", strict=True)
 def test_slopes_of_a_route_in_the_parameters():
     given = problem("lstm")
 

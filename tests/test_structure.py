@@ -19,6 +19,7 @@ FLOORS = {
     "_types": 0,
     "_compile": 0,
     "_tag": 0,
+    "_tagged": 1,
     "_checks": 1,
     "_layout": 2,
     "_scaled": 2,
