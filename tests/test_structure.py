@@ -25,6 +25,7 @@ FLOORS = {
     "_scaled": 2,
     "cells._cell": 2,
     "_trajectory": 3,
+    "cells._initializers": 3.5,
     "cells._rnn": 3,
     "cells._gru": 3,
     "cells._lstm": 3,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._checks import check_count
 from lstmgrad._types import Params, State, StepFn
 
 Initializer = Callable[..., Array]
@@ -30,20 +31,20 @@ class Cell(NamedTuple):
     step: StepFn
 
 
-def identity(scale: float = 1.0) -> Initializer:
-    """Returns an initializer that gives ``scale * I``, for the recurrent weights of an IRNN.
+class HiddenState(NamedTuple):
+    """Attributes: h (h,), the hidden state, which is also the output."""
+
+    h: Float[Array, " h"]
+
+
+def check_sizes(input_size: int, hidden_size: int) -> tuple[int, int]:
+    """(d, h) as Python ints, once both are whole numbers of 1 or more.
 
     Args:
-        scale: the factor on the identity.
-
-    References:
-        Le, Jaitly, Hinton 2015 (arXiv:1504.00941).
+        input_size: d.
+        hidden_size: h.
     """
-
-    def init(key: PRNGKeyArray, shape: tuple[int, ...], dtype=None) -> Array:
-        return scale * jnp.eye(*shape, dtype=dtype)
-
-    return init
+    return check_count(input_size, "input_size"), check_count(hidden_size, "hidden_size")
 
 
 def stacked(
@@ -58,6 +59,24 @@ def stacked(
     rows, columns = shape
     blocks = [initializer(k, (columns, rows), dtype).T for k in jax.random.split(key, gates)]
     return jnp.concatenate(blocks, axis=0)
+
+
+def weights(
+    key: PRNGKeyArray, gates: int, sizes: tuple[int, int], recurrent_init: Initializer, dtype
+) -> tuple[Float[Array, "rows d"], Float[Array, "rows h"]]:
+    """Weights of the input, Glorot normal gate by gate, and of the hidden state.
+
+    Args:
+        key: random key.
+        gates: how many matrices are stacked.
+        sizes: (d, h).
+        recurrent_init: of each gate's recurrent matrix.
+        dtype: of the weights.
+    """
+    d, h = sizes
+    key_ih, key_hh = jax.random.split(key)
+    weight_ih = stacked(GLOROT, key_ih, gates, (h, d), dtype)
+    return weight_ih, stacked(recurrent_init, key_hh, gates, (h, h), dtype)
 
 
 def default_float(dtype):

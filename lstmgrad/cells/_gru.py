@@ -10,9 +10,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lstmgrad._checks import check_count
 from lstmgrad._tag import tag
-from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
+from lstmgrad.cells._cell import (
+    GLOROT,
+    Cell,
+    Initializer,
+    check_sizes,
+    default_float,
+    weights,
+)
 
 
 class GRUParams(NamedTuple):
@@ -65,14 +71,12 @@ def gru(
     References:
         Cho et al. 2014 (arXiv:1406.1078), whose z is 1 - z here; reset-after: Keras, cuDNN.
     """
-    d, h = check_count(input_size, "input_size"), check_count(hidden_size, "hidden_size")
+    d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> GRUParams:
-        key_ih, key_hh = jax.random.split(key)
         kind = default_float(dtype)
         return GRUParams(
-            stacked(GLOROT, key_ih, 3, (h, d), kind),
-            stacked(recurrent_init, key_hh, 3, (h, h), kind),
+            *weights(key, 3, (d, h), recurrent_init, kind),
             jnp.zeros(3 * h, kind),
             jnp.zeros(h, kind),
         )

@@ -12,9 +12,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lstmgrad._checks import check_count
 from lstmgrad._tag import tag
-from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
+from lstmgrad.cells._cell import (
+    GLOROT,
+    Cell,
+    Initializer,
+    check_sizes,
+    default_float,
+    weights,
+)
 
 
 class LSTMParams(NamedTuple):
@@ -71,15 +77,13 @@ def lstm(
         Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000 (forget gate);
         Jozefowicz, Zaremba & Sutskever 2015 (forget bias 1).
     """
-    d, h = check_count(input_size, "input_size"), check_count(hidden_size, "hidden_size")
+    d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> LSTMParams:
-        key_ih, key_hh = jax.random.split(key)
         kind = default_float(dtype)
         bias = jnp.zeros(4 * h, kind).at[h : 2 * h].set(forget_bias)
         return LSTMParams(
-            stacked(GLOROT, key_ih, 4, (h, d), kind),
-            stacked(recurrent_init, key_hh, 4, (h, h), kind),
+            *weights(key, 4, (d, h), recurrent_init, kind),
             bias,
         )
 

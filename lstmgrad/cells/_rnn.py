@@ -4,14 +4,20 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lstmgrad._checks import check_count, check_hashable
+from lstmgrad._checks import check_hashable
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
-from lstmgrad.cells._cell import GLOROT, Cell, Initializer, default_float, stacked
+from lstmgrad.cells._cell import (
+    GLOROT,
+    Cell,
+    Initializer,
+    check_sizes,
+    default_float,
+    weights,
+)
 
 
 class RNNParams(NamedTuple):
@@ -59,14 +65,12 @@ def rnn(
     References:
         Elman 1990, Finding structure in time; Glorot & Bengio 2010.
     """
-    d, h = check_count(input_size, "input_size"), check_count(hidden_size, "hidden_size")
+    d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> RNNParams:
-        key_ih, key_hh = jax.random.split(key)
         kind = default_float(dtype)
         return RNNParams(
-            stacked(GLOROT, key_ih, 1, (h, d), kind),
-            stacked(recurrent_init, key_hh, 1, (h, h), kind),
+            *weights(key, 1, (d, h), recurrent_init, kind),
             jnp.zeros(h, kind),
         )
 
