@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 from lstmgrad import cells
 from lstmgrad._chain import Chain, DenseChain, ImplicitChain, linearize
 from lstmgrad._decay import decay_rate, horizon
+from lstmgrad._determinant import log_abs_det
 from lstmgrad._diagonal import DiagonalChain, linearize_diagonal
+from lstmgrad._dimension import entropy_rate, kaplan_yorke_dimension
+from lstmgrad._lyapunov import LyapunovSpectrum, LyapunovState, lyapunov_spectrum
 from lstmgrad._norm_map import NormMap, norm_map
 from lstmgrad._norms import NormProfile, backward_norms, forward_norms
 from lstmgrad._product import Method, blocked, parallel, prefix_products, product, sequential
@@ -29,6 +32,8 @@ __all__ = [
     "DenseChain",
     "DiagonalChain",
     "ImplicitChain",
+    "LyapunovSpectrum",
+    "LyapunovState",
     "Method",
     "NormMap",
     "NormProfile",
@@ -42,11 +47,15 @@ __all__ = [
     "blocked",
     "cells",
     "decay_rate",
+    "entropy_rate",
     "forward_norms",
     "horizon",
     "jacobian",
+    "kaplan_yorke_dimension",
     "linearize",
     "linearize_diagonal",
+    "log_abs_det",
+    "lyapunov_spectrum",
     "matrix_free_norms",
     "norm_map",
     "parallel",

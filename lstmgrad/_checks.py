@@ -195,6 +195,55 @@ def check_lags(values: Any, length: int) -> tuple[int, ...]:
     return lags
 
 
+def check_burn_in(value: Any, length: int) -> int:
+    """Steps that are not counted, and leave at least one that is; returns them as a Python int."""
+    number = check_count(value, "burn_in", least=0)
+    if number >= length:
+        raise ValueError(
+            f"burn_in: expected less than T = {length}, so that a step is left to count, but came "
+            f"{value!r}."
+        )
+    return number
+
+
+def check_exponent_count(value: Any, size: int) -> int:
+    """From 1 exponent to as many as the state has dimensions; returns it as a Python int."""
+    number = check_count(value, "num_exponents")
+    if number > size:
+        raise ValueError(
+            f"num_exponents: expected at most n = {size}, the flat size of the state, but came "
+            f"{value!r}."
+        )
+    return number
+
+
+def check_frame(
+    shape: tuple, dtype: Any, size: int, expected_dtype: Any, num_exponents: Any
+) -> None:
+    """A frame is (n, m) with m <= n, m the number of exponents where that is given, too."""
+    if len(shape) != 2 or shape[0] != size or not 1 <= shape[1] <= size or dtype != expected_dtype:
+        raise ValueError(
+            f"start: expected a frame {expected_dtype}[n,m], its columns in the flat state of size "
+            f"n = {size} and 1 <= m <= n, but came {dtype}[{','.join(map(str, shape))}]."
+        )
+    if num_exponents not in (None, shape[1]):
+        raise ValueError(
+            f"num_exponents: expected {shape[1]}, the columns of the start, or None, but came "
+            f"{num_exponents!r}."
+        )
+
+
+def check_exponents(exponents: Any) -> jax.Array:
+    """At least one floating-point number on the last axis; returns the array."""
+    array = jnp.asarray(exponents)
+    if not jnp.issubdtype(array.dtype, jnp.floating) or not (array.ndim and array.shape[-1]):
+        raise ValueError(
+            "exponents: expected floating-point numbers on the last axis, as "
+            f"lyapunov_spectrum(...).exponents has them, but came {array.dtype}{list(array.shape)}."
+        )
+    return array
+
+
 def check_tolerance(value: Any) -> None:
     """A relative error: zero, or a number above it."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) >= 0:

@@ -22,6 +22,9 @@ from lstmgrad._types import PartName
 Observe = Callable[[Any, Scaled], tuple[Any, Any]]
 """``observe(carry, block) -> (carry, reading)``, called on the block (m, n) as the sweep goes."""
 
+Renew = Callable[[Any, Scaled], tuple[Any, Scaled, Any]]
+"""``renew(carry, block) -> (carry, block, reading)``, which may replace the block on its way."""
+
 
 def sweep_forward(chain: Chain, block: Scaled, observe: Observe, carry: Any, every: int = 1):
     """Pushes tangents, rows (m, n), through J_1, J_2, ..., J_T.
@@ -29,7 +32,9 @@ def sweep_forward(chain: Chain, block: Scaled, observe: Observe, carry: Any, eve
     Returns the block at the end and the readings; with `every`, reading j is taken at time
     (j+1)·every, and factors past the last multiple of `every` are left out.
     """
-    return _sweep(chain, chain.push, block, observe, carry, every, reverse=False)
+    renew = _keeping(observe)
+    ((_, block), _), readings = _sweep(chain, chain.push, block, renew, carry, every, reverse=False)
+    return block, readings
 
 
 def sweep_backward(chain: Chain, block: Scaled, observe: Observe, carry: Any, every: int = 1):
@@ -38,10 +43,29 @@ def sweep_backward(chain: Chain, block: Scaled, observe: Observe, carry: Any, ev
     Returns the block at the start and the readings; with `every`, reading j is taken at time
     T - (j+1)·every, and factors before the last of these times are left out.
     """
-    return _sweep(chain, chain.pull, block, observe, carry, every, reverse=True)
+    renew = _keeping(observe)
+    ((_, block), _), readings = _sweep(chain, chain.pull, block, renew, carry, every, reverse=True)
+    return block, readings
 
 
-def _sweep(chain, move, block: Scaled, observe: Observe, carry: Any, every: int, *, reverse: bool):
+def sweep_renewed(chain: Chain, block: Scaled, renew: Renew, carry: Any):
+    """Pushes tangents, rows (m, n), through J_1, ..., J_T, and renews them after every factor.
+
+    Returns ((memory, block), carry) at the end, where the memory is what the chain carries besides
+    its block (the state, for a stream); and the readings.
+    """
+    return _sweep(chain, chain.push, block, renew, carry, 1, reverse=False)
+
+
+def _keeping(observe: Observe) -> Renew:
+    def renew(carry: Any, block: Scaled) -> tuple[Any, Scaled, Any]:
+        carry, reading = observe(carry, block)
+        return carry, block, reading
+
+    return renew
+
+
+def _sweep(chain, move, block: Scaled, renew: Renew, carry: Any, every: int, *, reverse: bool):
     def factor_by_factor(loop, entry):
         memory, block = loop
         memory, factor = chain.visit(memory, entry)
@@ -54,8 +78,9 @@ def _sweep(chain, move, block: Scaled, observe: Observe, carry: Any, every: int,
             moving, _ = factor_by_factor(moving, entries)
         else:
             moving, _ = jax.lax.scan(factor_by_factor, moving, entries, reverse=reverse)
-        carry, reading = observe(carry, moving[1])
-        return (moving, carry), reading
+        memory, block = moving
+        carry, block, reading = renew(carry, block)
+        return ((memory, block), carry), reading
 
     count, entries = len(chain) // every, chain.factors
     if every > 1:
@@ -64,10 +89,10 @@ def _sweep(chain, move, block: Scaled, observe: Observe, carry: Any, every: int,
             lambda leaf: leaf[used].reshape(count, every, *leaf.shape[1:]), entries
         )
     loop = ((chain.begin(), block), carry)
-    ((_, block), _), readings = jax.lax.scan(stretch, loop, entries, reverse=reverse)
+    loop, readings = jax.lax.scan(stretch, loop, entries, reverse=reverse)
     if reverse:
         readings = jax.tree.map(lambda leaf: leaf[::-1], readings)
-    return block, readings
+    return loop, readings
 
 
 def _observe_nothing(carry: None, block: Scaled) -> tuple[None, None]:
