@@ -174,11 +174,53 @@ def check_positive(value: Any, argument: str) -> float:
     return float(value)
 
 
+def check_between(value: Any, least: float, most: float, argument: str) -> float:
+    """A number in [least, most]; returns it as a Python float."""
+    known = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not known or not least <= float(value) <= most:
+        raise ValueError(
+            f"{argument}: expected a number from {least:g} to {most:g}, but came {value!r}."
+        )
+    return float(value)
+
+
+def check_full_float(dtype: Any, argument: str) -> None:
+    """A real dtype that has complex numbers and linear algebra."""
+    kind = jnp.zeros((), dtype).dtype
+    if kind not in (jnp.float32, jnp.float64):
+        raise ValueError(
+            f"{argument}: expected float32 or float64, because complex numbers and linear systems "
+            f"need one of them, but came {kind}."
+        )
+
+
+def check_gated(params: Any, known: tuple[type, ...]) -> None:
+    """Parameters of a cell whose forget gate has a bias."""
+    if type(params) not in known:
+        raise ValueError(
+            "params: expected those of a cell with a forget gate, "
+            f"{', '.join(kind.__name__ for kind in known)}, but came {type(params).__name__}. "
+            "Other cells have no bias that says how long they remember."
+        )
+
+
 def check_every(value: Any, length: int) -> int:
     """A spacing of 1 <= every <= T; returns it as a Python int."""
     number = check_count(value, "every")
     if number > max(length, 1):
         raise ValueError(f"every: expected at most T = {length}, but came {value!r}.")
+    return number
+
+
+def check_num_values(value: Any, most: int) -> int:
+    """How many singular values to keep, 1 to min(n_of, n_wrt); all for None."""
+    if value is None:
+        return most
+    number = check_count(value, "num_values")
+    if number > most:
+        raise ValueError(
+            f"num_values: expected at most {most}, all that the block has, but came {value!r}."
+        )
     return number
 
 
@@ -360,6 +402,50 @@ def check_vector(shape: tuple, dtype: Any, size: int, expected: Any, argument: s
             f"{argument}: expected {expected}[{size}], the flat state of the chain, but came "
             f"{dtype}{list(shape)}."
         )
+
+
+def check_loss(result: Any) -> None:
+    """A loss is one real number."""
+    leaves = jax.tree.leaves(result)
+    if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
+        what = ", ".join(type_name(leaf) for leaf in leaves) or "nothing"
+        raise ValueError(
+            f"loss: expected a function of the states to one real number, but it returned {what}. "
+            "Sum or average over time and outputs."
+        )
+
+
+def check_differentiable(params: Any, inputs: Any) -> None:
+    """There is a leaf that a gradient can be taken with respect to."""
+    if not jax.tree.leaves((params, inputs)):
+        raise ValueError(
+            "params: expected a floating-point or complex array in the parameters or the inputs, "
+            "to take a gradient with respect to, but there is none. Of a module that is its own "
+            "step, pass the module as params: step = lambda module, state, x: module(state, x)."
+        )
+
+
+def check_cotangents(cotangents: Any, layout: Any, length: int) -> list[Any]:
+    """One cotangent for every state, the start included; returns those of differentiable leaves."""
+    leaves = [
+        leaf
+        for leaf in jax.tree.leaves(cotangents)
+        if jnp.shape(leaf) and getattr(leaf, "dtype", None) != jax.dtypes.float0
+    ]
+    shapes = [jnp.shape(leaf) for leaf in leaves]
+    numbers = sum(math.prod(jnp.shape(x)[1:]) * (1 + jnp.iscomplexobj(x)) for x in leaves)
+    wanted = [(length + 1, *shape) for shape in layout.inexact_shapes]
+    flat = [(length + 1, layout.size)]
+    dtypes = {jnp.finfo(leaf.dtype).dtype for leaf in leaves}
+    if shapes not in (wanted, flat) or numbers != layout.size or dtypes != {layout.dtype}:
+        what = ", ".join(type_name(leaf) for leaf in jax.tree.leaves(cotangents)) or "no array"
+        raise ValueError(
+            f"cotangents: expected one for each of the T + 1 = {length + 1} states, in leaves like "
+            f"theirs, of shapes {', '.join(map(str, wanted))}, or one flat array "
+            f"{layout.dtype}[{length + 1},{layout.size}], but came {what}. "
+            "loss_cotangents(loss, trajectory) makes them."
+        )
+    return leaves
 
 
 def check_scalar(shape: tuple, argument: str) -> None:
