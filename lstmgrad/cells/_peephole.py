@@ -1,0 +1,127 @@
+"""The LSTM with peepholes: gates that look at the cell.
+
+    i, f = σ(W_· x + U_· h + p_· ⊙ c + b_·),    g = tanh(W_g x + U_g h + b_g)
+    c' = f ⊙ c + i ⊙ g
+    o = σ(W_o x + U_o h + p_o ⊙ c' + b_o),      h' = o ⊙ tanh c'
+
+dc'/dc has the slopes of the gates in it besides f, and is diagonal all the same.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lstmgrad._tag import tag
+from lstmgrad.cells._cell import (
+    GLOROT,
+    Cell,
+    Initializer,
+    check_sizes,
+    default_float,
+    weights,
+)
+from lstmgrad.cells._lstm import LSTMState
+
+
+class PeepholeLSTMParams(NamedTuple):
+    """Gates are stacked along axis 0 in the order i, f, g, o, as in `LSTMParams`.
+
+    Attributes:
+        weight_ih: (4h, d).
+        weight_hh: (4h, h).
+        weight_ch: (3, h), the peepholes p_i, p_f and p_o.
+        bias: (4h,).
+    """
+
+    weight_ih: Float[Array, "4*h d"]
+    weight_hh: Float[Array, "4*h h"]
+    weight_ch: Float[Array, "3 h"]
+    bias: Float[Array, " 4*h"]
+
+
+def peephole_lstm(
+    input_size: int,
+    hidden_size: int,
+    *,
+    forget_bias: float = 1.0,
+    recurrent_init: Initializer = GLOROT,
+    dtype=None,
+) -> Cell:
+    """Returns a long short-term memory cell with peephole connections.
+
+    Args:
+        input_size: d.
+        hidden_size: h.
+        forget_bias: initial bias of the forget gate.
+        recurrent_init: the initializer of each gate's recurrent matrix.
+        dtype: of the parameters and the state; None is JAX's default float.
+
+    Returns:
+        `Cell` with `PeepholeLSTMParams` (gate order i, f, g, o) and `LSTMState(h, c)`. Peepholes
+        start at zero, so that the cell starts as an `lstm`.
+
+    Raises:
+        ValueError: a size is not a whole number of 1 or more.
+
+    Notes:
+        Routes are those of the LSTM. The peephole of the output gate looks at c', which is behind
+        the other tags: what it carries counts for them, and "output" is what comes through h alone.
+
+    Example:
+        With peepholes of zero a step is that of `lstm`.
+
+    References:
+        Gers & Schmidhuber 2000, Recurrent nets that time and count; Graves 2013
+        (arXiv:1308.0850), Eqs. 7-11, for the output squashed by tanh.
+    """
+    d, h = check_sizes(input_size, hidden_size)
+
+    def init(key: PRNGKeyArray) -> PeepholeLSTMParams:
+        kind = default_float(dtype)
+        return PeepholeLSTMParams(
+            *weights(key, 4, (d, h), recurrent_init, kind),
+            jnp.zeros((3, h), kind),
+            jnp.zeros(4 * h, kind).at[h : 2 * h].set(forget_bias),
+        )
+
+    def initial_state() -> LSTMState:
+        zeros = jnp.zeros(h, default_float(dtype))
+        return LSTMState(zeros, zeros)
+
+    return Cell(init, initial_state, peephole_lstm_step)
+
+
+def peephole_lstm_step(
+    params: PeepholeLSTMParams, state: LSTMState, x: Float[Array, " d"]
+) -> LSTMState:
+    """One step of the LSTM with peepholes.
+
+    Args:
+        params: gates stacked in the order i, f, g, o.
+        state: (h, c), each (h,).
+        x: (d,).
+    """
+    drive = params.weight_ih @ x + params.weight_hh @ state.h + params.bias
+    return peeping(drive, params.weight_ch, state.c)
+
+
+def peeping(
+    drive: Float[Array, "4*h *space"], peepholes: Float[Array, "3 h *space"], c: Array
+) -> LSTMState:
+    """The step from what input, hidden state and bias drive the gates with.
+
+    Args:
+        drive: stacked along axis 0 in the order i, f, g, o.
+        peepholes: p_i, p_f and p_o.
+        c: the cell, (h, ...).
+    """
+    i, f, g, o = jnp.split(drive, 4)
+    p_i, p_f, p_o = peepholes
+    i = tag(jax.nn.sigmoid(i + p_i * c), "input")
+    f = tag(jax.nn.sigmoid(f + p_f * c), "forget")
+    c = f * tag(c, "cell") + i * tag(jnp.tanh(g), "candidate")
+    # Before the peephole: c' has crossed a tag already.
+    o = jax.nn.sigmoid(tag(o, "output") + p_o * c)
+    return LSTMState(o * jnp.tanh(c), c)
