@@ -1,0 +1,146 @@
+"""minGRU and minLSTM: gates that look at the input alone, so that the recurrence is linear.
+
+    minGRU     z = σ(W_z x + b_z),        n = W_n x + b_n
+               h' = (1 - z) ⊙ h + z ⊙ n
+    minLSTM    f, i = σ(W_· x + b_·),     n = W_n x + b_n
+               h' = f/(f + i) ⊙ h + i/(f + i) ⊙ n
+
+The step Jacobian is the diagonal of what multiplies h: use `lg.linearize_diagonal`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lstmgrad._tag import tag
+from lstmgrad.cells._cell import (
+    GLOROT,
+    Cell,
+    HiddenState,
+    check_sizes,
+    default_float,
+    stacked,
+)
+
+
+class MinGRUParams(NamedTuple):
+    """Stacked along axis 0 in the order z, n (update gate, candidate).
+
+    Attributes:
+        weight_ih: (2h, d).
+        bias: (2h,).
+    """
+
+    weight_ih: Float[Array, "2*h d"]
+    bias: Float[Array, " 2*h"]
+
+
+class MinLSTMParams(NamedTuple):
+    """Stacked along axis 0 in the order i, f, n (input gate, forget gate, candidate).
+
+    Attributes:
+        weight_ih: (3h, d).
+        bias: (3h,).
+    """
+
+    weight_ih: Float[Array, "3*h d"]
+    bias: Float[Array, " 3*h"]
+
+
+def min_gru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
+    """Returns a minGRU: a GRU without reset gate whose gate and candidate do not look at h.
+
+    Args:
+        input_size: d.
+        hidden_size: h.
+        dtype: of the parameters and the state; None is JAX's default float.
+
+    Returns:
+        `Cell` with `MinGRUParams` (order z, n) and `HiddenState(h)`. Biases are zero.
+
+    Raises:
+        ValueError: a size is not a whole number of 1 or more.
+
+    Notes:
+        As in the paper z is the share that is replaced, so that a negative bias remembers.
+
+    Example:
+        With all weights zero the step Jacobian is I/2.
+
+    References:
+        Feng et al. 2024 (arXiv:2410.01201), Section 3.1.
+    """
+    d, h = check_sizes(input_size, hidden_size)
+
+    def init(key: PRNGKeyArray) -> MinGRUParams:
+        kind = default_float(dtype)
+        return MinGRUParams(stacked(GLOROT, key, 2, (h, d), kind), jnp.zeros(2 * h, kind))
+
+    def initial_state() -> HiddenState:
+        return HiddenState(jnp.zeros(h, default_float(dtype)))
+
+    return Cell(init, initial_state, min_gru_step)
+
+
+def min_gru_step(params: MinGRUParams, state: HiddenState, x: Float[Array, " d"]) -> HiddenState:
+    """One step of the minGRU.
+
+    Args:
+        params: stacked in the order z, n.
+        state: h, (h,).
+        x: (d,).
+    """
+    z, n = jnp.split(params.weight_ih @ x + params.bias, 2)
+    z = jax.nn.sigmoid(z)
+    return HiddenState((1 - z) * tag(state.h, "carry") + z * n)
+
+
+def min_lstm(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
+    """Returns a minLSTM: one state, and gates normalized to add up to 1 that do not look at it.
+
+    Args:
+        input_size: d.
+        hidden_size: h.
+        dtype: of the parameters and the state; None is JAX's default float.
+
+    Returns:
+        `Cell` with `MinLSTMParams` (order i, f, n) and `HiddenState(h)`. Biases are zero.
+
+    Raises:
+        ValueError: a size is not a whole number of 1 or more.
+
+    Notes:
+        f/(f + i) is taken as σ(ln f - ln i), which holds where both gates underflow.
+
+    Example:
+        With all weights zero the step Jacobian is I/2.
+
+    References:
+        Feng et al. 2024 (arXiv:2410.01201), Section 3.2.
+    """
+    d, h = check_sizes(input_size, hidden_size)
+
+    def init(key: PRNGKeyArray) -> MinLSTMParams:
+        kind = default_float(dtype)
+        return MinLSTMParams(stacked(GLOROT, key, 3, (h, d), kind), jnp.zeros(3 * h, kind))
+
+    def initial_state() -> HiddenState:
+        return HiddenState(jnp.zeros(h, default_float(dtype)))
+
+    return Cell(init, initial_state, min_lstm_step)
+
+
+def min_lstm_step(params: MinLSTMParams, state: HiddenState, x: Float[Array, " d"]) -> HiddenState:
+    """One step of the minLSTM.
+
+    Args:
+        params: stacked in the order i, f, n.
+        state: h, (h,).
+        x: (d,).
+    """
+    i, f, n = jnp.split(params.weight_ih @ x + params.bias, 3)
+    log_ratio = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)
+    kept, written = jax.nn.sigmoid(log_ratio), jax.nn.sigmoid(-log_ratio)
+    return HiddenState(kept * tag(state.h, "carry") + written * n)
