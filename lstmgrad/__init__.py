@@ -4,7 +4,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lstmgrad import cells
+from lstmgrad._adjoint import adjoint, loss_cotangents
 from lstmgrad._chain import Chain, DenseChain, ImplicitChain, linearize
+from lstmgrad._contributions import Contributions, contributions
 from lstmgrad._decay import decay_rate, horizon
 from lstmgrad._determinant import log_abs_det
 from lstmgrad._diagonal import DiagonalChain, linearize_diagonal
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Chain",
+    "Contributions",
     "DenseChain",
     "DiagonalChain",
     "ImplicitChain",
@@ -43,9 +46,11 @@ __all__ = [
     "StreamedChain",
     "Trajectory",
     "__version__",
+    "adjoint",
     "backward_norms",
     "blocked",
     "cells",
+    "contributions",
     "decay_rate",
     "entropy_rate",
     "forward_norms",
@@ -55,6 +60,7 @@ __all__ = [
     "linearize",
     "linearize_diagonal",
     "log_abs_det",
+    "loss_cotangents",
     "lyapunov_spectrum",
     "matrix_free_norms",
     "norm_map",

@@ -163,14 +163,14 @@ class ImplicitChain(Chain):
         flat, step = self._flat_step(factor)
         with jax.default_matmul_precision("highest"):
             after, jvp = jax.linearize(step, flat)
-            return _nan_with(after, jax.vmap(jvp)(rows))
+            return nan_with(after, jax.vmap(jvp)(rows))
 
     def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """U J_t, one vjp batched over the rows."""
         flat, step = self._flat_step(factor)
         with jax.default_matmul_precision("highest"):
             after, vjp = jax.vjp(step, flat)
-            return _nan_with(after, jax.vmap(lambda row: vjp(row)[0])(rows))
+            return nan_with(after, jax.vmap(lambda row: vjp(row)[0])(rows))
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -245,7 +245,7 @@ class Model(eqx.Module):
         return step(params, state, x)
 
 
-def _nan_with(after: Float[Array, " n"], block: Float[Array, "rows columns"]):
+def nan_with(after: Float[Array, " n"], block: Float[Array, "rows columns"]):
     """The block, or all NaN where the step led to NaN.
 
     Derivatives of a selection are finite even there: that of relu at NaN is 0, and a broken

@@ -25,6 +25,9 @@ Observe = Callable[[Any, Scaled], tuple[Any, Any]]
 Renew = Callable[[Any, Scaled], tuple[Any, Scaled, Any]]
 """``renew(carry, block) -> (carry, block, reading)``, which may replace the block on its way."""
 
+Inject = Callable[[Scaled, Any], Scaled]
+"""``inject(block, source) -> block``, what arrives at one time put into the block (m, n)."""
+
 
 def sweep_forward(chain: Chain, block: Scaled, observe: Observe, carry: Any, every: int = 1):
     """Pushes tangents, rows (m, n), through J_1, J_2, ..., J_T.
@@ -93,6 +96,30 @@ def _sweep(chain, move, block: Scaled, renew: Renew, carry: Any, every: int, *, 
     if reverse:
         readings = jax.tree.map(lambda leaf: leaf[::-1], readings)
     return loop, readings
+
+
+def sweep_adjoint(
+    chain: Chain, block: Scaled, sources: Any, inject: Inject
+) -> tuple[Scaled, Scaled]:
+    """Pulls cotangents back while more of them arrive on the way.
+
+    Args:
+        chain: T factors that can be pulled back.
+        block: what arrives at time T, rows (m, n).
+        sources: a pytree with T on axis 0; entry t is what arrives at time t < T.
+        inject: ``inject(block, source) -> block``, called at each of these times.
+
+    Returns:
+        The block at time 0, and those at times 0, ..., T-1 stacked along axis 0.
+    """
+
+    def back(block: Scaled, entry: Any) -> tuple[Scaled, Scaled]:
+        factor, source = entry
+        block = normalize(Scaled(chain.pull(factor, block.mantissa), block.exponent))
+        block = inject(block, source)
+        return block, block
+
+    return jax.lax.scan(back, block, (chain.factors, sources), reverse=True)
 
 
 def _observe_nothing(carry: None, block: Scaled) -> tuple[None, None]:

@@ -8,7 +8,7 @@ lost. int32 exponents last for 10^7 factors at the edge of float32 and proportio
 ordinary ones.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 LOG_2 = 0.6931471805599453
+
+LOWEST = -(2**30)
+"""The exponent of nothing: so low that whatever is added to it stays as it is."""
 
 
 class Scaled(NamedTuple):
@@ -46,7 +49,7 @@ class Scaled(NamedTuple):
         # factors of the shift are finite: 0 · inf would be NaN.
         mantissa, exponent = normalize(self)
         finfo = jnp.finfo(mantissa.dtype)
-        return _shift(mantissa, jnp.clip(exponent, 2 * finfo.minexp, 2 * (finfo.maxexp - 1)))
+        return shifted(mantissa, jnp.clip(exponent, 2 * finfo.minexp, 2 * (finfo.maxexp - 1)))
 
     def log_abs(self) -> Float[Array, "..."]:
         """The natural logarithm of every absolute entry; -inf where the value is zero."""
@@ -74,7 +77,44 @@ def normalize(value: Scaled) -> Scaled:
     top = jax.lax.stop_gradient(jnp.max(jnp.abs(value.mantissa), initial=0.0))
     _, shift = jnp.frexp(jnp.where(jnp.isfinite(top), top, 0.0))
     shift = shift.astype(jnp.int32)
-    return Scaled(_shift(value.mantissa, -shift), value.exponent + shift)
+    return Scaled(shifted(value.mantissa, -shift), value.exponent + shift)
+
+
+def add(one: Scaled, other: Scaled) -> Scaled:
+    """The sum, with the mantissa's largest entry in [1/2, 1) but where it is zero or not finite.
+
+    Entries more than the dtype's whole range below the largest of both are lost.
+    """
+    exponent = jnp.maximum(exponent_of(one), exponent_of(other))
+    total = lower(one, exponent) + lower(other, exponent)
+    return normalize(Scaled(total, exponent))
+
+
+def lower(value: Scaled, exponent: Int[Array, ""]) -> Float[Array, "..."]:
+    """The mantissa that the value has with an exponent that is not below its own.
+
+    Args:
+        value: one block.
+        exponent: the new one.
+    """
+    return value.mantissa * power_below(value.exponent - exponent, value.mantissa.dtype)
+
+
+def power_below(exponent: Int[Array, "..."], dtype: Any) -> Float[Array, "..."]:
+    """2^exponent for exponents of 0 and below; those below the normal numbers give 0.
+
+    Args:
+        exponent: any shape.
+        dtype: of the result.
+    """
+    least = jnp.finfo(dtype).minexp
+    power = jnp.ldexp(jnp.ones((), dtype), jnp.maximum(exponent, least))
+    return jnp.where(exponent < least, jnp.zeros((), dtype), power)
+
+
+def exponent_of(value: Scaled) -> Int[Array, ""]:
+    """The exponent, or one that is below all others for zero, whose own means nothing."""
+    return jnp.where(jnp.any(value.mantissa != 0), value.exponent, LOWEST)
 
 
 def log_of(mantissa: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:
@@ -99,7 +139,7 @@ def widen(array: Float[Array, "..."]) -> Float[Array, "..."]:
     return array.astype(jnp.float32) if jnp.finfo(array.dtype).bits < 32 else array
 
 
-def _shift(array: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:
+def shifted(array: Float[Array, "..."], exponent: Int[Array, "..."]) -> Float[Array, "..."]:
     """Array · 2^exponent, in two factors so that neither leaves the normal numbers.
 
     2^-128 is subnormal in float32, and XLA flushes subnormal numbers to zero on most devices.

@@ -1,0 +1,114 @@
+"""The part of a gradient that one step makes, and sizes of such parts in any range."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.scipy as jsp
+from jaxtyping import Array, Float, Int
+
+from lstmgrad._chain import nan_with
+from lstmgrad._layout import ravel
+from lstmgrad._scaled import Scaled
+from lstmgrad._types import Inputs, Params, State, StepFn
+
+
+class LocalStep(eqx.Module):
+    """One step as a function of the parameters and the input, where it is taken.
+
+    Attributes:
+        step: the step function.
+        fixed: the parameters without their differentiable leaves.
+    """
+
+    step: StepFn
+    fixed: Params
+
+    def pull(
+        self, moving: Params, factor: tuple[State, Inputs], row: Float[Array, " n"]
+    ) -> tuple[Params, Inputs]:
+        """What a cotangent of the state behind the step means to the parameters and to the input.
+
+        Args:
+            moving: the differentiable leaves of the parameters.
+            factor: s_{t-1} and x_t.
+            row: the cotangent.
+        """
+        state, x = factor
+        x_moving, x_fixed = differentiable(x)
+
+        def after_step(moving: Params, x_moving: Inputs) -> Float[Array, " n"]:
+            return self._after(moving, state, eqx.combine(x_moving, x_fixed))
+
+        with jax.default_matmul_precision("highest"):
+            after, vjp = jax.vjp(after_step, moving, x_moving)
+            return vjp(nan_with(after, row))
+
+    def along(
+        self,
+        moving: Params,
+        direction: Params,
+        factor: tuple[State, Inputs],
+        row: Float[Array, " n"],
+    ) -> Float[Array, ""]:
+        """The inner product of what `pull` gives for the parameters with a gradient.
+
+        Args:
+            moving: the differentiable leaves of the parameters.
+            direction: the gradient, like `moving`.
+            factor: s_{t-1} and x_t.
+            row: the cotangent.
+        """
+        state, x = factor
+        tangent = jax.tree.map(jnp.conj, direction)
+        with jax.default_matmul_precision("highest"):
+            after, moved = jax.jvp(
+                lambda moving: self._after(moving, state, x), (moving,), (tangent,)
+            )
+            return jnp.vdot(nan_with(after, row), moved, precision="highest")
+
+    def _after(self, moving: Params, state: State, x: Inputs) -> Float[Array, " n"]:
+        return ravel(self.step(eqx.combine(moving, self.fixed), state, x))
+
+
+def differentiable(tree: Any) -> tuple[Any, Any]:
+    """The leaves that can be differentiated, and the others; None in place of what is missing."""
+    return eqx.partition(tree, eqx.is_inexact_array)
+
+
+def squares(tree: Any) -> Any:
+    """The squared Frobenius norm of every leaf, in one reading; the squares have to fit the dtype.
+
+    Args:
+        tree: a pytree of arrays.
+    """
+
+    def square(leaf: Array) -> Float[Array, ""]:
+        flat = leaf.reshape(-1)
+        return jnp.vdot(flat, flat, precision="highest").real
+
+    return jax.tree.map(square, tree)
+
+
+def log_norms(squares: Any, exponents: Int[Array, "..."]) -> Any:
+    """Ln of the norms of leaves times 2^exponent.
+
+    Args:
+        squares: what `squares` gives.
+        exponents: one for all leaves; both may have axes in front.
+    """
+    return jax.tree.map(lambda square: Scaled(square, 2 * exponents).log_abs() / 2, squares)
+
+
+def joined(log_norms: Any, like: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Ln of the norm of all leaves together.
+
+    Args:
+        log_norms: a pytree of logarithms of norms, each of the shape of `like`.
+        like: the shape and dtype of the result, which is -inf if there is no leaf.
+    """
+    leaves = jax.tree.leaves(log_norms)
+    if not leaves:
+        return jnp.full_like(like, -jnp.inf)
+    return jsp.special.logsumexp(2 * jnp.stack(leaves), axis=0) / 2
