@@ -11,7 +11,10 @@ from lstmgrad._decay import decay_rate, horizon
 from lstmgrad._determinant import log_abs_det
 from lstmgrad._diagonal import DiagonalChain, linearize_diagonal
 from lstmgrad._dimension import entropy_rate, kaplan_yorke_dimension
+from lstmgrad._gain_budget import GainBudget, gain_budget
+from lstmgrad._layer_factors import LayerFactors, layer_factors
 from lstmgrad._lyapunov import LyapunovSpectrum, LyapunovState, lyapunov_spectrum
+from lstmgrad._lyapunov_vectors import LyapunovVectors, lyapunov_vectors
 from lstmgrad._norm_map import NormMap, norm_map
 from lstmgrad._norms import NormProfile, backward_norms, forward_norms
 from lstmgrad._product import Method, blocked, parallel, prefix_products, product, sequential
@@ -34,9 +37,12 @@ __all__ = [
     "Contributions",
     "DenseChain",
     "DiagonalChain",
+    "GainBudget",
     "ImplicitChain",
+    "LayerFactors",
     "LyapunovSpectrum",
     "LyapunovState",
+    "LyapunovVectors",
     "Method",
     "NormMap",
     "NormProfile",
@@ -54,14 +60,17 @@ __all__ = [
     "decay_rate",
     "entropy_rate",
     "forward_norms",
+    "gain_budget",
     "horizon",
     "jacobian",
     "kaplan_yorke_dimension",
+    "layer_factors",
     "linearize",
     "linearize_diagonal",
     "log_abs_det",
     "loss_cotangents",
     "lyapunov_spectrum",
+    "lyapunov_vectors",
     "matrix_free_norms",
     "norm_map",
     "parallel",

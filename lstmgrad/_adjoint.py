@@ -8,7 +8,6 @@ whole derivative follows backward in time,
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp

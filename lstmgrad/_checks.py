@@ -248,6 +248,17 @@ def check_burn_in(value: Any, length: int) -> int:
     return number
 
 
+def check_ends(value: Any, length: int) -> int:
+    """Steps at either end, with at least one between them; returns them as a Python int."""
+    number = check_count(value, "burn_in", least=0)
+    if 2 * number >= length:
+        raise ValueError(
+            f"burn_in: expected less than half of T = {length}, because as many steps are left out "
+            f"at the end as at the beginning, but came {value!r}."
+        )
+    return number
+
+
 def check_exponent_count(value: Any, size: int) -> int:
     """From 1 exponent to as many as the state has dimensions; returns it as a Python int."""
     number = check_count(value, "num_exponents")
@@ -366,8 +377,7 @@ def check_routes(routes: dict[str, Any], chain: Any) -> None:
             "routes: expected a dict of at least one chain by name, as routes(...) gives, but came "
             f"{routes!r}."
         )
-    if len(chain) == 0:
-        raise ValueError("chain: expected at least one step to share out, but came T = 0.")
+    check_not_empty(len(chain))
     for name, route in routes.items():
         ours, theirs = (len(chain), chain.layout), (len(route), route.layout)
         if ours != theirs:
@@ -376,6 +386,66 @@ def check_routes(routes: dict[str, Any], chain: Any) -> None:
                 f"but {name!r} has T = {theirs[0]} and {theirs[1].size} coordinates "
                 f"({ours[1].size} in the chain). Slice the routes like the chain."
             )
+
+
+def check_layers(weights: list[Any], biases: list[Any]) -> int:
+    """Layers that follow one another; returns the largest width."""
+    if not weights:
+        raise ValueError("weights: expected at least one layer, but came none.")
+    if len(biases) != len(weights):
+        raise ValueError(
+            f"biases: expected one for each of the {len(weights)} layers, but came {len(biases)}."
+        )
+    before = None
+    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        if weight.ndim != 2 or before not in (None, weight.shape[1]):
+            wanted = "a matrix" if before is None else f"a matrix of {before} columns"
+            raise ValueError(
+                f"weights: expected {wanted} in layer {index + 1}, one column for each unit of the "
+                f"layer before, but came {type_name(weight)}."
+            )
+        before = weight.shape[0]
+        if bias.shape != (before,) or bias.dtype != weight.dtype:
+            raise ValueError(
+                f"biases: expected {weight.dtype}[{before}] in layer {index + 1}, like its weight, "
+                f"but came {type_name(bias)}."
+            )
+    return max(max(weight.shape) for weight in weights)
+
+
+def check_plain_layers(layers: Any) -> Any:
+    """The chain of a stack of plain layers; returns the layers."""
+    if layers is None:
+        raise ValueError(
+            "chain: expected that of a stack of plain layers, linearize(step, None, unroll(step, "
+            "None, state, layers)) with step = lg.cells.plain_layer(activation), because only "
+            "those have a slope and a weight for all of the gradient; for others use gain_budget."
+        )
+    return layers
+
+
+def check_not_empty(length: int) -> None:
+    """There is a step to look into."""
+    if length == 0:
+        raise ValueError("chain: expected at least one step, but came T = 0.")
+
+
+def check_through(names: Any, known: list[str] | None, reserved: str) -> tuple[str, ...]:
+    """Tags that a step can be split at; returns them in the order of the step."""
+    wanted = (names,) if isinstance(names, str) else tuple(names)
+    if wanted and known is None:
+        raise ValueError(
+            "through: expected no tags, because only a chain that linearize(step, params, "
+            f"trajectory) made has a step to split, but came {names!r}."
+        )
+    for name in wanted:
+        if name not in (known or ()) or name == reserved:
+            what = ", ".join(map(repr, known or ())) or "none"
+            raise ValueError(
+                f"through: expected tags of the step that are in no loop and not called "
+                f"{reserved!r} ({what}), but came {name!r}."
+            )
+    return tuple(name for name in known or () if name in wanted)
 
 
 def check_kind(value: Any, kind: type, argument: str) -> None:

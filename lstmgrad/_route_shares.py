@@ -17,11 +17,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chain import Chain
-from lstmgrad._checks import check_kind, check_routes, check_vector
+from lstmgrad._checks import check_kind, check_routes
 from lstmgrad._compile import compiled
-from lstmgrad._propagate import pull_back, sweep_backward, sweep_forward
-from lstmgrad._scaled import Scaled, log_of, scaled, widen
-from lstmgrad._singular import length
+from lstmgrad._end_vectors import end_vectors
+from lstmgrad._propagate import sweep_backward, sweep_forward
+from lstmgrad._scaled import Scaled, log_of, scaled
 from lstmgrad._types import PartName
 
 
@@ -79,19 +79,7 @@ def route_shares(
     check_kind(chain, Chain, "chain")
     check_routes(routes, chain)
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    size, dtype = chain.layout.size, chain.layout.dtype
-    if cotangent is None:
-        block = pull_back(chain, jnp.eye(size, dtype=dtype)[rows])
-        left, _, right = jnp.linalg.svd(widen(block.mantissa[:, columns]), full_matrices=False)
-        u = jnp.zeros(size, dtype).at[rows].set(left[:, 0].astype(dtype))
-        v = right[0].astype(dtype)
-    else:
-        check_vector(jnp.shape(cotangent), jnp.result_type(cotangent), size, dtype, "cotangent")
-        u = jnp.zeros(size, dtype).at[rows].set(jnp.asarray(cotangent)[rows])
-        v = pull_back(chain, u).mantissa[columns]
-        norm = length(v)
-        v = v / jnp.where(norm > 0, norm, 1.0)
-    v = jnp.zeros(size, dtype).at[columns].set(v)
+    u, v = end_vectors(chain, cotangent, rows, columns)
 
     def observe(carry: None, block: Scaled) -> tuple[None, Array]:
         return None, block.mantissa[0]

@@ -17,6 +17,8 @@ from lstmgrad._types import Inputs, Params, State, StepFn
 AtTag = Callable[[str, Any, Any], Any]
 """``at_tag(name, reference, moving) -> moving``, called at every tagged value."""
 
+_LOOPS = (jex.primitives.scan_p, jex.primitives.while_p)
+
 _Pair = tuple[Any, Any]
 
 
@@ -30,6 +32,20 @@ def tag_names(step: StepFn, params: Params, state: State, x: Inputs) -> list[str
         x: one step's input.
     """
     return _names(jax.make_jaxpr(lambda state, x: step(params, state, x))(state, x).jaxpr)
+
+
+def straight_tag_names(step: StepFn, params: Params, state: State, x: Inputs) -> list[str]:
+    """The names of the tags that are crossed once a step: those outside of its scans and loops.
+
+    Args:
+        step: a step.
+        params: its parameters.
+        state: any state.
+        x: one step's input.
+    """
+    jaxpr = jax.make_jaxpr(lambda state, x: step(params, state, x))(state, x).jaxpr
+    looped = set(_names(jaxpr, only_looped=True))
+    return [name for name in _names(jaxpr) if name not in looped]
 
 
 def run_tagged(
@@ -54,13 +70,14 @@ def run_tagged(
     return jax.tree.unflatten(jax.tree.structure(shape), [moving for _, moving in values])
 
 
-def _names(jaxpr: jex.Jaxpr) -> list[str]:
+def _names(jaxpr: jex.Jaxpr, *, only_looped: bool = False) -> list[str]:
     found: dict[str, None] = {}
     for equation in jaxpr.eqns:
-        if equation.primitive is jex.primitives.name_p:
+        if equation.primitive is jex.primitives.name_p and not only_looped:
             found[equation.params["name"]] = None
+        inside = only_looped and equation.primitive not in _LOOPS
         for inner in jex.jaxprs_in_params(equation.params):
-            found.update(dict.fromkeys(_names(inner)))
+            found.update(dict.fromkeys(_names(inner, only_looped=inside)))
     return list(found)
 
 

@@ -13,6 +13,14 @@ from lstmgrad.cells._initializers import (
     with_chrono_bias,
     with_forget_bias,
 )
+from lstmgrad.cells._layer import (
+    LayerParams,
+    LayerState,
+    layer_input,
+    plain_layer,
+    residual_layer,
+    stack_layers,
+)
 from lstmgrad.cells._leaky import leaky_rnn, residual_rnn
 from lstmgrad.cells._lru import LRUParams, LRUState, lru
 from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm
@@ -43,6 +51,8 @@ __all__ = [
     "LSTM1997Params",
     "LSTMParams",
     "LSTMState",
+    "LayerParams",
+    "LayerState",
     "MGUParams",
     "MLSTMParams",
     "MLSTMState",
@@ -65,6 +75,7 @@ __all__ = [
     "critical_gain",
     "gru",
     "identity",
+    "layer_input",
     "leaky_rnn",
     "lru",
     "lstm",
@@ -76,12 +87,15 @@ __all__ = [
     "orthogonal",
     "orthogonal_rnn",
     "peephole_lstm",
+    "plain_layer",
     "registry",
+    "residual_layer",
     "residual_rnn",
     "rg_lru",
     "rnn",
     "selective_ssm",
     "slstm",
+    "stack_layers",
     "with_chrono_bias",
     "with_forget_bias",
 ]
