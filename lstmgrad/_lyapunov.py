@@ -151,7 +151,7 @@ def lyapunov_spectrum(
     length = len(chain)
     burn_in = check_burn_in(burn_in, length)
     every = None if every is None else check_every(every, length)
-    state = _start(chain, start, num_exponents)
+    state = starting_state(chain, start, num_exponents)
     counted = length - burn_in
     cell = (every or 1) * math.ceil(counted / (READINGS * (every or 1)))
     renew = _renewal(chain.layout.dtype, length, burn_in, cell, every)
@@ -181,8 +181,14 @@ class _Sums(NamedTuple):
     roundings: Array
 
 
-def _start(chain: Chain, start: Any, num_exponents: int | None) -> LyapunovState:
-    """The state to start from."""
+def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> LyapunovState:
+    """The state to start from.
+
+    Args:
+        chain: whose tangents the frame holds.
+        start: a state, a frame (n, m), or None.
+        num_exponents: m, or None.
+    """
     size, dtype = chain.layout.size, chain.layout.dtype
     if isinstance(start, LyapunovState):
         check_frame(start.frame.shape, start.frame.dtype, size, dtype, num_exponents)
@@ -195,17 +201,22 @@ def _start(chain: Chain, start: Any, num_exponents: int | None) -> LyapunovState
             start = jax.random.normal(jax.random.key(0), (size, count), dtype)
     frame = jnp.asarray(start)
     check_frame(frame.shape, frame.dtype, size, dtype, num_exponents)
-    block, growths = orthonormal(scaled(frame.T))
+    block, _, growths = orthonormal(scaled(frame.T))
     zeros = jnp.zeros_like(growths)
     return LyapunovState(block.mantissa.T, jnp.zeros((), jnp.int32), zeros, zeros, zeros, None)
 
 
-def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, " m"]]:
-    """Rows with the spans of the first rows kept, and ln of what each adds to the volume."""
+def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array, " m"]]:
+    """An orthonormal frame with the spans of the block's first rows, R, and ln of its diagonal.
+
+    Args:
+        block: rows (m, n). R is that of its mantissa, (n, m) = Q R; the logarithms are its own.
+    """
     with jax.default_matmul_precision("highest"):
         frame, triangle = jnp.linalg.qr(widen(block.mantissa).T)
     growths = log_of(jnp.abs(jnp.diagonal(triangle)), block.exponent)
-    return Scaled(frame.T.astype(block.mantissa.dtype), jnp.zeros_like(block.exponent)), growths
+    frame = Scaled(frame.T.astype(block.mantissa.dtype), jnp.zeros_like(block.exponent))
+    return frame, triangle, growths
 
 
 def _renewal(dtype: Any, length: int, burn_in: int, cell: int, every: int | None):
@@ -223,22 +234,27 @@ def _renewal(dtype: Any, length: int, burn_in: int, cell: int, every: int | None
             due |= since >= sums.interval
         due |= (time == length) | (time == burn_in)
 
-        def turn() -> tuple[Scaled, Array, Array, Array]:
-            frame, growths = orthonormal(block)
+        def turn(loop: tuple) -> tuple:
+            _, block, _, _, _ = loop
+            frame, _, growths = orthonormal(block)
             below = jnp.max(growths) - growths
-            # An exact zero is no rounding.
-            lost = jnp.where(growths == -jnp.inf, 0.0, eps * jnp.exp(below))
+            # Rounding of the largest, seen from each; an exact zero is not from rounding.
+            lost = jnp.log1p(eps * jnp.exp(below)) * math.sqrt(block.mantissa.shape[1])
+            lost = jnp.where(growths == -jnp.inf, 0.0, lost)
             rate = jnp.max(below) / since.astype(below.dtype)
             steps = jnp.where(rate > 0, budget / rate, jnp.inf)
             longest = (2 * since).astype(below.dtype)
             interval = jnp.clip(jnp.floor(steps), 1.0, longest).astype(jnp.int32)
-            return frame, growths, jnp.log1p(lost), interval
+            return jnp.zeros((), bool), frame, growths, lost, interval
 
-        def keep() -> tuple[Scaled, Array, Array, Array]:
-            zeros = jnp.zeros_like(sums.roundings)
-            return block, zeros, zeros, sums.interval
-
-        block, growths, roundings, interval = jax.lax.cond(due, turn, keep)
+        zeros = jnp.zeros_like(sums.roundings)
+        loop = (due, block, zeros, zeros, sums.interval)
+        if every is None:
+            # Once or not at all, without a copy of the block; under vmap, where any frame is due.
+            loop = jax.lax.while_loop(lambda loop: loop[0], turn, loop)
+        else:
+            loop = jax.lax.cond(due, turn, lambda loop: loop, loop)
+        _, block, growths, roundings, interval = loop
         counts = time > burn_in
         growths, roundings = (jnp.where(counts, x, 0.0) for x in (growths, roundings))
         index = jax.lax.div(jnp.maximum(time - burn_in - 1, 0), jnp.int32(cell))
