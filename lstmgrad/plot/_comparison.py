@@ -1,0 +1,153 @@
+"""One panel of norms a stage, for a page."""
+
+import io
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from lstmgrad._drawing import by_lag, vertical_range
+from lstmgrad._norms import NormProfile
+from lstmgrad.plot._curves import Curve
+from lstmgrad.plot._norms import norms
+
+
+def comparison(
+    panels: Mapping[str, Sequence[tuple[str, NormProfile]]], *, threshold: float = 1e-3
+) -> Figure:
+    """Returns a figure of a journal column's width, one panel of named curves a stage.
+
+    The panels are stacked and share both axes and one legend. They reach down to the end of the
+    curve that lasts longest, and as far as the threshold's fourth power where others go lower, so
+    that one curve at 1e-300 does not flatten the rest: where a curve leaves its panel, a triangle
+    marks the lag. A cross marks the last lag before an exact zero.
+
+    Args:
+        panels: for each panel's title, its curves as (label, profile), in the same order.
+        threshold: the norm below which a gradient counts as lost, drawn as a faint line.
+
+    Returns:
+        A `Figure` that belongs to no GUI and to no pyplot; `encode` makes a file of it. The
+        style is matplotlib's default, whatever the user's own, since the layout depends on it.
+
+    Raises:
+        ValueError: there is no panel, or a panel without a curve.
+
+    Example:
+        ```python
+        figure = lg.plot.comparison({"at initialization": [("h", h_profile), ("c", c_profile)]})
+        ```
+    """
+    if not panels or not all(panels.values()):
+        raise ValueError("panels: expected at least one panel, and a curve in each, but came none.")
+    limit = math.log10(threshold)
+    with _default_style():
+        figure = Figure(figsize=(3.4, 0.95 + 1.65 * len(panels)), layout="constrained")
+        grid = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
+        curves = [by_lag(profile)[1] for named in panels.values() for _, profile in named]
+        bottom, top = vertical_range(curves, limit)
+        exits: set[str] = set()
+        for ax, (title, named) in zip(grid, panels.items(), strict=True):
+            for label, profile in named:
+                norms(profile, ax=ax, label=label, linewidth=1.3)
+                exits |= _mark_exit(ax, bottom, top)
+            ax.axhline(limit, color="0.6", linewidth=0.7, zorder=1)  # above the grid
+            lost = [label for label, profile in named if np.isnan(profile.log_norms).any()]
+            note = f"\nnot a number: {', '.join(lost)}" if lost else ""
+            ax.set_title(title + note, fontsize=8, loc="left")
+            ax.label_outer()
+            ax.grid(visible=True, axis="x", color="0.92", linewidth=0.6)
+            ax.set_axisbelow(True)
+        last = max(float(np.max(p.lags)) for named in panels.values() for _, p in named)
+        grid[0].set_xlim(-0.02 * last, 1.02 * last)
+        grid[0].set_ylim(bottom, top)
+        grid[0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        grid[0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 5, 10], integer=True))
+        _legend(figure, grid[0], limit, exits)
+    return figure
+
+
+def encode(figure: Figure, format: str) -> bytes:
+    """Returns a figure of `comparison` as the content of a file, the same bytes for the same data.
+
+    Args:
+        figure: the figure.
+        format: "png" (300 dots per inch) or "svg".
+
+    Returns:
+        The file's content.
+
+    Raises:
+        ValueError: matplotlib does not know the format.
+
+    Example:
+        ```python
+        Path("norms.svg").write_bytes(lg.plot.encode(figure, "svg"))
+        ```
+    """
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if format == "svg" else None
+    with _default_style():
+        figure.savefig(buffer, format=format, dpi=300, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _default_style():
+    """Restores rcParams on exit; the salt makes the identifiers inside an SVG reproducible."""
+    own = {"font.size": 7.5, "legend.fontsize": 7.5, "svg.hashsalt": "lstmgrad"}
+    return matplotlib.style.context(["default", own])
+
+
+def _mark_exit(ax: Axes, bottom: float, top: float) -> set[str]:
+    """Marks where the newest curve leaves the panel for good; returns all markers it now has."""
+    line = [line for line in ax.lines if isinstance(line, Curve)][-1]
+    markers = {str(mark.get_marker()) for mark in ax.lines[ax.lines.index(line) + 1 :]}
+    lags, values = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    lags, values = lags[np.isfinite(values)], values[np.isfinite(values)]
+    for marker, edge, outside in (("v", bottom, values < bottom), ("^", top, values > top)):
+        if outside.size and outside[-1]:
+            inside = np.flatnonzero(~outside)
+            lag = lags[inside[-1]] if inside.size else lags[0]
+            style = {"color": line.get_color(), "markersize": 4, "clip_on": False, "zorder": 3}
+            ax.plot([lag], [edge], marker, scalex=False, scaley=False, **style)
+            markers.add(marker)
+    return markers
+
+
+def _legend(figure: Figure, ax: Axes, limit: float, exits: set[str]) -> None:
+    """One legend above all panels, where it hides no data."""
+    handles: list[Any]
+    handles, labels = ax.get_legend_handles_labels()
+    handles.append(Line2D([], [], color="0.6", linewidth=0.7))
+    labels.append(f"threshold $10^{{{limit:.3g}}}$")
+    style = {"color": "0.3", "markersize": 4, "linestyle": ""}
+    for markers, meaning in (
+        (exits & {"v", "^"}, "leaves panel"),
+        (exits & {"x"}, "then exactly 0"),
+    ):
+        if markers:
+            handles.append(tuple(Line2D([], [], marker=m, **style) for m in sorted(markers)))
+            labels.append(meaning)
+    columns = min(3, len(handles))
+    figure.legend(
+        _by_rows(handles, columns),
+        _by_rows(labels, columns),
+        loc="outside upper center",
+        ncols=columns,
+        columnspacing=1.2,
+        frameon=False,
+        handler_map={tuple: HandlerTuple(ndivide=None)},
+    )
+
+
+def _by_rows(items: list, columns: int) -> list:
+    """Reorders for a legend, which fills by columns, so that it reads by rows."""
+    return list(itertools.chain.from_iterable(items[start::columns] for start in range(columns)))

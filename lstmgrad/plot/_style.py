@@ -1,0 +1,120 @@
+"""What all plots share: checks, the Axes to draw on, colors, and a legend that hides no data."""
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from lstmgrad._drawing import SYMBOL
+
+# Ordered so that neighbors differ in luminance; five colors and four dashes repeat after twenty.
+COLORS = ("#000000", "#e69f00", "#0072b2", "#d55e00", "#56b4e9")
+"""Of lines."""
+
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
+"""Of lines, in step with the colors."""
+
+FILLS = ("#0072b2", "#f0e442", "#d55e00", "#56b4e9", "#000000")
+"""Of areas, which touch each other."""
+
+HATCHES = ("", "///", "...", "xxx")
+"""Of areas, one for each turn of the colors."""
+
+
+def check_result(value: Any, kind: type, argument: str, makers: str) -> None:
+    """A result record of the kind that the plot draws."""
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"{argument}: expected a {kind.__name__}, as {makers} returns it, but came "
+            f"{type(value).__name__}."
+        )
+
+
+def check_single(array: Any, axes: tuple[str, ...], what: str) -> None:
+    """A record of one sequence, not of a batch."""
+    if np.ndim(array) != len(axes):
+        raise ValueError(
+            f"result: expected {what} of one sequence, ({', '.join(axes)}), but came a batch of "
+            f"shape {np.shape(array)}. Draw one at a time: "
+            "jax.tree.map(lambda leaf: leaf[0], result)."
+        )
+
+
+def axes_of(ax: Any) -> Axes:
+    """The Axes to draw on; those of a new figure for None."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        return plt.subplots(layout="constrained")[1]
+    if not isinstance(ax, Axes):
+        raise ValueError(f"ax: expected a matplotlib Axes or None, but came {type(ax).__name__}.")
+    return ax
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The figure, at the root of all subfigures, that the Axes belong to."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def label_once(ax: Axes, own: str, shared: str) -> None:
+    """Labels the vertical axis, with the shared symbol if an earlier curve had another one."""
+    before = ax.get_ylabel()
+    if not before:
+        ax.set_ylabel(own)
+    elif before != own and before.startswith(SYMBOL):
+        ax.set_ylabel(shared)
+
+
+def area_style(index: int) -> dict[str, Any]:
+    """Color and hatch of the area with this number."""
+    return {
+        "facecolor": FILLS[index % len(FILLS)],
+        "hatch": HATCHES[index // len(FILLS) % len(HATCHES)],
+        "edgecolor": "0.5",
+        "linewidth": 0.0,
+    }
+
+
+def legend_over_data(
+    ax: Axes, handles: list[Artist], low: float, high: float, *, others: tuple[Axes, ...] = ()
+) -> None:
+    """Sets the vertical range so that a legend has room of its own above the data, and draws it.
+
+    Inside of the Axes it meets neither data nor a title that the caller may set.
+
+    Args:
+        ax: the Axes.
+        handles: artists with labels.
+        low: the bottom of the data.
+        high: the top of the data.
+        others: twins of the Axes, whose ranges leave the same room.
+    """
+    size = FontProperties(size="small").get_size_in_points()
+    box = ax.get_window_extent()
+    width, height = (72 / figure_of(ax).dpi * length for length in (box.width, box.height))
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    columns = max(1, min(len(handles), int(0.9 * width / (size * (4 + 0.55 * longest)))))
+    rows = math.ceil(len(handles) / columns)
+    # The layout may still take a fifth of the height for labels.
+    room = min(0.6, (1.5 * rows + 0.5) * size / (0.8 * height)) if handles else 0.05
+    ranges = [(low, high), *(twin.get_ylim() for twin in others)]
+    for each, (bottom, top) in zip((ax, *others), ranges, strict=True):
+        span = top - bottom if top > bottom else 1.0
+        each.set_ylim(bottom - 0.03 * span, bottom + 1.03 * span / (1 - room))
+    if handles:
+        ax.legend(
+            handles=handles,
+            loc="upper center",
+            ncols=columns,
+            fontsize="small",
+            frameon=False,
+            borderaxespad=0.3,
+            handlelength=1.8,
+            columnspacing=1.2,
+        )
