@@ -1,6 +1,7 @@
-"""Cells and representations that every invariant is crossed with.
+"""Cells and representations that invariants are crossed with.
 
-A new cell inherits the suite by one line in `CELLS`.
+`CELLS` are crossed with everything. All that `lg.cells.registry()` has, a new cell included, goes
+through the battery of test_more_cells.py, at the small sizes of `OPTIONS` and `SHAPES`.
 """
 
 import functools
@@ -21,6 +22,13 @@ CELLS: dict[str, Callable[..., lg.cells.Cell]] = {
     "gru": lg.cells.gru,
     "lstm": lg.cells.lstm,
 }
+
+# What the battery gives to a constructor besides its sizes, and the shape of an input after (D,).
+OPTIONS: dict[str, dict[str, Any]] = {
+    "conv_lstm": {"space": (3,)},
+    "selective_ssm": {"state_size": 2},
+}
+SHAPES: dict[str, tuple[int, ...]] = {"conv_lstm": (3,)}
 
 REPRESENTATIONS: dict[str, Callable[[lg.Chain], lg.Chain]] = {
     "implicit": lambda chain: chain,

@@ -112,7 +112,7 @@ def conv_lstm_step(
     """
     bias = jnp.expand_dims(params.bias, tuple(range(1, x.ndim)))
     drive = _convolve(params.weight_ih, x) + _convolve(params.weight_hh, state.h) + bias
-    return peeping(drive, params.weight_ch, state.c)
+    return peeping(params.weight_ch, drive, state.c)
 
 
 def _convolve(

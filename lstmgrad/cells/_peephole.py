@@ -104,18 +104,20 @@ def peephole_lstm_step(
         x: (d,).
     """
     drive = params.weight_ih @ x + params.weight_hh @ state.h + params.bias
-    return peeping(drive, params.weight_ch, state.c)
+    return peeping(params.weight_ch, drive, state.c)
 
 
 def peeping(
-    drive: Float[Array, "4*h *space"], peepholes: Float[Array, "3 h *space"], c: Array
+    peepholes: Float[Array, "3 h *space"],
+    drive: Float[Array, "4*h *space"],
+    c: Float[Array, "h *space"],
 ) -> LSTMState:
     """The step from what input, hidden state and bias drive the gates with.
 
     Args:
-        drive: stacked along axis 0 in the order i, f, g, o.
         peepholes: p_i, p_f and p_o.
-        c: the cell, (h, ...).
+        drive: stacked along axis 0 in the order i, f, g, o.
+        c: the cell.
     """
     i, f, g, o = jnp.split(drive, 4)
     p_i, p_f, p_o = peepholes

@@ -219,7 +219,9 @@ def mlstm_step(params: MLSTMParams, state: MLSTMState, x: Float[Array, " d"]) ->
     kept, written, m = _stabilized(log_i, jax.nn.log_sigmoid(f), state.m)
     c = kept * tag(state.c, "cell") + written * jnp.outer(v, k)
     n = kept * tag(state.n, "normalizer") + written * k
-    scale = jnp.maximum(jnp.abs(jnp.vdot(n, q)), jnp.exp(-m))
+    # exp(-m) may underflow, and a query of zero reads zero then, too.
+    one = jnp.maximum(jnp.exp(-m), jnp.finfo(m.dtype).tiny)
+    scale = jnp.maximum(jnp.abs(jnp.vdot(n, q)), one)
     return MLSTMState(jax.nn.sigmoid(o) * (c @ q) / scale, c, n, m)
 
 
