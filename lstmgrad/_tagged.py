@@ -17,7 +17,11 @@ from lstmgrad._types import Inputs, Params, State, StepFn
 AtTag = Callable[[str, Any, Any], Any]
 """``at_tag(name, reference, moving) -> moving``, called at every tagged value."""
 
-_LOOPS = (jex.primitives.scan_p, jex.primitives.while_p)
+LOOPS = (jex.primitives.scan_p, jex.primitives.while_p)
+"""What runs its inside any number of times."""
+
+BRANCHES = (jex.primitives.cond_p,)
+"""What runs its inside or does not."""
 
 _Pair = tuple[Any, Any]
 
@@ -34,7 +38,13 @@ def tag_names(step: StepFn, params: Params, state: State, x: Inputs) -> list[str
     return _names(jax.make_jaxpr(lambda state, x: step(params, state, x))(state, x).jaxpr)
 
 
-def straight_tag_names(step: StepFn, params: Params, state: State, x: Inputs) -> list[str]:
+def straight_tag_names(
+    step: StepFn,
+    params: Params,
+    state: State,
+    x: Inputs,
+    outside: tuple[jex.Primitive, ...] = LOOPS,
+) -> list[str]:
     """The names of the tags that are crossed once a step: those outside of its scans and loops.
 
     Args:
@@ -42,10 +52,11 @@ def straight_tag_names(step: StepFn, params: Params, state: State, x: Inputs) ->
         params: its parameters.
         state: any state.
         x: one step's input.
+        outside: what a tag must not be inside of.
     """
     jaxpr = jax.make_jaxpr(lambda state, x: step(params, state, x))(state, x).jaxpr
-    looped = set(_names(jaxpr, only_looped=True))
-    return [name for name in _names(jaxpr) if name not in looped]
+    inside = set(_names(jaxpr, inside=outside))
+    return [name for name in _names(jaxpr) if name not in inside]
 
 
 def run_tagged(
@@ -70,14 +81,15 @@ def run_tagged(
     return jax.tree.unflatten(jax.tree.structure(shape), [moving for _, moving in values])
 
 
-def _names(jaxpr: jex.Jaxpr, *, only_looped: bool = False) -> list[str]:
+def _names(jaxpr: jex.Jaxpr, *, inside: tuple[jex.Primitive, ...] = ()) -> list[str]:
+    """The names of all tags, or only of those inside of some primitives."""
     found: dict[str, None] = {}
     for equation in jaxpr.eqns:
-        if equation.primitive is jex.primitives.name_p and not only_looped:
+        if equation.primitive is jex.primitives.name_p and not inside:
             found[equation.params["name"]] = None
-        inside = only_looped and equation.primitive not in _LOOPS
+        within = () if equation.primitive in inside else inside
         for inner in jex.jaxprs_in_params(equation.params):
-            found.update(dict.fromkeys(_names(inner, only_looped=inside)))
+            found.update(dict.fromkeys(_names(inner, inside=within)))
     return list(found)
 
 
