@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lstmgrad import cells
 from lstmgrad._adjoint import adjoint, loss_cotangents
 from lstmgrad._chain import Chain, DenseChain, ImplicitChain, linearize
+from lstmgrad._contribution_map import ContributionMap, contribution_map
 from lstmgrad._contributions import Contributions, contributions
 from lstmgrad._decay import decay_rate, horizon
 from lstmgrad._determinant import log_abs_det
@@ -24,7 +25,9 @@ from lstmgrad._routes import RouteChain, routes
 from lstmgrad._scaled import Scaled, scaled
 from lstmgrad._stream import StreamedChain, stream
 from lstmgrad._tag import tag
+from lstmgrad._tagged_values import tagged_values
 from lstmgrad._trajectory import Trajectory, unroll
+from lstmgrad._truncation import TruncationBias, truncation_bias, truncation_length
 from lstmgrad._wide import matrix_free_norms
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Chain",
+    "ContributionMap",
     "Contributions",
     "DenseChain",
     "DiagonalChain",
@@ -51,11 +55,13 @@ __all__ = [
     "Scaled",
     "StreamedChain",
     "Trajectory",
+    "TruncationBias",
     "__version__",
     "adjoint",
     "backward_norms",
     "blocked",
     "cells",
+    "contribution_map",
     "contributions",
     "decay_rate",
     "entropy_rate",
@@ -85,6 +91,9 @@ __all__ = [
     "sequential",
     "stream",
     "tag",
+    "tagged_values",
+    "truncation_bias",
+    "truncation_length",
     "unroll",
 ]
 

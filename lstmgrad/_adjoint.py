@@ -90,9 +90,12 @@ def adjoint(chain: Chain, cotangents: State) -> Scaled:
     sources = jax.vmap(scaled)(flat_cotangents(cotangents, chain.layout, len(chain)))
     sources = Scaled(sources.mantissa[:, None], sources.exponent)
     earlier, last = (jax.tree.map(lambda leaf, s=s: leaf[s], sources) for s in (slice(-1), -1))
-    _, blocks = sweep_adjoint(chain, last, earlier, add)
-    mantissa = jnp.concatenate([blocks.mantissa, last.mantissa[None]])[:, 0]
-    return Scaled(mantissa, jnp.concatenate([blocks.exponent, last.exponent[None]]))
+    first, later = sweep_adjoint(chain, last, earlier, add, lambda factor, block: block)
+    return jax.tree.map(
+        lambda one, rest: jnp.concatenate([one[None], rest]),
+        Scaled(first.mantissa[0], first.exponent),
+        Scaled(later.mantissa[:, 0], later.exponent),
+    )
 
 
 def flat_cotangents(cotangents: State, layout: Layout, length: int) -> Float[Array, "times n"]:

@@ -224,6 +224,14 @@ def check_num_values(value: Any, most: int) -> int:
     return number
 
 
+def check_length(value: Any, argument: str, length: int) -> int:
+    """A number of steps from 1 to T; None is T."""
+    number = length if value is None else check_count(value, argument)
+    if number > length:
+        raise ValueError(f"{argument}: expected at most T = {length}, but came {value!r}.")
+    return number
+
+
 def check_lags(values: Any, length: int) -> tuple[int, ...]:
     """Increasing lags in 0..T; returns them as Python ints."""
     try:
@@ -422,6 +430,15 @@ def check_plain_layers(layers: Any) -> Any:
             "those have a slope and a weight for all of the gradient; for others use gain_budget."
         )
     return layers
+
+
+def check_residuals(known: bool, value: Any) -> None:
+    """A record with residuals by truncation length."""
+    if not known:
+        raise ValueError(
+            "bias: expected a lstmgrad TruncationBias or Contributions, but came "
+            f"{type(value).__name__}: truncation_bias and contributions make them."
+        )
 
 
 def check_not_empty(length: int) -> None:

@@ -106,7 +106,7 @@ def contributions(
 
     def forward(total: Params, entry: tuple) -> tuple[Params, tuple]:
         factor, row, keep, gain = entry
-        part, x_part = local.pull(moving, factor, row)
+        part, x_part = local.pullback(moving, factor)(row)
         total = jax.tree.map(lambda old, new: keep * old + gain * new, total, part)
         return total, (squares(part), squares(total), x_part)
 

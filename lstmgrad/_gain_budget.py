@@ -6,8 +6,8 @@ add up to what is left at the start,
     ln ‖u_0‖/‖u_T‖ = Σ_t ln ‖u_{t-1}‖/‖u_t‖.
 
 Where the step has tagged values on the way, each of its gains splits further, at the cotangents of
-these values: for a plain RNN, h' = φ(z) with the tag on z, into the activation, ‖φ'(z) ⊙ u_t‖/‖u_t‖,
-and the weights behind it.
+these values: for a plain RNN, h' = φ(z) with the tag on z, into that of the activation,
+‖φ'(z) ⊙ u_t‖/‖u_t‖, and that of the weights behind it.
 """
 
 from collections.abc import Sequence

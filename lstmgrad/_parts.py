@@ -1,5 +1,6 @@
 """The part of a gradient that one step makes, and sizes of such parts in any range."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chain import nan_with
 from lstmgrad._layout import ravel
-from lstmgrad._scaled import Scaled
+from lstmgrad._scaled import Scaled, exponent_of, power_below
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 
@@ -25,15 +26,14 @@ class LocalStep(eqx.Module):
     step: StepFn
     fixed: Params
 
-    def pull(
-        self, moving: Params, factor: tuple[State, Inputs], row: Float[Array, " n"]
-    ) -> tuple[Params, Inputs]:
+    def pullback(
+        self, moving: Params, factor: tuple[State, Inputs]
+    ) -> Callable[[Float[Array, " n"]], tuple[Params, Inputs]]:
         """What a cotangent of the state behind the step means to the parameters and to the input.
 
         Args:
             moving: the differentiable leaves of the parameters.
             factor: s_{t-1} and x_t.
-            row: the cotangent.
         """
         state, x = factor
         x_moving, x_fixed = differentiable(x)
@@ -43,7 +43,38 @@ class LocalStep(eqx.Module):
 
         with jax.default_matmul_precision("highest"):
             after, vjp = jax.vjp(after_step, moving, x_moving)
-            return vjp(nan_with(after, row))
+
+        def pull(row: Float[Array, " n"]) -> tuple[Params, Inputs]:
+            with jax.default_matmul_precision("highest"):
+                return vjp(nan_with(after, row))
+
+        return pull
+
+    def pull_all(
+        self, moving: Params, factors: tuple[State, Inputs], rows: Scaled
+    ) -> tuple[Params, Int[Array, ""]]:
+        """What one cotangent behind every step means to the parameters, all steps together.
+
+        Args:
+            moving: the differentiable leaves of the parameters.
+            factors: s_{t-1} and x_t with T on axis 0.
+            rows: (T, n), with an exponent each.
+
+        Returns:
+            The sum over time, and the exponent that goes with it.
+        """
+        states, inputs = factors
+
+        def after_steps(moving: Params) -> Float[Array, "T n"]:
+            return jax.vmap(lambda state, x: self._after(moving, state, x))(states, inputs)
+
+        exponents = jax.vmap(exponent_of)(rows)
+        top = jnp.max(exponents)
+        gains = power_below(exponents - top, rows.mantissa.dtype)
+        with jax.default_matmul_precision("highest"):
+            after, vjp = jax.vjp(after_steps, moving)
+            (part,) = vjp(gains[:, None] * jax.vmap(nan_with)(after, rows.mantissa))
+        return part, top
 
     def along(
         self,
@@ -52,7 +83,7 @@ class LocalStep(eqx.Module):
         factor: tuple[State, Inputs],
         row: Float[Array, " n"],
     ) -> Float[Array, ""]:
-        """The inner product of what `pull` gives for the parameters with a gradient.
+        """The inner product of what `pullback` gives for the parameters with a gradient.
 
         Args:
             moving: the differentiable leaves of the parameters.

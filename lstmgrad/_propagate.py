@@ -99,8 +99,12 @@ def _sweep(chain, move, block: Scaled, renew: Renew, carry: Any, every: int, *, 
 
 
 def sweep_adjoint(
-    chain: Chain, block: Scaled, sources: Any, inject: Inject
-) -> tuple[Scaled, Scaled]:
+    chain: Chain,
+    block: Scaled,
+    sources: Any,
+    inject: Inject,
+    observe: Callable[[Any, Scaled], Any],
+) -> tuple[Scaled, Any]:
     """Pulls cotangents back while more of them arrive on the way.
 
     Args:
@@ -108,16 +112,18 @@ def sweep_adjoint(
         block: what arrives at time T, rows (m, n).
         sources: a pytree with T on axis 0; entry t is what arrives at time t < T.
         inject: ``inject(block, source) -> block``, called at each of these times.
+        observe: ``observe(factor, block) -> reading``, called before each pull with the factor J_t
+            and the block at time t.
 
     Returns:
-        The block at time 0, and those at times 0, ..., T-1 stacked along axis 0.
+        The block at time 0, and the readings of times 1, ..., T stacked along axis 0.
     """
 
-    def back(block: Scaled, entry: Any) -> tuple[Scaled, Scaled]:
+    def back(block: Scaled, entry: Any) -> tuple[Scaled, Any]:
         factor, source = entry
+        reading = observe(factor, block)
         block = normalize(Scaled(chain.pull(factor, block.mantissa), block.exponent))
-        block = inject(block, source)
-        return block, block
+        return inject(block, source), reading
 
     return jax.lax.scan(back, block, (chain.factors, sources), reverse=True)
 
