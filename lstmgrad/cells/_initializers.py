@@ -56,7 +56,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     return jax.nn.initializers.orthogonal(gain)
 
 
-def critical_gain(bias_std: float = 0.0) -> float:
+def critical_gain(bias_std: float | int = 0.0) -> float:
     """Returns the gain of the recurrent weights at which a tanh network is critical.
 
     A perturbation of h' = tanh(U h + b), with U of entries N(0, σ²/h) or σ times orthogonal, grows
@@ -109,7 +109,7 @@ def critical_gain(bias_std: float = 0.0) -> float:
     return float(np.sqrt(gain_and_variance(low)[0]))
 
 
-def chrono(max_lag: float) -> Initializer:
+def chrono(max_lag: float | int) -> Initializer:
     """Returns the chrono initializer of a forget gate's bias, ln U([1, max_lag - 1]).
 
     A gate σ(ln u) = u/(1 + u) forgets with a time constant of about u steps, so that the units'
@@ -172,7 +172,7 @@ _GATES: dict[type, _Gates] = {
 }
 
 
-def with_forget_bias(params: Params, bias: float | Float[Array, " h"]) -> Params:
+def with_forget_bias(params: Params, bias: float | int | Float[Array, " h"]) -> Params:
     """Returns the parameters with the bias of what is kept set to a value.
 
     With all weights zero a step then keeps the share σ(bias) of the state: the time constant is
@@ -198,7 +198,7 @@ def with_forget_bias(params: Params, bias: float | Float[Array, " h"]) -> Params
     return _set(params, _GATES[type(params)].kept, bias)
 
 
-def with_chrono_bias(params: Params, key: PRNGKeyArray, max_lag: float) -> Params:
+def with_chrono_bias(params: Params, key: PRNGKeyArray, max_lag: float | int) -> Params:
     """Returns the parameters with chrono biases, so that units remember from 1 to max_lag steps.
 
     b_f = ln U([1, max_lag - 1]) for each unit, and b_i = -b_f where there is an input gate.
@@ -247,7 +247,7 @@ def with_chrono_bias(params: Params, key: PRNGKeyArray, max_lag: float) -> Param
     return _set(params, gates.kept + gates.written, bias)
 
 
-def _set(params: Params, places: tuple[tuple[int, int], ...], bias: float | Array) -> Params:
+def _set(params: Params, places: tuple[tuple[int, int], ...], bias: float | int | Array) -> Params:
     gates = _GATES[type(params)]
     leaf = getattr(params, gates.leaf)
     units = leaf.shape[0] // gates.stacked

@@ -1,0 +1,207 @@
+"""Where networks start: biases of what is kept, the critical gain, rings of eigenvalues."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hand import sigmoid
+from registry import D, H
+from scipy import integrate, optimize
+
+import lstmgrad as lg
+
+KEY = jax.random.key(0)
+GATED = [
+    "gru",
+    "mgu",
+    "min_gru",
+    "lstm",
+    "peephole_lstm",
+    "coupled_lstm",
+    "conv_lstm",
+    "min_lstm",
+    "slstm",
+    "mlstm",
+]
+WITH_INPUT_GATE = ["lstm", "peephole_lstm", "conv_lstm", "slstm", "mlstm"]
+every_gated = pytest.mark.parametrize("name", GATED)
+
+
+def params_of(name):
+    return lg.cells.registry()[name](D, H).init(KEY)
+
+
+def kept(name):
+    """The share of the cell, or of h where there is none, that one step keeps at zero weights."""
+    cell = lg.cells.registry()[name](D, H)
+    start = cell.initial_state()
+    part = "c" if "c" in start._fields else "h"
+
+    @jax.jit
+    def share(params):
+        weights = [field for field in params._fields if not field.startswith("bias")]
+        zeros = {field: jnp.zeros_like(getattr(params, field)) for field in weights}
+
+        def after(value):
+            state = cell.step(params._replace(**zeros), start._replace(**{part: value}), ZERO)
+            return getattr(state, part) * jnp.exp(getattr(state, "m", jnp.zeros(())))
+
+        one = jnp.ones_like(getattr(start, part))
+        return jax.jvp(after, (one,), (one,))[1]
+
+    return lambda params: np.asarray(share(params))
+
+
+ZERO = jnp.zeros(D)
+
+
+@every_gated
+def test_a_bias_says_what_is_kept(name):
+    params = params_of(name)
+    units = 1 if name == "mlstm" else H
+    share = kept(name)
+    biases = jnp.linspace(-1.0, 3.0, units)
+    got = share(lg.cells.with_forget_bias(params, biases))
+    np.testing.assert_allclose(got, sigmoid(biases) + 0 * got, rtol=1e-14)
+    chrono = lg.cells.with_chrono_bias(params, KEY, 100)
+    u = np.exp(lg.cells.chrono(100)(KEY, (units,)))
+    np.testing.assert_allclose(share(chrono), u / (1 + u) + 0 * got, rtol=1e-14)
+    leaf = "bias_gates" if name == "mlstm" else "bias"
+    assert jax.tree.all(
+        jax.tree.map(np.array_equal, chrono._replace(**{leaf: 0}), params._replace(**{leaf: 0}))
+    )
+    got, was = getattr(chrono, leaf), getattr(params, leaf)
+    if name in WITH_INPUT_GATE:
+        np.testing.assert_array_equal(got[:units], -got[units : 2 * units])
+        np.testing.assert_array_equal(got[2 * units :], was[2 * units :])
+    else:
+        assert np.sum(got != was) == (2 * units if name == "min_lstm" else units)
+    assert got.dtype == was.dtype
+
+
+def test_the_option_of_the_constructor_is_the_same():
+    for bias in (0.0, 3.0):
+        option = lg.cells.lstm(D, H, forget_bias=bias).init(KEY)
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            option,
+            lg.cells.with_forget_bias(params_of("lstm"), bias),
+        )
+
+
+def test_chrono_spreads_the_memories():
+    """Truth T9: E[f^T] for T_max = 100, over 10^5 units, within five standard errors."""
+    bias = np.asarray(lg.cells.chrono(100)(KEY, (100_000,)))
+    assert bias.min() >= 0
+    assert bias.max() <= np.log(99)
+    for T, mean in [(1, 0.96008140), (10, 0.73258937), (50, 0.33020394), (100, 0.14964755)]:
+        left = sigmoid(bias) ** T
+        assert abs(left.mean() - mean) < 5 * left.std() / np.sqrt(left.size)
+    np.testing.assert_array_equal(lg.cells.chrono(2)(KEY, (5,)), 0)
+    assert lg.cells.chrono(100)(KEY, (5,), jnp.float32).dtype == np.float32
+
+
+def test_units_draw_for_themselves():
+    one = lg.cells.with_chrono_bias(params_of("lstm"), KEY, 100).bias[H : 2 * H]
+    other = lg.cells.with_chrono_bias(params_of("lstm"), jax.random.key(1), 100).bias[H : 2 * H]
+    assert len({*one.tolist(), *other.tolist()}) == 2 * H
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm_1997", "lru"])
+def test_cells_without_such_a_bias(name):
+    message = "params: expected those of a cell with a forget gate, LSTMParams, .* but came "
+    with pytest.raises(ValueError, match=message + type(params_of(name)).__name__):
+        lg.cells.with_forget_bias(params_of(name), 1.0)
+    with pytest.raises(ValueError, match=message):
+        lg.cells.with_chrono_bias(params_of(name), KEY, 100)
+
+
+def test_options_out_of_range():
+    with pytest.raises(ValueError, match="max_lag: expected a number from 2 to inf, but came 1"):
+        lg.cells.chrono(1)
+    with pytest.raises(ValueError, match="bias_std: expected a number from 0 to 10, but came"):
+        lg.cells.critical_gain(-0.1)
+
+
+def test_the_leaf_map_of_equinox():
+    """One bias in the order i, f, g, o, as the docstring of with_chrono_bias says."""
+    cell = eqx.nn.LSTMCell(D, H, key=KEY)
+    bias = lg.cells.chrono(50)(KEY, (H,))
+    zero = jax.tree.map(jnp.zeros_like, eqx.filter(cell, eqx.is_array))
+    cell = eqx.combine(zero, cell)
+    cell = eqx.tree_at(
+        lambda cell: cell.bias, cell, cell.bias.at[H : 2 * H].set(bias).at[:H].set(-bias)
+    )
+    state = jnp.zeros(H), jnp.ones(H)
+    np.testing.assert_allclose(cell(jnp.zeros(D), state)[1], sigmoid(bias), rtol=1e-14)
+    ours = lg.cells.with_chrono_bias(lg.cells.lstm(D, H).init(KEY), KEY, 50)
+    np.testing.assert_array_equal(cell.bias[: 2 * H], ours.bias[: 2 * H])
+
+
+def test_orthogonal_and_its_gain():
+    matrix = lg.cells.orthogonal(1.3)(KEY, (5, 5), jnp.float64)
+    np.testing.assert_allclose(np.linalg.svd(matrix)[1], 1.3, rtol=1e-14)
+    cell = lg.cells.lstm(D, H, recurrent_init=lg.cells.orthogonal())
+    for block in np.split(np.asarray(cell.init(KEY).weight_hh), 4):
+        np.testing.assert_allclose(block @ block.T, np.eye(H), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("bias_std", [1e-3, 0.1, 0.5, 2.0])
+def test_the_critical_gain_makes_chi_one(bias_std):
+    """χ at the fixed point of the variance map, by iteration and SciPy's adaptive integrals."""
+    gain = lg.cells.critical_gain(bias_std)
+
+    def mean(function, q):
+        def integrand(z):
+            return function(np.sqrt(q) * z) * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+
+        return 2 * integrate.quad(integrand, 0, 12, epsabs=1e-14, epsrel=1e-13)[0]
+
+    def misfit(q):
+        return gain**2 * mean(lambda a: np.tanh(a) ** 2, q) + bias_std**2 - q
+
+    q = optimize.brentq(misfit, bias_std**2, 1e3, xtol=1e-16, rtol=1e-14)
+    chi = gain**2 * mean(lambda a: (1 - np.tanh(a) ** 2) ** 2, q)
+    np.testing.assert_allclose(chi, 1, rtol=0, atol=1e-9)
+
+
+def test_the_critical_gain_as_published():
+    """Xiao et al. 2018 (arXiv:1806.05393): σ_w² = 1.05 for σ_b² = 2.01e-5."""
+    assert lg.cells.critical_gain() == 1
+    np.testing.assert_allclose(lg.cells.critical_gain(np.sqrt(2.01e-5)) ** 2, 1.05, rtol=1e-4)
+    gains = [lg.cells.critical_gain(float(s)) for s in (0, 0.01, 0.1, 1, 10)]
+    assert gains == sorted(gains)
+
+
+def test_the_ring_of_the_lru():
+    """|λ|² uniform in [r_min², r_max²] and the phase in [0, max_phase], by their first moments."""
+    low, high, phase, h = 0.6, 0.95, 0.8, 20_000
+    cell = lg.cells.lru(1, h, r_min=low, r_max=high, max_phase=phase)
+    params = cell.init(KEY)
+    radius, angle = np.exp(-np.exp(params.nu_log)), np.exp(params.theta_log)
+    assert low <= radius.min() < radius.max() <= high
+    assert 0 <= angle.min() < angle.max() <= phase
+    for sample, bottom, top in [(radius**2, low**2, high**2), (angle, 0, phase)]:
+        unit = (np.asarray(sample) - bottom) / (top - bottom)
+        for power in (1, 2):
+            variance = 1 / (2 * power + 1) - 1 / (power + 1) ** 2
+            error = np.mean(unit**power) - 1 / (power + 1)
+            assert abs(error) < 5 * np.sqrt(variance / h)
+    np.testing.assert_allclose(np.exp(2 * params.gamma_log) + radius**2, 1, rtol=1e-12)
+    # |B|² of a complex normal of variance 1/d is exponential: mean and deviation are 1 for d = 1.
+    size = np.asarray(params.weight_re) ** 2 + np.asarray(params.weight_im) ** 2
+    assert abs(np.mean(size) - 1) < 5 / np.sqrt(h)
+
+
+def test_where_the_other_diagonal_recurrences_start():
+    griffin = lg.cells.rg_lru(1, 2000).init(KEY)
+    left = sigmoid(np.asarray(griffin.decay)) ** 8
+    assert 0.9 <= left.min() < 0.901
+    assert 0.998 < left.max() <= 0.999
+    mamba = lg.cells.selective_ssm(1, 2000, state_size=3).init(KEY)
+    np.testing.assert_allclose(-np.exp(mamba.a_log), np.tile([-1.0, -2, -3], (2000, 1)))
+    time = np.log1p(np.exp(np.asarray(mamba.bias_delta)))
+    assert 0.001 <= time.min() < 0.00102
+    assert 0.098 < time.max() <= 0.1
+    assert abs(np.mean(np.log(time)) - np.log(0.01)) < 5 * np.log(100) / np.sqrt(12 * 2000)
