@@ -120,6 +120,28 @@ def test_two_hundred_thousand_steps_in_float32(norms):
     np.testing.assert_allclose(profile.log_norms[1:], sums.max(axis=1), rtol=tolerance, atol=1e-5)
 
 
+def test_a_complex_entry_is_a_rotation_times_its_modulus():
+    """The LRU: [[Re λ, -Im λ], [Im λ, Re λ]] by entry, and lag · max ln |λ| whatever the inputs."""
+    length, tolerance = 2000, 4 * eps("float32")
+    cell = lg.cells.lru(2, 4, dtype=jnp.float32)
+    params = cell.init(jax.random.key(0))
+    inputs = jax.random.normal(jax.random.key(1), (length, 2), "float32")
+    trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
+    chain = lg.linearize_diagonal(cell.step, params, trajectory)
+    log_modulus = -np.exp(np.asarray(params.nu_log, np.float64))
+    phase = np.exp(np.asarray(params.theta_log, np.float64))
+    eigenvalues = np.exp(log_modulus + 1j * phase)
+    re, im = np.diag(eigenvalues.real), np.diag(eigenvalues.imag)
+    # The phase, up to 2π, is rounded before its sine is taken.
+    for factor in chain[7:9].materialize().factors:
+        np.testing.assert_allclose(factor, np.block([[re, -im], [im, re]]), 0, 7 * tolerance)
+    lags = np.arange(length + 1)
+    want = lags * log_modulus.max()
+    # A relative error of the modulus is an absolute one of its logarithm, at every lag.
+    error = np.abs(np.asarray(lg.backward_norms(chain).log_norms) - want)
+    assert np.all(error <= tolerance * (1 + lags))
+
+
 def linear(diagonals):
     """The chain of s' = a ⊙ s."""
     states = jnp.ones((len(diagonals) + 1, *diagonals.shape[1:]), diagonals.dtype)
