@@ -12,6 +12,7 @@ from lstmgrad._decay import decay_rate, horizon
 from lstmgrad._determinant import log_abs_det
 from lstmgrad._diagonal import DiagonalChain, linearize_diagonal
 from lstmgrad._dimension import entropy_rate, kaplan_yorke_dimension
+from lstmgrad._eigenvalues import step_eigenvalues
 from lstmgrad._gain_budget import GainBudget, gain_budget
 from lstmgrad._layer_factors import LayerFactors, layer_factors
 from lstmgrad._lyapunov import LyapunovSpectrum, LyapunovState, lyapunov_spectrum
@@ -20,9 +21,20 @@ from lstmgrad._norm_map import NormMap, norm_map
 from lstmgrad._norms import NormProfile, backward_norms, forward_norms
 from lstmgrad._product import Method, blocked, parallel, prefix_products, product, sequential
 from lstmgrad._propagate import jacobian, pull_back, push_forward
+from lstmgrad._rank import (
+    effective_rank,
+    isometry_distance,
+    log_condition,
+    participation_ratio,
+)
 from lstmgrad._route_shares import RouteShares, route_shares
 from lstmgrad._routes import RouteChain, routes
 from lstmgrad._scaled import Scaled, scaled
+from lstmgrad._spectra import (
+    SingularSpectrum,
+    backward_singular_spectrum,
+    singular_spectrum,
+)
 from lstmgrad._stream import StreamedChain, stream
 from lstmgrad._tag import tag
 from lstmgrad._tagged_values import tagged_values
@@ -53,33 +65,39 @@ __all__ = [
     "RouteChain",
     "RouteShares",
     "Scaled",
+    "SingularSpectrum",
     "StreamedChain",
     "Trajectory",
     "TruncationBias",
     "__version__",
     "adjoint",
     "backward_norms",
+    "backward_singular_spectrum",
     "blocked",
     "cells",
     "contribution_map",
     "contributions",
     "decay_rate",
+    "effective_rank",
     "entropy_rate",
     "forward_norms",
     "gain_budget",
     "horizon",
+    "isometry_distance",
     "jacobian",
     "kaplan_yorke_dimension",
     "layer_factors",
     "linearize",
     "linearize_diagonal",
     "log_abs_det",
+    "log_condition",
     "loss_cotangents",
     "lyapunov_spectrum",
     "lyapunov_vectors",
     "matrix_free_norms",
     "norm_map",
     "parallel",
+    "participation_ratio",
     "plot",
     "prefix_products",
     "product",
@@ -89,6 +107,8 @@ __all__ = [
     "routes",
     "scaled",
     "sequential",
+    "singular_spectrum",
+    "step_eigenvalues",
     "stream",
     "tag",
     "tagged_values",
