@@ -66,7 +66,8 @@ def given(name) -> Problem:
 
     shapes = jax.eval_shape(lambda key: (cell.init(key), cell.initial_state()), jax.random.key(0))
     inputs = generator.standard_normal((T, D, *SHAPES.get(name, ())))
-    return Problem(cell.step, *jax.tree.map(draw, shapes), jnp.asarray(inputs))
+    params, state = jax.tree.map(draw, shapes)
+    return Problem(cell.step, params, state, jnp.asarray(inputs))
 
 
 @eqx.filter_jit
