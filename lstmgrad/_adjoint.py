@@ -9,14 +9,21 @@ whole derivative follows backward in time,
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chain import Chain
-from lstmgrad._checks import check_cotangents, check_kind, check_loss, check_stored
+from lstmgrad._checks import (
+    check_cotangents,
+    check_kind,
+    check_loss,
+    check_same_parts,
+    check_stored,
+)
 from lstmgrad._compile import compiled
-from lstmgrad._layout import Layout, ravel
+from lstmgrad._layout import Layout, layout_of, ravel
 from lstmgrad._propagate import sweep_adjoint
 from lstmgrad._scaled import Scaled, add, scaled
 from lstmgrad._trajectory import Trajectory
@@ -107,5 +114,8 @@ def flat_cotangents(cotangents: State, layout: Layout, length: int) -> Float[Arr
         length: T.
     """
     leaves = check_cotangents(cotangents, layout, length)
+    if jnp.shape(leaves[0]) != (length + 1, layout.size):
+        first = jax.tree.map(lambda leaf: leaf[0], eqx.filter(cotangents, eqx.is_inexact_array))
+        check_same_parts(layout_of(first).parts, layout.parts)
     leaves = [jnp.conj(leaf) if jnp.iscomplexobj(leaf) else jnp.asarray(leaf) for leaf in leaves]
     return jax.vmap(lambda one: ravel(one))(leaves)

@@ -404,13 +404,15 @@ def check_layers(weights: list[Any], biases: list[Any]) -> int:
         raise ValueError(
             f"biases: expected one for each of the {len(weights)} layers, but came {len(biases)}."
         )
-    before = None
+    before, dtype = None, weights[0].dtype
+    kind = dtype.name if jnp.issubdtype(dtype, jnp.floating) else "floating-point"
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        if weight.ndim != 2 or before not in (None, weight.shape[1]):
-            wanted = "a matrix" if before is None else f"a matrix of {before} columns"
+        fits = weight.ndim == 2 and before in (None, weight.shape[1])
+        if not fits or weight.dtype.name != kind:
+            columns = "" if before is None else f" of {before} columns"
             raise ValueError(
-                f"weights: expected {wanted} in layer {index + 1}, one column for each unit of the "
-                f"layer before, but came {type_name(weight)}."
+                f"weights: expected a {kind} matrix{columns} in layer {index + 1}, one column for "
+                f"each unit of the layer before, but came {type_name(weight)}."
             )
         before = weight.shape[0]
         if bias.shape != (before,) or bias.dtype != weight.dtype:
@@ -419,6 +421,15 @@ def check_layers(weights: list[Any], biases: list[Any]) -> int:
                 f"but came {type_name(bias)}."
             )
     return max(max(weight.shape) for weight in weights)
+
+
+def check_layer_input(shape: tuple, dtype: Any, width: int, expected: Any) -> None:
+    """A vector that is not wider than the layers."""
+    if len(shape) != 1 or shape[0] > width or dtype != expected:
+        raise ValueError(
+            f"x: expected a vector {expected}[n] with n <= {width}, the width of the layers, but "
+            f"came {dtype}{list(shape)}. For a batch, use jax.vmap."
+        )
 
 
 def check_plain_layers(layers: Any) -> Any:
@@ -459,8 +470,8 @@ def check_through(names: Any, known: list[str] | None, reserved: str) -> tuple[s
         if name not in (known or ()) or name == reserved:
             what = ", ".join(map(repr, known or ())) or "none"
             raise ValueError(
-                f"through: expected tags of the step that are in no loop and not called "
-                f"{reserved!r} ({what}), but came {name!r}."
+                "through: expected tags of the step that are in no loop or custom derivative rule "
+                f"and not called {reserved!r} ({what}), but came {name!r}."
             )
     return tuple(name for name in known or () if name in wanted)
 
@@ -514,16 +525,17 @@ def check_differentiable(params: Any, inputs: Any) -> None:
 
 def check_cotangents(cotangents: Any, layout: Any, length: int) -> list[Any]:
     """One cotangent for every state, the start included; returns those of differentiable leaves."""
+    check_arrays(cotangents, "cotangents")
     leaves = [
         leaf
         for leaf in jax.tree.leaves(cotangents)
-        if jnp.shape(leaf) and getattr(leaf, "dtype", None) != jax.dtypes.float0
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
     ]
     shapes = [jnp.shape(leaf) for leaf in leaves]
     numbers = sum(math.prod(jnp.shape(x)[1:]) * (1 + jnp.iscomplexobj(x)) for x in leaves)
     wanted = [(length + 1, *shape) for shape in layout.inexact_shapes]
     flat = [(length + 1, layout.size)]
-    dtypes = {jnp.finfo(leaf.dtype).dtype for leaf in leaves}
+    dtypes = {jnp.finfo(jnp.result_type(leaf)).dtype for leaf in leaves}
     if shapes not in (wanted, flat) or numbers != layout.size or dtypes != {layout.dtype}:
         what = ", ".join(type_name(leaf) for leaf in jax.tree.leaves(cotangents)) or "no array"
         raise ValueError(
@@ -533,6 +545,16 @@ def check_cotangents(cotangents: Any, layout: Any, length: int) -> list[Any]:
             "loss_cotangents(loss, trajectory) makes them."
         )
     return leaves
+
+
+def check_same_parts(parts: tuple, known: tuple) -> None:
+    """Cotangents are of the parts that the state has, in the same order."""
+    if parts != known:
+        raise ValueError(
+            f"cotangents: expected the parts of the state, {', '.join(map(repr, known))}, in this "
+            f"order, but came {', '.join(map(repr, parts))}. Use the state's own type, or one "
+            "array of flat vectors."
+        )
 
 
 def check_scalar(shape: tuple, argument: str) -> None:

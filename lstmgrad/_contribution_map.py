@@ -15,9 +15,9 @@ from lstmgrad._adjoint import flat_cotangents
 from lstmgrad._chain import linearize
 from lstmgrad._checks import check_differentiable, check_every
 from lstmgrad._compile import compiled
-from lstmgrad._parts import LocalStep, differentiable, joined, log_norms, squares
+from lstmgrad._parts import LocalStep, differentiable, joined, log_norms, squares, with_room
 from lstmgrad._propagate import sweep_adjoint
-from lstmgrad._scaled import Scaled, scaled
+from lstmgrad._scaled import Scaled, scaled, widen
 from lstmgrad._trajectory import Trajectory
 from lstmgrad._types import Params, State, StepFn
 
@@ -85,12 +85,13 @@ def contribution_map(
 
         def size(one: Scaled) -> Float[Array, ""]:
             def there() -> Float[Array, ""]:
-                part, _ = pull(one.mantissa * 2**16)  # as in `contributions`
-                return joined(log_norms(squares(part), one.exponent - 16), nothing)
+                row, exponent = with_room(one, moving)
+                part, _ = pull(row)
+                return joined(log_norms(squares(part), exponent), nothing)
 
             return jax.lax.cond(jnp.any(one.mantissa != 0), there, lambda: nothing)
 
-        nothing = jnp.full((), -jnp.inf, dtype)
+        nothing = jnp.full((), -jnp.inf, widen(block.mantissa).dtype)
         return jax.lax.map(size, block)
 
     empty = Scaled(jnp.zeros((count, chain.layout.size), dtype), jnp.zeros(count, jnp.int32))

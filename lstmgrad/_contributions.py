@@ -17,8 +17,16 @@ from lstmgrad._adjoint import adjoint
 from lstmgrad._chain import linearize
 from lstmgrad._checks import check_differentiable
 from lstmgrad._compile import compiled
-from lstmgrad._parts import LocalStep, differentiable, joined, log_norms, squares
-from lstmgrad._scaled import LOWEST, Scaled, exponent_of, power_below
+from lstmgrad._parts import (
+    LocalStep,
+    differentiable,
+    joined,
+    log_norms,
+    squares,
+    times,
+    with_room,
+)
+from lstmgrad._scaled import LOWEST, Scaled, power_below
 from lstmgrad._trajectory import Trajectory
 from lstmgrad._types import Inputs, Params, State, StepFn
 
@@ -93,10 +101,10 @@ def contributions(
     chain = linearize(step, params, trajectory)
     moving, fixed = differentiable(params)
     inputs = jax.tree.map(jnp.asarray, trajectory.inputs)
-    check_differentiable(moving, differentiable(inputs)[0])
+    x_moving, _ = differentiable(inputs)
+    check_differentiable(moving, x_moving)
     behind = jax.tree.map(lambda leaf: leaf[1:], adjoint(chain, cotangents))
-    # The largest entry of a row is about 2^16: room for squares of parts that are far smaller.
-    rows, exponents = behind.mantissa * 2**16, jax.vmap(exponent_of)(behind) - 16
+    rows, exponents = jax.vmap(lambda row: with_room(row, moving, x_moving))(behind)
     local, dtype = LocalStep(step, fixed), chain.layout.dtype
 
     # The sum has the largest exponent so far, which is known beforehand.
@@ -107,7 +115,7 @@ def contributions(
     def forward(total: Params, entry: tuple) -> tuple[Params, tuple]:
         factor, row, keep, gain = entry
         part, x_part = local.pullback(moving, factor)(row)
-        total = jax.tree.map(lambda old, new: keep * old + gain * new, total, part)
+        total = jax.tree.map(jnp.add, times(total, keep), times(part, gain))
         return total, (squares(part), squares(total), x_part)
 
     nothing = jax.tree.map(jnp.zeros_like, moving)
@@ -116,12 +124,12 @@ def contributions(
     )
     inner = jax.vmap(lambda *entry: local.along(moving, total, *entry))(chain.factors, rows)
     inner = Scaled(inner, exponents + ceilings[-1])
-    by_leaf, like = log_norms(parts, exponents), jnp.zeros(len(chain), dtype)
+    by_leaf, like = log_norms(parts, exponents), jnp.zeros_like(inner.mantissa)
     log_norm = joined(by_leaf, like)
     log_sums = joined(log_norms(sums, ceilings), like)
     log_size = log_sums[-1]
     log_inner, sign = inner.log_abs() - log_size, jnp.sign(inner.mantissa)
-    before = jnp.concatenate([log_sums[::-1], jnp.full(1, -jnp.inf, dtype)])
+    before = jnp.concatenate([log_sums[::-1], jnp.full_like(log_size, -jnp.inf)[None]])
     return Contributions(
         log_norms=by_leaf,
         log_norm=log_norm,

@@ -39,8 +39,10 @@ class GainBudget(eqx.Module):
     Attributes:
         log_gains: by station in alphabetical order, (T,), the gain on arriving there at step t, at
             index t-1: at the cotangent of each tag named in `through`, and, as "state", at s_{t-1}.
-            -inf where the gradient dies; 0 at the steps that it does not live to see.
-        projection: ln of the part of u_0 that lies in `wrt`; 0 for the whole state.
+            -inf where the gradient dies; 0 at the steps that it does not live to see, and at a tag
+            that all of it bypasses.
+        projection: ln of the part of u_0 that lies in `wrt`; 0 for the whole state, NaN for a
+            cotangent of zero.
         log_norm: Σ log_gains + projection: ln σ, or for a loss ln ‖dL/dwrt_0‖/‖dL/dof_T‖.
         of: the part of s_T, None for the whole state.
         wrt: the part of s_0, None for the whole state.
@@ -111,9 +113,10 @@ def gain_budget(
 
     def along(factor: Any, row: Array) -> tuple[Array, dict[str, Array]]:
         stops, before = _stations(chain, factor, row, wanted)
-        gains, here = {}, _log_length(row)
+        gains, here, end = {}, _log_length(row), _log_length(before)
         for label, vector in {**stops, STATE: before}.items():
             there = _log_length(vector)
+            there = jnp.where((there == -jnp.inf) & (end != -jnp.inf), here, there)
             gains[label] = jnp.where(here == -jnp.inf, 0.0, there - here)
             here = there
         return before, gains
@@ -121,6 +124,7 @@ def gain_budget(
     before, log_gains = jax.vmap(along)(chain.factors, behind)
     start, whole = before[0][columns], _log_length(before[0])
     projection = jnp.where(whole == -jnp.inf, 0.0, _log_length(start) - whole)
+    projection = jnp.where(jnp.any(u != 0), projection, jnp.nan)
     total = sum(jnp.sum(gain) for gain in log_gains.values())
     return GainBudget(
         log_gains=log_gains, projection=projection, log_norm=total + projection, of=of, wrt=wrt

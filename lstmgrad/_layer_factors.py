@@ -28,7 +28,7 @@ class LayerFactors(eqx.Module):
     Attributes:
         log_slopes: (L,), ln ‖φ'(z) ⊙ u‖/‖u‖, of the activation.
         log_weights: (L,), ln σ_max(W).
-        log_alignments: (L,), ln ‖Wᵀδ‖/(σ_max(W) ‖δ‖), at most 0.
+        log_alignments: (L,), ln ‖Wᵀδ‖/(σ_max(W) ‖δ‖), at most 0; 0 where no gradient arrives.
         log_norm: the sum of all of them: ln ‖dL/dh_0‖/‖dL/dh_L‖, or ln σ_max of dh_L/dh_0.
     """
 
@@ -66,10 +66,13 @@ def layer_factors(chain: Chain, cotangent: Float[Array, " n"] | None = None) -> 
     budget = gain_budget(chain, cotangent, through=["branch"])
     norms = jax.vmap(lambda weight: jnp.linalg.norm(widen(weight), 2))(weights)
     log_weights = jnp.log(norms).astype(weights.dtype)
-    log_gains = budget.log_gains[STATE]
+    log_slopes, log_gains = budget.log_gains["branch"], budget.log_gains[STATE]
+    deaths = (budget.log_gain == -jnp.inf).astype(int)
+    behind = jax.lax.cumsum(deaths, reverse=True) - deaths
+    arrives = (norms > 0) & (log_slopes != -jnp.inf) & (behind == 0)
     return LayerFactors(
-        log_slopes=budget.log_gains["branch"],
+        log_slopes=log_slopes,
         log_weights=log_weights,
-        log_alignments=jnp.where(norms > 0, log_gains - log_weights, 0.0),
+        log_alignments=jnp.where(arrives, log_gains - log_weights, 0.0),
         log_norm=budget.log_norm,
     )

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chain import nan_with
 from lstmgrad._layout import ravel
-from lstmgrad._scaled import Scaled, exponent_of, power_below
+from lstmgrad._scaled import Scaled, exponent_of, power_below, widen
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 
@@ -97,7 +97,7 @@ class LocalStep(eqx.Module):
             after, moved = jax.jvp(
                 lambda moving: self._after(moving, state, x), (moving,), (tangent,)
             )
-            return jnp.vdot(nan_with(after, row), moved, precision="highest")
+            return jnp.vdot(nan_with(after, widen(row)), widen(moved), precision="highest")
 
     def _after(self, moving: Params, state: State, x: Inputs) -> Float[Array, " n"]:
         return ravel(self.step(eqx.combine(moving, self.fixed), state, x))
@@ -108,6 +108,28 @@ def differentiable(tree: Any) -> tuple[Any, Any]:
     return eqx.partition(tree, eqx.is_inexact_array)
 
 
+def with_room(value: Scaled, *trees: Any) -> Scaled:
+    """The value with entries so far above 1 that parts which are far smaller can be squared.
+
+    Args:
+        value: normalized, one block.
+        trees: what parts are taken for: their dtypes have to hold the entries, too.
+    """
+    leaves = [value.mantissa, *jax.tree.leaves(trees)]
+    room = min(jnp.finfo(leaf.dtype).maxexp for leaf in leaves) // 8
+    return Scaled(value.mantissa * 2.0**room, exponent_of(value) - room)
+
+
+def times(tree: Any, factor: Float[Array, ""]) -> Any:
+    """Every leaf times a number, in the precision of the leaf.
+
+    Args:
+        tree: a pytree of differentiable arrays.
+        factor: the number.
+    """
+    return jax.tree.map(lambda leaf: leaf * factor.astype(jnp.finfo(leaf.dtype).dtype), tree)
+
+
 def squares(tree: Any) -> Any:
     """The squared Frobenius norm of every leaf, in one reading; the squares have to fit the dtype.
 
@@ -116,7 +138,7 @@ def squares(tree: Any) -> Any:
     """
 
     def square(leaf: Array) -> Float[Array, ""]:
-        flat = leaf.reshape(-1)
+        flat = (leaf if jnp.iscomplexobj(leaf) else widen(leaf)).reshape(-1)
         return jnp.vdot(flat, flat, precision="highest").real
 
     return jax.tree.map(square, tree)
@@ -137,9 +159,9 @@ def joined(log_norms: Any, like: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Args:
         log_norms: a pytree of logarithms of norms, each of the shape of `like`.
-        like: the shape and dtype of the result, which is -inf if there is no leaf.
+        like: of the shape and dtype of the result, which is -inf if there is no leaf.
     """
-    leaves = jax.tree.leaves(log_norms)
+    leaves = [leaf.astype(like.dtype) for leaf in jax.tree.leaves(log_norms)]
     if not leaves:
         return jnp.full_like(like, -jnp.inf)
     return jsp.special.logsumexp(2 * jnp.stack(leaves), axis=0) / 2

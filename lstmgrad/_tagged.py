@@ -23,6 +23,8 @@ LOOPS = (jex.primitives.scan_p, jex.primitives.while_p)
 BRANCHES = (jex.primitives.cond_p,)
 """What runs its inside or does not."""
 
+_RULES = (jex.primitives.custom_jvp_call_p, jex.primitives.custom_vjp_call_p)
+
 _Pair = tuple[Any, Any]
 
 
@@ -47,6 +49,8 @@ def straight_tag_names(
 ) -> list[str]:
     """The names of the tags that are crossed once a step: those outside of its scans and loops.
 
+    Nor are those inside of custom derivative rules among them, which `run_tagged` does not see.
+
     Args:
         step: a step.
         params: its parameters.
@@ -55,7 +59,7 @@ def straight_tag_names(
         outside: what a tag must not be inside of.
     """
     jaxpr = jax.make_jaxpr(lambda state, x: step(params, state, x))(state, x).jaxpr
-    inside = set(_names(jaxpr, inside=outside))
+    inside = set(_names(jaxpr, inside=(*outside, *_RULES)))
     return [name for name in _names(jaxpr) if name not in inside]
 
 

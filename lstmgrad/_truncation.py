@@ -23,8 +23,8 @@ from lstmgrad._checks import (
 )
 from lstmgrad._compile import compiled
 from lstmgrad._contributions import Contributions
-from lstmgrad._parts import LocalStep, differentiable, joined, log_norms, squares
-from lstmgrad._scaled import Scaled, normalize, power_below, scaled
+from lstmgrad._parts import LocalStep, differentiable, joined, log_norms, squares, times
+from lstmgrad._scaled import Scaled, normalize, power_below, scaled, widen
 from lstmgrad._trajectory import Trajectory
 from lstmgrad._types import Params, State, StepFn
 
@@ -87,7 +87,7 @@ def truncation_bias(
 
     def log_size(part: tuple[Params, Int[Array, ""]]) -> Float[Array, ""]:
         tree, exponent = part
-        return joined(log_norms(squares(tree), exponent), jnp.zeros((), dtype))
+        return joined(log_norms(squares(tree), exponent), widen(jnp.zeros((), dtype)))
 
     def earlier(row: Scaled, factor) -> Scaled:
         return normalize(Scaled(chain.pull(factor, row.mantissa[None])[0], row.exponent))
@@ -97,7 +97,7 @@ def truncation_bias(
         part, part_exponent = local.pull_all(moving, chain.factors, rows)
         top = jnp.maximum(exponent, part_exponent)
         keep, gain = (power_below(e - top, dtype) for e in (exponent, part_exponent))
-        rest = jax.tree.map(lambda old, new: keep * old - gain * new, rest, part)
+        rest = jax.tree.map(jnp.subtract, times(rest, keep), times(part, gain))
         rows = jax.tree.map(
             lambda leaf: jnp.concatenate([leaf[1:], jnp.zeros_like(leaf[:1])]),
             jax.vmap(earlier)(rows, chain.factors),

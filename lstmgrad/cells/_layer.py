@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._checks import check_hashable, check_layers
+from lstmgrad._checks import check_hashable, check_layer_input, check_layers
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
 
@@ -104,8 +104,8 @@ def stack_layers(
         `LayerParams` of width n = max n_l. Fill the input up likewise: `layer_input`.
 
     Raises:
-        ValueError: no layers, a weight that is no matrix or does not fit the layer before it, a
-            bias that does not fit its layer.
+        ValueError: no layers, a weight that is no floating-point matrix or does not fit the layer
+            before it in width or dtype, a bias that does not fit its layer.
 
     Notes:
         L n² numbers, however narrow the layers. The value of a unit that is filled up is φ(0), in
@@ -129,8 +129,13 @@ def layer_input(x: Float[Array | np.ndarray, " n_0"], layers: LayerParams) -> La
     Args:
         x: (n_0,), at most as wide as the layers.
         layers: as `stack_layers` gives them.
+
+    Raises:
+        ValueError: the input is no vector, of another dtype than the layers or wider.
     """
-    return LayerState(_filled(jnp.asarray(x), layers.bias.shape[-1:]))
+    x, width = jnp.asarray(x), layers.bias.shape[-1]
+    check_layer_input(x.shape, x.dtype, width, layers.bias.dtype)
+    return LayerState(_filled(x, (width,)))
 
 
 def _filled(array: Array, shape: tuple[int, ...]) -> Array:
