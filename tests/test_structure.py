@@ -77,6 +77,7 @@ FLOORS = {
     "_drawing": 7,
     "plot._style": 7.1,
     "plot._curves": 7.2,
+    "plot._page": 7.2,
     "plot._norms": 7.3,
     "plot._maps": 7.3,
     "plot._comparison": 7.4,

@@ -7,8 +7,9 @@ told apart in gray. No rcParams are set and nothing is shown; pyplot is imported
 figure has to be made.
 """
 
-from lstmgrad.plot._comparison import comparison, encode
+from lstmgrad.plot._comparison import comparison
 from lstmgrad.plot._maps import norm_map
 from lstmgrad.plot._norms import norms
+from lstmgrad.plot._page import encode, page
 
-__all__ = ["comparison", "encode", "norm_map", "norms"]
+__all__ = ["comparison", "encode", "norm_map", "norms", "page"]

@@ -1,12 +1,10 @@
 """One panel of norms a stage, for a page."""
 
-import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +16,7 @@ from lstmgrad._drawing import by_lag, vertical_range
 from lstmgrad._norms import NormProfile
 from lstmgrad.plot._curves import Curve
 from lstmgrad.plot._norms import norms
+from lstmgrad.plot._page import default_style
 
 
 def comparison(
@@ -49,7 +48,7 @@ def comparison(
     if not panels or not all(panels.values()):
         raise ValueError("panels: expected at least one panel, and a curve in each, but came none.")
     limit = math.log10(threshold)
-    with _default_style():
+    with default_style():
         figure = Figure(figsize=(3.4, 0.95 + 1.65 * len(panels)), layout="constrained")
         grid = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
         curves = [by_lag(profile)[1] for named in panels.values() for _, profile in named]
@@ -73,37 +72,6 @@ def comparison(
         grid[0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 5, 10], integer=True))
         _legend(figure, grid[0], limit, exits)
     return figure
-
-
-def encode(figure: Figure, format: str) -> bytes:
-    """Returns a figure of `comparison` as the content of a file, the same bytes for the same data.
-
-    Args:
-        figure: the figure.
-        format: "png" (300 dots per inch) or "svg".
-
-    Returns:
-        The file's content.
-
-    Raises:
-        ValueError: matplotlib does not know the format.
-
-    Example:
-        ```python
-        Path("norms.svg").write_bytes(lg.plot.encode(figure, "svg"))
-        ```
-    """
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if format == "svg" else None
-    with _default_style():
-        figure.savefig(buffer, format=format, dpi=300, metadata=metadata)
-    return buffer.getvalue()
-
-
-def _default_style():
-    """Restores rcParams on exit; the salt makes the identifiers inside an SVG reproducible."""
-    own = {"font.size": 7.5, "legend.fontsize": 7.5, "svg.hashsalt": "lstmgrad"}
-    return matplotlib.style.context(["default", own])
 
 
 def _mark_exit(ax: Axes, bottom: float, top: float) -> set[str]:
