@@ -42,7 +42,7 @@ def add(state: Any, delta: jax.Array) -> Any:
 
 
 def pairwise_jacobians(problem: Problem) -> np.ndarray:
-    """ds_t/ds_k of the whole unroll at [t, :, k, :], by jacrev through a plain Python loop.
+    """ds_t/ds_k of the whole unroll at [t, :, k, :], by jacrev through one plain scan.
 
     The states are perturbed at every time at once: s_t = step(s_{t-1}, x_t) + delta_t.
     """
@@ -55,13 +55,14 @@ def _pairwise_jacobians(step, params, start, inputs):
     length, flat = jax.tree.leaves(inputs)[0].shape[0], flatten(start)
 
     def run(deltas):
-        state = add(start, deltas[0])
-        states = [flatten(state)]
-        for t in range(length):
-            x = jax.tree.map(lambda leaf, t=t: leaf[t], inputs)
-            state = add(step(params, state, x), deltas[t + 1])
-            states.append(flatten(state))
-        return jnp.stack(states)
+        def advance(state, entry):
+            x, delta = entry
+            state = add(step(params, state, x), delta)
+            return state, flatten(state)
+
+        first = add(start, deltas[0])
+        later = jax.lax.scan(advance, first, (inputs, deltas[1:]))[1]
+        return jnp.concatenate([flatten(first)[None], later])
 
     return jax.jacrev(run)(jnp.zeros((length + 1, flat.size), flat.dtype))
 

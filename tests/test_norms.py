@@ -64,20 +64,21 @@ def test_profiles_and_map_are_the_norms_of_the_jacobians(name, form, of, wrt):
 
 def test_the_ends_differ():
     """The profile from the end and the profile from the start are different curves."""
-    backward, forward, _ = readings(chain_of("lstm"), None, None)
+    backward, forward, _ = readings(chain_of("lstm"), "c", "c")
     assert not np.allclose(backward.log_norms[1:-1], forward.log_norms[1:-1], rtol=1e-3)
     np.testing.assert_allclose(backward.log_norms[-1], forward.log_norms[-1], atol=1e-12)
 
 
 def test_parts_differ():
-    chain = chain_of("lstm")
-    last = [readings(chain, of, wrt)[0].log_norms[-1] for of in "hc" for wrt in "hc"]
-    assert np.min(np.abs(np.subtract.outer(last, last) + np.eye(4))) > 1e-3
+    chain = chain_of("lstm", "dense")
+    parts = ("c", "c"), ("h", "c"), ("c", "h")
+    last = [np.asarray(readings(chain, of, wrt)[0].log_norms)[-1] for of, wrt in parts]
+    assert np.min(np.abs(np.subtract.outer(last, last) + np.eye(3))) > 1e-3
 
 
-@pytest.mark.parametrize("every", [2, 3, T])
+@pytest.mark.parametrize("every", [2, T])
 def test_a_coarser_grid_is_every_so_many_entries_of_the_finer(every):
-    chain = chain_of("gru")
+    chain = chain_of("rnn", "dense")
     backward, forward, both = readings(chain, None, None)
     coarse = lg.norm_map(chain, every=every)
     np.testing.assert_array_equal(coarse.times, both.times[::every])
@@ -122,18 +123,18 @@ def test_dtypes_stay(name, dtype):
 
 
 def test_vmap_is_the_loop():
-    batch = jax.random.normal(jax.random.key(0), (3, 4, 3, 3))
-    chains = jax.vmap(lg.DenseChain)(batch)
+    batch = np.random.default_rng(0).normal(size=(3, 4, 3, 3))
 
-    def everything(chain):
+    def everything(factors):
+        chain = lg.DenseChain(factors)
         profile = lg.backward_norms(chain, every=2)
         readings = lg.horizon(profile, 0.9), lg.decay_rate(profile)
         return profile, lg.forward_norms(chain), lg.norm_map(chain), readings
 
-    together = jax.vmap(everything)(chains)
+    together = jax.jit(jax.vmap(everything))(batch)
     compiled = jax.jit(everything)
     for i in range(3):
-        one = compiled(lg.DenseChain(batch[i]))
+        one = compiled(batch[i])
         for got, want in zip(jax.tree.leaves(together), jax.tree.leaves(one), strict=True):
             np.testing.assert_allclose(got[i], want, rtol=0, atol=1e-13)
 
@@ -153,59 +154,65 @@ def test_jit_is_eager():
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["rnn", "lstm"])
 def test_slopes_in_the_parameters_are_those_of_finite_differences(name):
     """Through the trajectory and the chain, by the three ways to a log-norm at once."""
     given = problem(name)
 
     @jax.jit
+    @jax.value_and_grad
     def log_norms(params):
         trajectory = lg.unroll(given.step, params, given.state, given.inputs)
         chain = lg.linearize(given.step, params, trajectory)
         product = lg.product(chain).to_array()
         frobenius = 0.5 * jnp.log(jnp.sum(product**2))
         backward = lg.backward_norms(chain, of="h", wrt="h").log_norms[-1]
-        return jnp.stack([backward, lg.forward_norms(chain).log_norms[3], frobenius])
+        return backward - 2.0 * lg.forward_norms(chain).log_norms[3] + 0.5 * frobenius
 
-    weights = jnp.asarray([1.0, -2.0, 0.5])
-    slopes = jax.jit(jax.grad(lambda params: weights @ log_norms(params)))(given.params)
+    params = jax.tree.map(np.asarray, given.params)
+    _, slopes = log_norms(params)
     assert all(np.all(np.isfinite(leaf)) for leaf in slopes)
-    direction = jax.tree.map(
-        lambda leaf: jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), given.params
-    )
-    along = sum(jnp.sum(slope * d) for slope, d in zip(slopes, direction, strict=True))
+    direction = jax.tree.map(lambda leaf: np.cos(np.arange(leaf.size)).reshape(leaf.shape), params)
+    along = sum(np.sum(slope * d) for slope, d in zip(slopes, direction, strict=True))
     step = 1e-5  # the difference errs by step² from the curve and eps/step from rounding
     ahead, behind = (
-        log_norms(jax.tree.map(lambda p, d, s=s: p + s * d, given.params, direction))
+        log_norms(jax.tree.map(lambda p, d, s=s: p + s * d, params, direction))[0]
         for s in (step, -step)
     )
-    np.testing.assert_allclose(along, weights @ (ahead - behind) / (2 * step), rtol=1e-6)
+    np.testing.assert_allclose(along, (ahead - behind) / (2 * step), rtol=1e-6)
+
+
+@functools.cache
+def slopes_in_the_scale(norms):
+    """How to differentiate the log-norms of the powers of a scaled matrix in the scale."""
+
+    def log_norms(scale, matrix):
+        factors = jnp.broadcast_to(scale * matrix, (5, 4, 4))
+        return norms(lg.DenseChain(factors)).log_norms
+
+    return jax.jit(jax.jacrev(log_norms))
 
 
 @pytest.mark.parametrize("norms", [lg.backward_norms, lg.forward_norms])
 def test_slopes_of_a_scaled_identity_are_lag_over_scale(norms):
     """All singular values tie, which must not break the derivative."""
-
-    def log_norms(scale):
-        return norms(lg.DenseChain(jnp.broadcast_to(scale * jnp.eye(3), (5, 3, 3)))).log_norms
-
-    np.testing.assert_allclose(jax.jacrev(log_norms)(1.3), np.arange(6) / 1.3, rtol=1e-12)
+    got = slopes_in_the_scale(norms)(1.3, np.eye(4))
+    np.testing.assert_allclose(got, np.arange(6) / 1.3, rtol=1e-12)
 
 
-def test_a_vanished_norm_does_not_spoil_the_slope_of_another():
-    def log_norm_at(scale, norms):
-        factors = jnp.broadcast_to(scale * jnp.eye(4, k=-1), (6, 4, 4))
-        return norms(lg.DenseChain(factors)).log_norms[3]
-
-    for norms in (lg.backward_norms, lg.forward_norms):
-        np.testing.assert_allclose(jax.grad(log_norm_at)(1.3, norms), 3 / 1.3, rtol=1e-12)
+@pytest.mark.parametrize("norms", [lg.backward_norms, lg.forward_norms])
+def test_a_vanished_norm_does_not_spoil_the_slope_of_another(norms):
+    got = slopes_in_the_scale(norms)(1.3, np.eye(4, k=-1))
+    np.testing.assert_allclose(got[:4], np.arange(4) / 1.3, rtol=1e-12)
 
 
 def test_nan_inf_and_zero_factors():
     chain = random_chain(3, T)
 
     def with_factor(factor):
-        return lg.DenseChain(chain.factors.at[2].set(factor))
+        factors = np.array(chain.factors)
+        factors[2] = factor
+        return lg.DenseChain(factors)
 
     nan = lg.forward_norms(with_factor(jnp.nan)).log_norms
     assert np.all(np.isfinite(nan[:3]))
@@ -213,7 +220,7 @@ def test_nan_inf_and_zero_factors():
     zero = lg.forward_norms(with_factor(0.0)).log_norms
     assert np.all(np.isfinite(zero[:3]))
     np.testing.assert_array_equal(zero[3:], -np.inf)
-    infinite = lg.forward_norms(with_factor(jnp.inf * jnp.eye(3) + 0.0)).log_norms
+    infinite = lg.forward_norms(with_factor(np.where(np.eye(3) > 0, np.inf, np.nan))).log_norms
     assert np.all(np.isfinite(infinite[:3]))
     assert not np.any(np.isfinite(infinite[3:]))
     assert not np.any(infinite[3:] == -np.inf)
@@ -225,7 +232,7 @@ def test_nan_inf_and_zero_factors():
 def test_norms_beyond_the_range_of_float32():
     """0.5·I and 2·I to the 1000th power, in float32."""
     for factor in (0.5, 2.0):
-        factors = jnp.broadcast_to(jnp.asarray(factor * np.eye(4), jnp.float32), (1000, 4, 4))
+        factors = np.broadcast_to(np.asarray(factor * np.eye(4), np.float32), (1000, 4, 4))
         want = np.arange(1001) * np.log(factor)
         for norms in (lg.backward_norms, lg.forward_norms):
             got = norms(lg.DenseChain(factors)).log_norms
@@ -240,8 +247,9 @@ def test_float32_over_a_hundred_thousand_steps(norms):
     """Against a float64 product by its own recursion along the same rounded trajectory."""
     length, size, stride = 100_000, 8, 1000
     cell = lg.cells.rnn(2, size, dtype=jnp.float32)
-    inputs = jax.random.normal(jax.random.key(0), (length, 2), jnp.float32)
-    weight = jax.random.normal(jax.random.key(1), (size, size), jnp.float32) / np.float32(8**0.5)
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(length, 2)).astype(np.float32)
+    weight = (rng.normal(size=(size, size)) / size**0.5).astype(np.float32)
     given = cell.init(jax.random.key(2))
 
     def run(gain):
@@ -254,7 +262,7 @@ def test_float32_over_a_hundred_thousand_steps(norms):
     assert got.dtype == jnp.float32
     assert np.all(np.isfinite(got))
 
-    wide, h, x = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, states, inputs))
+    wide, h, x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, states, inputs))
     backward = norms is lg.backward_norms
 
     def truth(params, before):
@@ -289,18 +297,22 @@ def test_float32_over_a_hundred_thousand_steps(norms):
 
 def profile_of(log_norms, lags=None, dtype="float64"):
     """A profile of given numbers."""
-    log_norms = jnp.asarray(log_norms, dtype)
-    template = lg.backward_norms(lg.DenseChain(jnp.ones((1, 1, 1), dtype)))
-    lags = jnp.arange(log_norms.shape[-1]) if lags is None else jnp.asarray(lags)
+    log_norms = np.asarray(log_norms, dtype)
+    template = lg.backward_norms(lg.DenseChain(np.ones((1, 1, 1), dtype)))
+    lags = np.arange(log_norms.shape[-1]) if lags is None else np.asarray(lags)
     return eqx.tree_at(
         lambda p: (p.lags, p.log_norms),
         template,
-        (jnp.broadcast_to(lags, log_norms.shape), log_norms),
+        (jnp.asarray(np.broadcast_to(lags, log_norms.shape)), jnp.asarray(log_norms)),
     )
 
 
+def powers_of(matrix):
+    return lg.DenseChain(np.broadcast_to(matrix, (150, 2, 2)))
+
+
 def test_horizon_of_an_exponential():
-    profile = lg.backward_norms(lg.DenseChain(jnp.broadcast_to(0.9 * jnp.eye(2), (100, 2, 2))))
+    profile = lg.backward_norms(powers_of(0.9 * np.eye(2)))
     assert lg.horizon(profile) == 66
     assert lg.horizon(profile, 0.5) == 7
     assert lg.horizon(profile, 2.0) == 0
@@ -310,9 +322,9 @@ def test_horizon_of_an_exponential():
 
 def test_the_last_crossing_counts():
     """A Jordan block sinks below its start only after it has grown."""
-    jordan = jnp.asarray([[0.9, 1.0], [0.0, 0.9]])
-    profile = lg.backward_norms(lg.DenseChain(jnp.broadcast_to(jordan, (150, 2, 2))))
-    powers = [np.linalg.matrix_power(np.asarray(jordan), k) for k in range(151)]
+    jordan = np.asarray([[0.9, 1.0], [0.0, 0.9]])
+    profile = lg.backward_norms(powers_of(jordan))
+    powers = [np.linalg.matrix_power(jordan, k) for k in range(151)]
     norms = np.asarray([np.linalg.norm(p, 2) for p in powers])
     for threshold in (2.0, 1.2, 0.1):
         last = int(np.flatnonzero(norms >= threshold)[-1])
@@ -323,8 +335,7 @@ def test_the_last_crossing_counts():
 
 
 def test_a_horizon_on_a_grid_is_a_lag_that_was_read():
-    chain = lg.DenseChain(jnp.broadcast_to(0.9 * jnp.eye(2), (100, 2, 2)))
-    assert lg.horizon(lg.backward_norms(chain, every=10)) == 70
+    assert lg.horizon(lg.backward_norms(powers_of(0.9 * np.eye(2)), every=10)) == 70
 
 
 def test_horizon_at_the_edges():
@@ -362,28 +373,15 @@ def test_decay_rate_of_a_long_float32_profile():
 
 
 def test_a_batch_of_profiles_gives_a_batch():
-    chains = jax.vmap(lg.DenseChain)(
-        jnp.asarray([0.9, 0.5, 1.1])[:, None, None, None] * jnp.ones((1, 80, 1, 1))
-    )
+    rates = np.asarray([0.9, 0.5, 1.1])
+    chains = jax.vmap(lg.DenseChain)(np.broadcast_to(rates[:, None, None, None], (3, 80, 1, 1)))
     profiles = jax.vmap(lg.backward_norms)(chains)
     np.testing.assert_array_equal(lg.horizon(profiles), [66, 10, np.inf])
-    np.testing.assert_allclose(lg.decay_rate(profiles), -np.log([0.9, 0.5, 1.1]), rtol=1e-12)
+    np.testing.assert_allclose(lg.decay_rate(profiles), -np.log(rates), rtol=1e-12)
 
 
 def test_loop_oracle_agrees_in_range():
     """The rescaled NumPy loop, which the long tests trust, against plain products."""
-    chain = random_chain(4, 10)
+    chain = random_chain(3, T)
     got = lg.forward_norms(chain).log_norms
     np.testing.assert_allclose(got, loop_log_norms(chain.factors), rtol=1e-12, atol=1e-13)
-
-
-def test_a_stream_is_the_chain_it_does_not_keep():
-    given = problem("lstm")
-    stream = lg.stream(given.step, given.params, given.state, given.inputs)
-    want = lg.forward_norms(given.chain(), of="c", wrt="c")
-    got = lg.forward_norms(stream, of="c", wrt="c")
-    np.testing.assert_allclose(got.log_norms, want.log_norms, rtol=0, atol=1e-13)
-    part = lg.jacobian(stream[2:5], of="c", wrt="h")
-    np.testing.assert_allclose(part, lg.jacobian(given.chain()[2:5], of="c", wrt="h"), atol=1e-14)
-    with pytest.raises(ValueError, match="keeps its states"):
-        lg.backward_norms(stream)
