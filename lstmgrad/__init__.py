@@ -43,7 +43,7 @@ from lstmgrad._truncation import TruncationBias, truncation_bias, truncation_len
 from lstmgrad._wide import matrix_free_norms
 
 if TYPE_CHECKING:
-    from lstmgrad import plot
+    from lstmgrad import plot, theory
 
 __version__ = "0.1.0"
 
@@ -112,6 +112,7 @@ __all__ = [
     "stream",
     "tag",
     "tagged_values",
+    "theory",
     "truncation_bias",
     "truncation_length",
     "unroll",
@@ -119,7 +120,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports `plot`, and with it matplotlib, on first use."""
-    if name == "plot":
-        return importlib.import_module("lstmgrad.plot")
+    """Imports `plot` and `theory`, and with them matplotlib and SciPy's solvers, on first use."""
+    if name in ("plot", "theory"):
+        return importlib.import_module(f"lstmgrad.{name}")
     raise AttributeError(f"module 'lstmgrad' has no attribute {name!r}")

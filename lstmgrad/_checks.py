@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+import numpy as np
 
 from lstmgrad._types import Inputs, Params, State, StepFn
 
@@ -202,6 +203,31 @@ def check_gated(params: Any, known: tuple[type, ...]) -> None:
             f"{', '.join(kind.__name__ for kind in known)}, but came {type(params).__name__}. "
             "Other cells have no bias that says how long they remember."
         )
+
+
+def check_not_negative(value: Any, argument: str) -> float:
+    """Zero, or a number above it; returns it as a Python float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) >= 0:
+        raise ValueError(f"{argument}: expected a number, 0 or above, but came {value!r}.")
+    return float(value)
+
+
+def check_longest(value: Any) -> float:
+    """T_max of chrono initialization, above 2; returns it as a Python float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 2:
+        raise ValueError(
+            "longest: expected a number above 2, because forget biases are drawn from ln u with u "
+            f"between 1 and longest - 1, but came {value!r}."
+        )
+    return float(value)
+
+
+def check_matrix(value: Any, argument: str) -> np.ndarray:
+    """A square matrix of numbers; returns it in float64."""
+    shape = jnp.shape(value)
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ValueError(f"{argument}: expected a square matrix, but came shape {shape}.")
+    return np.asarray(value, np.float64)
 
 
 def check_every(value: Any, length: int) -> int:

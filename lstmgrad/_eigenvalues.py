@@ -27,9 +27,9 @@ def step_eigenvalues(chain: Chain) -> Complex[Array, "T n"]:
         (T, n), complex, row t-1 those of J_t; NaN where the trajectory was NaN.
 
     Notes:
-        An (n, n) eigenvalue problem a step, O(n³), by LAPACK: on the host even where the chain is on
-        a GPU, and not available on TPUs. An eigenvalue of a non-normal J_t moves by far more than
-        rounding.
+        An eigenvalue problem of size n a step, O(n³). On a GPU JAX solves it by LAPACK on the host
+        or on the device, as its version chooses; on TPUs it cannot. Rounding moves an eigenvalue of
+        a non-normal J_t by more than it moves J_t.
 
     Example:
         For an orthogonal J_t all lie on the unit circle.

@@ -37,12 +37,12 @@ class Graded(NamedTuple):
 
 
 def graded(matrix: Float[Array, "p n"], exponent: Int[Array, ""]) -> Graded:
-    """matrix · 2^exponent with one exponent a row; exact."""
+    """Matrix · 2^exponent with one exponent a row; exact."""
     return _normalize_rows(matrix, jnp.full(matrix.shape[0], exponent, jnp.int32))
 
 
 def multiply(left: Float[Array, "q p"], right: Graded) -> Graded:
-    """left · right, each row to the dtype's precision relative to its own largest term."""
+    """Left · right, each row to the dtype's precision relative to its own largest term."""
     _, sizes = jnp.frexp(left)
     counts = (left != 0) & jnp.any(right.mantissa != 0, axis=1)[None]
     exponents = right.exponents[None]
@@ -100,7 +100,7 @@ def row_amplification(upper: Float[Array, "p n"]) -> Float[Array, " p"]:
 
 
 def shift_within(array: Float[Array, "..."], exponents: Int[Array, "..."]) -> Float[Array, "..."]:
-    """array · 2^exponents, where the result is below 2 by what the caller knows."""
+    """Array · 2^exponents, where the result is below 2 by what the caller knows."""
     finfo = jnp.finfo(array.dtype)
     return shifted(array, jnp.clip(exponents, 2 * finfo.minexp, 2 * (finfo.maxexp - 1)))
 

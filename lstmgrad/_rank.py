@@ -7,11 +7,14 @@ matrix, and of a batch or a whole `SingularSpectrum` at once: the values lie alo
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from lstmgrad._compile import compiled
 
+
+@compiled
 def effective_rank(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch"]:
     """Returns the effective rank: the exponential of the entropy of the singular values.
 
-    exp(-Σ p_i ln p_i) with p_i = σ_i / Σσ, between 1 (one direction survives) and m (all do, alike).
+    exp(-Σ p_i ln p_i) with p_i = σ_i / Σσ: from 1, one direction survives, to m, all do and alike.
 
     Args:
         log_values: ln σ_i along the last axis, e.g. of a `SingularSpectrum`.
@@ -32,6 +35,7 @@ def effective_rank(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch
     return jnp.where(_none_left(log_values), 0.0, rank)
 
 
+@compiled
 def participation_ratio(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch"]:
     """Returns the participation ratio of the squared singular values, (Σσ²)² / Σσ⁴.
 
@@ -50,6 +54,7 @@ def participation_ratio(log_values: Float[Array, "*batch m"]) -> Float[Array, "*
     return jnp.where(_none_left(log_values), 0.0, ratio)
 
 
+@compiled
 def log_condition(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch"]:
     """Returns the logarithm of the condition number, ln σ_max - ln σ_min.
 
@@ -67,6 +72,7 @@ def log_condition(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch"
     return jnp.where(least == -jnp.inf, jnp.inf, jnp.max(log_values, axis=-1) - least)
 
 
+@compiled
 def isometry_distance(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch"]:
     """Returns the distance from an isometry, max_i |ln σ_i|.
 

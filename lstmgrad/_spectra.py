@@ -13,7 +13,7 @@ own relative precision.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -125,7 +125,7 @@ def singular_spectrum(
         nothing when pushed; from the other side, in `backward_singular_spectrum`, they do.
 
     Example:
-        For `DenseChain` of T copies of diag(2, 1/2), ``log_values[j] = (j ln 2, -j ln 2)`` for any j.
+        For `DenseChain` of T copies of diag(2, 1/2), ``log_values[j]`` is (j ln 2, -j ln 2).
 
     References:
         Bojanczyk, Ewerbring, Luk & Van Dooren 1991, An accurate product SVD algorithm. Stewart

@@ -1,0 +1,32 @@
+"""Curves to draw beside a measurement: what theory says a gradient does, each with its paper.
+
+Every function here is a formula of a paper, evaluated in float64 by the quadrature and the root
+finding of SciPy; none looks at a chain. Its docstring says where it holds.
+"""
+
+from lstmgrad.theory._bounds import pascanu_log_bound
+from lstmgrad.theory._gates import (
+    chrono_expectation,
+    critical_log_decay,
+    forget_half_life,
+    forget_time_constant,
+)
+from lstmgrad.theory._mean_field import MeanField, mean_field
+from lstmgrad.theory._products import (
+    gaussian_product_errors,
+    gaussian_product_exponents,
+    random_tanh_exponents,
+)
+
+__all__ = [
+    "MeanField",
+    "chrono_expectation",
+    "critical_log_decay",
+    "forget_half_life",
+    "forget_time_constant",
+    "gaussian_product_errors",
+    "gaussian_product_exponents",
+    "mean_field",
+    "pascanu_log_bound",
+    "random_tanh_exponents",
+]

@@ -1,0 +1,43 @@
+"""An upper bound on how far a gradient reaches."""
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lstmgrad._checks import check_matrix, check_positive
+
+
+def pascanu_log_bound(
+    weight: Float[Array | np.ndarray, "h h"],
+    lags: Int[Array | np.ndarray, "*L"] | int,
+    *,
+    slope: float = 1.0,
+) -> Float[np.ndarray, "*L"]:
+    """Returns the logarithm of the bound (γ σ_max(W))^lag on ‖dh_t/dh_k‖₂.
+
+    Args:
+        weight: W, the recurrent weights of h' = φ(W h + ...).
+        lags: t - k, one or many.
+        slope: γ, the largest slope of the activation: 1 for tanh and relu, 1/4 for the logistic
+            function.
+
+    Returns:
+        lag · ln(γ σ_max(W)), nats; of the shape of the lags.
+
+    Raises:
+        ValueError: the weight is no square matrix, or the slope is not above zero.
+
+    Notes:
+        Holds for every trajectory of h' = φ(W h + U x + b), at every lag. If it sinks, gradients
+        vanish; that it grows proves nothing. With the spectral *radius* of W in place of σ_max it
+        is false: the states of a network whose W has radius 0.75 may explode.
+
+    Example:
+        For φ the identity and W orthogonal it is attained: 0 at every lag.
+
+    References:
+        Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1, Eqs. 6-7.
+    """
+    weight = check_matrix(weight, "weight")
+    largest = np.linalg.norm(weight, 2) * check_positive(slope, "slope")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.asarray(lags) == 0, 0.0, np.asarray(lags) * np.log(largest))
