@@ -13,7 +13,7 @@ where a single step spends them all, the result says so.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -30,8 +30,9 @@ from lstmgrad._checks import (
     check_kind,
 )
 from lstmgrad._compile import compiled
+from lstmgrad._frame import Sums, orthonormal, renewal
 from lstmgrad._propagate import sweep_renewed
-from lstmgrad._scaled import Scaled, log_of, scaled, widen
+from lstmgrad._scaled import Scaled, scaled
 
 READINGS = 200
 """Running estimates of one call, at most."""
@@ -68,8 +69,8 @@ class LyapunovSpectrum(eqx.Module):
             where the trajectory was NaN.
         standard_errors: (m,), of the time means, from the scatter between blocks of time: zero
             for -inf, inf where the chain is too short for two blocks.
-        rounding_errors: (m,), nats per step by which rounding may have displaced the exponent, to
-            the order of magnitude.
+        rounding_errors: (m,), nats per step by which rounding may have displaced the exponent. An
+            entry of R that may be nothing but rounding counts with all its digits, ln 1/eps.
         times: (G,), steps counted up to each running estimate, at most 200 of them.
         running: (G, m), the estimates from the steps up to these times; the last are `exponents`.
         state: to go on from.
@@ -112,9 +113,9 @@ def lyapunov_spectrum(
         num_exponents: m; None is that of `start`, or all n.
         burn_in: steps at the beginning that turn the frame and are not counted. To let the state
             alone settle, slice the chain: ``chain[k:]``.
-        every: steps between re-orthogonalizations. None chooses them as it goes: as long as the
-            growth rates of the frame's directions, predicted from the last interval, differ by less
-            than a factor eps^(-1/3).
+        every: steps between re-orthogonalizations. None chooses them as it goes: as many as the
+            directions of the frame, at the rates of recent intervals, need to grow apart by a
+            factor eps^(-1/3).
 
     Returns:
         `LyapunovSpectrum`. Exponents with ``resolved`` False lie below what the arithmetic sees,
@@ -154,31 +155,14 @@ def lyapunov_spectrum(
     state = starting_state(chain, start, num_exponents)
     counted = length - burn_in
     cell = (every or 1) * math.ceil(counted / (READINGS * (every or 1)))
-    renew = _renewal(chain.layout.dtype, length, burn_in, cell, every)
+    renew = renewal(chain.layout.dtype, length, burn_in, cell, every)
     zero = jnp.zeros((), jnp.int32)
     cells = jnp.zeros((math.ceil(counted / cell), *state.log_sums.shape), state.log_sums.dtype)
-    sums = _Sums(zero, zero, zero + 1, cells, jnp.zeros_like(state.roundings))
+    rate = jnp.full((), jnp.inf, cells.dtype)  # unknown: the first interval is one step
+    sums = Sums(zero, zero, rate, cells, jnp.zeros_like(state.roundings))
     block = Scaled(state.frame.T, zero)
     ((model_state, block), sums), _ = sweep_renewed(chain, block, renew, sums)
     return _spectrum(state, sums, block, model_state, counted, cell)
-
-
-class _Sums(NamedTuple):
-    """What the sweep carries.
-
-    Attributes:
-        time: t.
-        renewed: when the frame was last made orthonormal.
-        interval: steps from then to the next time.
-        cells: (G, m), Σ ln |R_ii| over each cell of time.
-        roundings: (m,), the effect of rounding on the sums.
-    """
-
-    time: Array
-    renewed: Array
-    interval: Array
-    cells: Array
-    roundings: Array
 
 
 def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> LyapunovState:
@@ -206,68 +190,8 @@ def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> Lyapu
     return LyapunovState(block.mantissa.T, jnp.zeros((), jnp.int32), zeros, zeros, zeros, None)
 
 
-def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array, " m"]]:
-    """An orthonormal frame with the spans of the block's first rows, R, and ln of its diagonal.
-
-    Args:
-        block: rows (m, n). R is that of its mantissa, (n, m) = Q R; the logarithms are its own.
-    """
-    with jax.default_matmul_precision("highest"):
-        frame, triangle = jnp.linalg.qr(widen(block.mantissa).T)
-    growths = log_of(jnp.abs(jnp.diagonal(triangle)), block.exponent)
-    frame = Scaled(frame.T.astype(block.mantissa.dtype), jnp.zeros_like(block.exponent))
-    return frame, triangle, growths
-
-
-def _renewal(dtype: Any, length: int, burn_in: int, cell: int, every: int | None):
-    """What is done to the frame after every factor."""
-    eps = float(jnp.finfo(dtype).eps)
-    budget = -math.log(eps) / 3
-
-    def renew(sums: _Sums, block: Scaled) -> tuple[_Sums, Scaled, None]:
-        time = sums.time + 1
-        since = time - sums.renewed
-        # Aligned to the end of the burn-in; remainders of what is not negative.
-        period = every or cell
-        due = jax.lax.rem(time + (-burn_in) % period, jnp.int32(period)) == 0
-        if every is None:
-            due |= since >= sums.interval
-        due |= (time == length) | (time == burn_in)
-
-        def turn(loop: tuple) -> tuple:
-            _, block, _, _, _ = loop
-            frame, _, growths = orthonormal(block)
-            below = jnp.max(growths) - growths
-            # Rounding of the largest, seen from each; an exact zero is not from rounding.
-            lost = jnp.log1p(eps * jnp.exp(below)) * math.sqrt(block.mantissa.shape[1])
-            lost = jnp.where(growths == -jnp.inf, 0.0, lost)
-            rate = jnp.max(below) / since.astype(below.dtype)
-            steps = jnp.where(rate > 0, budget / rate, jnp.inf)
-            longest = (2 * since).astype(below.dtype)
-            interval = jnp.clip(jnp.floor(steps), 1.0, longest).astype(jnp.int32)
-            return jnp.zeros((), bool), frame, growths, lost, interval
-
-        zeros = jnp.zeros_like(sums.roundings)
-        loop = (due, block, zeros, zeros, sums.interval)
-        if every is None:
-            # Once or not at all, without a copy of the block; under vmap, where any frame is due.
-            loop = jax.lax.while_loop(lambda loop: loop[0], turn, loop)
-        else:
-            loop = jax.lax.cond(due, turn, lambda loop: loop, loop)
-        _, block, growths, roundings, interval = loop
-        counts = time > burn_in
-        growths, roundings = (jnp.where(counts, x, 0.0) for x in (growths, roundings))
-        index = jax.lax.div(jnp.maximum(time - burn_in - 1, 0), jnp.int32(cell))
-        before = jax.lax.dynamic_index_in_dim(sums.cells, index, keepdims=False)
-        cells = jax.lax.dynamic_update_index_in_dim(sums.cells, before + growths, index, 0)
-        renewed = jnp.where(due, time, sums.renewed)
-        return _Sums(time, renewed, interval, cells, sums.roundings + roundings), block, None
-
-    return renew
-
-
 def _spectrum(
-    state: LyapunovState, sums: _Sums, block: Scaled, model_state: Any, counted: int, cell: int
+    state: LyapunovState, sums: Sums, block: Scaled, model_state: Any, counted: int, cell: int
 ) -> LyapunovSpectrum:
     dtype = state.log_sums.dtype
     count = sums.cells.shape[0]

@@ -19,7 +19,8 @@ from jaxtyping import Array, Float, Int
 from lstmgrad._chain import Chain
 from lstmgrad._checks import check_ends, check_kind
 from lstmgrad._compile import compiled
-from lstmgrad._lyapunov import LyapunovState, orthonormal, starting_state
+from lstmgrad._frame import orthonormal
+from lstmgrad._lyapunov import LyapunovState, starting_state
 from lstmgrad._propagate import sweep_renewed
 from lstmgrad._scaled import LOG_2, Scaled, widen
 

@@ -51,6 +51,7 @@ FLOORS = {
     "_diagonal": 5,
     "_propagate": 5,
     "_singular": 5,
+    "_frame": 3,
     "_lyapunov": 6,
     "_lyapunov_vectors": 6.5,
     "_determinant": 6,

@@ -1,0 +1,39 @@
+"""T11. A trained LSTM in closed loop, whose exponents were published.
+
+Source: MagriLab, Tutorials, 2024 (tests/data/README.md): .8319, -.0012, -14.0565 per time unit over
+200 Lyapunov times; an independent run of 10^5 steps gave .8342, -.0007, -14.0618. Tolerances are
+the scatter of such runs.
+"""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+import lstmgrad as lg
+
+DT = 0.01
+PUBLISHED = (0.8319, -0.0012, -14.0565)
+CELL = lg.cells.lstm(3, 30, dtype=jnp.float64)
+
+
+def closed_loop(params, state, _):
+    """The read-out of the last state is the next input."""
+    weights, kernel, bias = params
+    return CELL.step(weights, state, state.h @ kernel + bias)
+
+
+def test_exponents():
+    with np.load(Path(__file__).parents[1] / "data" / "lorenz_lstm30.npz") as file:
+        data = {name: jnp.asarray(file[name], jnp.float64) for name in file}
+    # Keras has inputs in rows.
+    weights = lg.cells.LSTMParams(data["kernel"].T, data["recurrent_kernel"].T, data["bias"])
+    params = weights, data["dense_kernel"], data["dense_bias"]
+    start = lg.cells.LSTMState(jnp.full(30, 0.1), jnp.zeros(30))
+    chain = lg.stream(closed_loop, params, start, jnp.arange(101_000))
+    found = lg.lyapunov_spectrum(chain, num_exponents=3, burn_in=1000)
+    off = np.abs(found.exponents / DT - np.asarray(PUBLISHED))
+    assert np.all(off < (0.03, 0.005, 0.1))
+    assert np.asarray(found.resolved).all()
+    dimension = lg.kaplan_yorke_dimension(found.exponents)
+    assert abs(dimension - 2.06) < 0.01
