@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lstmgrad import cells
+from lstmgrad import cells, interop
 from lstmgrad._adjoint import adjoint, loss_cotangents
 from lstmgrad._chain import Chain, DenseChain, ImplicitChain, linearize
 from lstmgrad._contribution_map import ContributionMap, contribution_map
@@ -83,6 +83,7 @@ __all__ = [
     "forward_norms",
     "gain_budget",
     "horizon",
+    "interop",
     "isometry_distance",
     "jacobian",
     "kaplan_yorke_dimension",

@@ -1,0 +1,35 @@
+"""Models of other frameworks, each as one record: a step, parameters and a starting state.
+
+A framework is imported when its function is called, and none is needed for those of the others.
+"""
+
+from lstmgrad.interop._equinox import from_equinox
+from lstmgrad.interop._haiku import from_haiku
+from lstmgrad.interop._keras import from_keras
+from lstmgrad.interop._linen import from_linen
+from lstmgrad.interop._model import (
+    ClosedLoopParams,
+    DenseParams,
+    Model,
+    closed_loop,
+    dense,
+    stack,
+)
+from lstmgrad.interop._nnx import from_nnx
+from lstmgrad.interop._torch import ProjectedLSTMParams, from_torch
+
+__all__ = [
+    "ClosedLoopParams",
+    "DenseParams",
+    "Model",
+    "ProjectedLSTMParams",
+    "closed_loop",
+    "dense",
+    "from_equinox",
+    "from_haiku",
+    "from_keras",
+    "from_linen",
+    "from_nnx",
+    "from_torch",
+    "stack",
+]

@@ -1,0 +1,106 @@
+"""Cores of Haiku: functions that find their weights by name, called (x, state) -> (output, state).
+
+An LSTM stacks its gates in the order **i, g, f, o**, and adds **1 to f when it runs**: that 1 is in
+no weight. A GRU resets *before* the product with U_n, and its z is the share that is *renewed*.
+`VanillaRNN` is a ReLU, with two biases. Its own code runs here, so all of that holds.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lstmgrad._checks import check_hashable
+from lstmgrad._types import Inputs, Params, State, StepFn
+from lstmgrad.cells._cell import HiddenState
+from lstmgrad.cells._lstm import LSTMState
+from lstmgrad.interop._checks import check_scope, require
+from lstmgrad.interop._model import Model, joined, marked
+
+
+def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str = "") -> Model:
+    """Returns a recurrent core of Haiku as a model.
+
+    Args:
+        core: a function that makes the core, ``lambda: hk.LSTM(8)``. It is part of the step: pass
+            the same function object, not a fresh lambda.
+        params: of a transformed function, by module and name.
+        scope: the module that the core was made in, ``"policy"`` or ``"policy/~"``, whose name is
+            in front of those of the core's modules; empty where it was made in none.
+
+    Returns:
+        `Model` whose step runs the core, with its part of the params as parameters, and the parts h
+        and c of `hk.LSTM`, h of `hk.GRU` and `hk.VanillaRNN`, h0, c0, h1, ... of an `hk.DeepRNN` of
+        those. The state of a core of another kind keeps the parts that it has.
+
+    Raises:
+        ImportError: Haiku is not installed.
+        ValueError: core is no function, or cannot be hashed; there are no parameters in the scope.
+
+    Notes:
+        The start is ``core().initial_state(None)`` in the dtype of the parameters. The routes of
+        the gradient are "hidden" and "cell", the part of the state that it comes through.
+
+    Example:
+        ```python
+        def core():
+            return hk.LSTM(8)
+
+        def network(inputs):
+            lstm = core()
+            return hk.dynamic_unroll(lstm, inputs, lstm.initial_state(None))
+
+        params = hk.transform(network).init(key, inputs)
+        trajectory = lg.unroll(*lg.interop.from_haiku(core, params), inputs)
+        ```
+    """
+    require("haiku", "haiku")
+    check_hashable(core, "core")
+    inside = f"{scope}/" if scope else ""
+    weights = {
+        name[len(inside) :]: tree for name, tree in params.items() if name.startswith(inside)
+    }
+    check_scope(weights, params, scope)
+    dtype = jax.tree.leaves(weights)[0].dtype
+
+    def cast(leaf: Any) -> Any:
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return Model(_step(core), weights, _named(jax.tree.map(cast, _start(core))))
+
+
+def _start(core: Callable[[], Any]) -> Any:
+    """The core's own starting state."""
+    hk = require("haiku", "haiku")
+    return hk.transform(lambda: core().initial_state(None)).apply({}, None)
+
+
+@functools.cache
+def _step(core: Callable[[], Any]) -> StepFn:
+    hk = require("haiku", "haiku")
+    transformed = hk.transform(lambda x, state: core()(x, state))
+    start = _start(core)
+    structure, known = jax.tree.structure(start), _named(start) is not start
+
+    def step(params: Params, state: State, x: Inputs) -> State:
+        # Haiku's states have their leaves in the order of ours, under other names.
+        leaves = jax.tree.leaves(marked(state) if known else state)
+        return _named(transformed.apply(params, None, x, jax.tree.unflatten(structure, leaves))[1])
+
+    return step
+
+
+def _named(state: Any) -> Any:
+    """A state of Haiku with the parts h and c, h0, c0, ... where it is one of those known."""
+    hk = require("haiku", "haiku")
+    if isinstance(state, hk.LSTMState):
+        return LSTMState(state.hidden, state.cell)
+    if isinstance(state, jax.Array):
+        return HiddenState(state)
+    layers = [_named(layer) for layer in state] if type(state) is tuple and state else []
+    if layers and all(isinstance(layer, LSTMState | HiddenState) for layer in layers):
+        kinds = tuple(type(layer) for layer in layers)
+        return joined(kinds)(*(part for layer in layers for part in layer))
+    return state
