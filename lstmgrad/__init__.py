@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lstmgrad import cells, interop
+from lstmgrad import cells
 from lstmgrad._adjoint import adjoint, loss_cotangents
 from lstmgrad._chain import Chain, DenseChain, ImplicitChain, linearize
 from lstmgrad._contribution_map import ContributionMap, contribution_map
@@ -43,7 +43,7 @@ from lstmgrad._truncation import TruncationBias, truncation_bias, truncation_len
 from lstmgrad._wide import matrix_free_norms
 
 if TYPE_CHECKING:
-    from lstmgrad import plot, theory
+    from lstmgrad import interop, plot, theory
 
 __version__ = "0.1.0"
 
@@ -121,7 +121,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports `plot` and `theory`, and with them matplotlib and SciPy's solvers, on first use."""
-    if name in ("plot", "theory"):
+    """Imports on first use what costs time: models of others, matplotlib, SciPy's solvers."""
+    if name in ("interop", "plot", "theory"):
         return importlib.import_module(f"lstmgrad.{name}")
     raise AttributeError(f"module 'lstmgrad' has no attribute {name!r}")
