@@ -38,6 +38,7 @@ FLOORS = {
     "cells._rnn": 3,
     "cells._gru": 3,
     "cells._lstm": 3,
+    "cells._layer": 3,
     "cells._leaky": 3.2,
     "cells._coupled": 3.2,
     "cells._lstm_1997": 3.2,

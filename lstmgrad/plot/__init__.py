@@ -8,8 +8,29 @@ figure has to be made.
 """
 
 from lstmgrad.plot._comparison import comparison
-from lstmgrad.plot._maps import norm_map
+from lstmgrad.plot._contributions import contribution_shares, contributions, truncation
+from lstmgrad.plot._gates import gates
+from lstmgrad.plot._maps import contribution_map, norm_map
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import encode, page
+from lstmgrad.plot._routes import gain_budget, route_shares
+from lstmgrad.plot._spectra import eigenvalues, lyapunov_convergence, singular_values, spectrum
 
-__all__ = ["comparison", "encode", "norm_map", "norms", "page"]
+__all__ = [
+    "comparison",
+    "contribution_map",
+    "contribution_shares",
+    "contributions",
+    "eigenvalues",
+    "encode",
+    "gain_budget",
+    "gates",
+    "lyapunov_convergence",
+    "norm_map",
+    "norms",
+    "page",
+    "route_shares",
+    "singular_values",
+    "spectrum",
+    "truncation",
+]

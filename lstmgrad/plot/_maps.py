@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.image import AxesImage
 
+from lstmgrad._contribution_map import ContributionMap
 from lstmgrad._drawing import log10, symbol
 from lstmgrad._norm_map import NormMap
 from lstmgrad.plot._style import axes_of, check_result, check_single, figure_of
@@ -42,6 +43,42 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     _heat_map(ax, times, times, result.log_norms, symbol(result, "t", "k"), artist)
     ax.set_xlabel("time of the cause $k$ (steps)")
     ax.set_ylabel("time of the effect $t$ (steps)")
+    return ax
+
+
+def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
+    """Draws log₁₀ of what step k adds to the gradient of the loss at t, as a heat map.
+
+    Args:
+        result: from `contribution_map`, of one sequence.
+        ax: where to draw; None makes a figure.
+        **artist: properties of the image (`cmap`, `vmin`, `vmax`, ...), see `Axes.imshow`.
+
+    Returns:
+        The Axes: k, the step that adds, runs to the right and t, the time of the loss, runs
+        downward. Pairs with k > t are left blank; a color bar is added.
+
+    Raises:
+        ValueError: the result is no `ContributionMap`, or it has a batch, or `ax` is no Axes.
+
+    Notes:
+        Exact zeros (-inf) take the color below the color bar's range, and the bar shows an arrow.
+
+    Example:
+        ```python
+        table = lg.contribution_map(cell.step, params, trajectory, cotangents, every=4)
+        lg.plot.contribution_map(table, vmin=-12)
+        ```
+    """
+    check_result(result, ContributionMap, "result", "contribution_map")
+    check_single(result.log_norms, ("G", "T"), "the map")
+    ax = axes_of(ax)
+    times, steps = np.asarray(result.times), np.asarray(result.steps)
+    artist = {"aspect": "equal" if len(times) > 1 else "auto", **artist}
+    label = r"$\log_{10}\,\Vert$ what step $k$ adds to $dL_t/d\theta\,\Vert$"
+    _heat_map(ax, steps, times, result.log_norms, label, artist)
+    ax.set_xlabel("contributing step $k$")
+    ax.set_ylabel("time of the loss $t$ (steps)")
     return ax
 
 

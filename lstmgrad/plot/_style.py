@@ -1,13 +1,14 @@
 """What all plots share: checks, the Axes to draw on, colors, and a legend that hides no data."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import MaxNLocator
 
 from lstmgrad._drawing import SYMBOL
 
@@ -18,7 +19,7 @@ COLORS = ("#000000", "#e69f00", "#0072b2", "#d55e00", "#56b4e9")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 """Of lines, in step with the colors."""
 
-FILLS = ("#0072b2", "#f0e442", "#d55e00", "#56b4e9", "#000000")
+FILLS = ("#0072b2", "#f0e442", "#d55e00", "#56b4e9", "#4b0055")
 """Of areas, which touch each other."""
 
 HATCHES = ("", "///", "...", "xxx")
@@ -81,8 +82,13 @@ def area_style(index: int) -> dict[str, Any]:
     }
 
 
+def number_steps(ax: Axes) -> None:
+    """Whole numbers on the horizontal axis, at round distances."""
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
 def legend_over_data(
-    ax: Axes, handles: list[Artist], low: float, high: float, *, others: tuple[Axes, ...] = ()
+    ax: Axes, handles: list[Any], low: float, high: float, *, others: tuple[Axes, ...] = ()
 ) -> None:
     """Sets the vertical range so that a legend has room of its own above the data, and draws it.
 
@@ -93,20 +99,23 @@ def legend_over_data(
         handles: artists with labels.
         low: the bottom of the data.
         high: the top of the data.
-        others: twins of the Axes, whose ranges leave the same room.
+        others: twins of the Axes, whose data leave the same room.
     """
     size = FontProperties(size="small").get_size_in_points()
     box = ax.get_window_extent()
     width, height = (72 / figure_of(ax).dpi * length for length in (box.width, box.height))
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    columns = max(1, min(len(handles), int(0.9 * width / (size * (4 + 0.55 * longest)))))
-    rows = math.ceil(len(handles) / columns)
+    widths = [size * (4 + 0.55 * _letters(str(handle.get_label()))) for handle in handles]
+    columns = len(handles)
+    while columns > 1 and sum(map(max, np.array_split(widths, columns))) > 0.95 * width:
+        columns -= 1
+    rows = math.ceil(len(handles) / max(columns, 1))
     # The layout may still take a fifth of the height for labels.
     room = min(0.6, (1.5 * rows + 0.5) * size / (0.8 * height)) if handles else 0.05
     ranges = [(low, high), *(twin.get_ylim() for twin in others)]
     for each, (bottom, top) in zip((ax, *others), ranges, strict=True):
         span = top - bottom if top > bottom else 1.0
         each.set_ylim(bottom - 0.03 * span, bottom + 1.03 * span / (1 - room))
+        each.yaxis.set_major_locator(_Below(top + 1e-3 * span))
     if handles:
         ax.legend(
             handles=handles,
@@ -118,3 +127,20 @@ def legend_over_data(
             handlelength=1.8,
             columnspacing=1.2,
         )
+
+
+class _Below(MaxNLocator):
+    """Ticks for the data, and none beside the legend above."""
+
+    def __init__(self, top: float):
+        super().__init__(nbins="auto", steps=[1, 2, 2.5, 5, 10])
+        self.top = top
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        ticks = super().tick_values(vmin, max(vmin, min(vmax, self.top)))
+        return [tick for tick in ticks if tick <= self.top]
+
+
+def _letters(label: str) -> int:
+    """About how many letters wide a label with math text is."""
+    return len(re.sub(r"\\[a-zA-Z]+|\\.", "x", label).translate(str.maketrans("", "", "${}_^")))

@@ -1,0 +1,190 @@
+"""What each time step adds to the gradient."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cbook import normalize_kwargs
+from matplotlib.patches import Rectangle
+
+from lstmgrad._contributions import Contributions
+from lstmgrad._drawing import log10
+from lstmgrad._truncation import TruncationBias
+from lstmgrad.plot._curves import draw_curve
+from lstmgrad.plot._style import (
+    FILLS,
+    axes_of,
+    check_result,
+    check_single,
+    legend_over_data,
+    number_steps,
+)
+
+_FEW = 40
+"""Steps that can be told apart one by one: words can stand below them, points on them."""
+
+
+def contributions(
+    result: Contributions,
+    *,
+    labels: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    label: str | None = None,
+    **artist: Any,
+) -> Axes:
+    """Draws log₁₀ ‖g_t‖, the norm of what step t adds to the gradient, against t.
+
+    Args:
+        result: from `contributions`. One with leading axes, from `jax.vmap`, is drawn as the median
+            over the batch inside the band from the 10 % to the 90 % quantile.
+        labels: what to write below the steps instead of their numbers, such as the words that the
+            network reads, T of them.
+        ax: where to draw; None makes a figure. A further call on the same Axes takes the next color
+            and dash pattern.
+        label: the curve's name in the legend, which is the caller's to draw.
+        **artist: properties of the line (`color`, `linewidth`, ...), see `Axes.plot`.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: the result is no `Contributions`, there are more or fewer labels than steps, or
+            `ax` is no Axes.
+
+    Notes:
+        A step that adds exactly nothing has no place on the axis: the line breaks there, and a
+        cross marks the last point before.
+
+    Example:
+        ```python
+        ax = lg.plot.contributions(of_rnn, labels=words, label="RNN")
+        lg.plot.contributions(of_lstm, labels=words, label="LSTM", ax=ax).legend()
+        ```
+    """
+    check_result(result, Contributions, "result", "contributions")
+    values = log10(result.log_norm)
+    values = values.reshape(-1, values.shape[-1])
+    ax = axes_of(ax)
+    steps = np.arange(1, values.shape[1] + 1)
+    few = {"marker": "o", "markersize": 4} if len(steps) <= _FEW else {}
+    draw_curve(ax, steps, values, label, artist, **few)
+    _name_steps(ax, len(steps), labels)
+    ax.set_ylabel(r"$\log_{10}\,\Vert g_t\Vert$, what step $t$ adds to $dL/d\theta$")
+    return ax
+
+
+def contribution_shares(
+    result: Contributions,
+    *,
+    labels: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    **artist: Any,
+) -> Axes:
+    """Draws the share of each step in the gradient as bars, and of all from there on as a line.
+
+    Args:
+        result: from `contributions`, of one sequence.
+        labels: what to write below the steps instead of their numbers, such as the words that the
+            network reads, T of them.
+        ax: where to draw; None makes a figure.
+        **artist: properties of the bars (`color`, `alpha`, ...), see `Axes.bar`.
+
+    Returns:
+        The Axes. The line at t is the share of the steps t, t+1, ..., T together, what the last
+        T-t+1 steps make of the gradient; it comes from 0 on the right and ends at 1 on the left.
+
+    Raises:
+        ValueError: the result is no `Contributions`, or of a batch, there are more or fewer labels
+            than steps, or `ax` is no Axes.
+
+    Example:
+        ```python
+        lg.plot.contribution_shares(lg.contributions(step, params, trajectory, cotangents))
+        ```
+    """
+    check_result(result, Contributions, "result", "contributions")
+    check_single(result.shares, ("T",), "the contributions")
+    ax = axes_of(ax)
+    shares = np.asarray(result.shares, np.float64)
+    steps = np.arange(1, len(shares) + 1)
+    together = np.asarray(result.cumulative_shares, np.float64)[1:][::-1]
+    width = 0.8 if len(steps) <= _FEW else 1.0
+    style = {"color": FILLS[0], "width": width, **normalize_kwargs(artist, Rectangle)}
+    bars = ax.bar(steps, shares, label="step $t$", **style)
+    few = {"marker": "o", "markersize": 3} if len(steps) <= _FEW else {}
+    (line,) = ax.plot(steps, together, color="#d55e00", label="steps $t$ to $T$ together", **few)
+    ax.axhline(1.0, color="0.6", linewidth=0.7, zorder=1)
+    ax.axhline(0.0, color="black", linewidth=0.6)
+    drawn = np.concatenate([shares, together])
+    drawn = drawn[np.isfinite(drawn)]
+    legend_over_data(ax, [bars, line], drawn.min(initial=0.0), drawn.max(initial=1.0))
+    _name_steps(ax, len(steps), labels)
+    ax.set_xlim(0.5, len(steps) + 0.5)
+    ax.set_ylabel(r"share in the gradient $dL/d\theta$")
+    return ax
+
+
+def truncation(
+    result: TruncationBias | Contributions,
+    *,
+    ax: Axes | None = None,
+    label: str | None = None,
+    **artist: Any,
+) -> Axes:
+    """Draws log₁₀ of the bias of truncated back-propagation against its length.
+
+    Args:
+        result: from `truncation_bias`, or from `contributions` where the loss is on the last state.
+            One with leading axes, from `jax.vmap`, is drawn as the median over the batch inside the
+            band from the 10 % to the 90 % quantile.
+        ax: where to draw; None makes a figure. A further call on the same Axes takes the next color
+            and dash pattern.
+        label: the curve's name in the legend, which is the caller's to draw.
+        **artist: properties of the line (`color`, `linewidth`, ...), see `Axes.plot`.
+
+    Returns:
+        The Axes: ‖g - g_L‖/‖g‖, where g_L goes back over L steps. The curve starts at 0 (all is
+        missing) and ends where rounding or the exact zero of the whole length is reached.
+
+    Raises:
+        ValueError: the result is of neither kind, or `ax` is no Axes.
+
+    Example:
+        ```python
+        lg.plot.truncation(lg.truncation_bias(step, params, trajectory, cotangents))
+        ```
+    """
+    if not isinstance(result, Contributions):
+        check_result(result, TruncationBias, "result", "truncation_bias")
+    with np.errstate(divide="ignore"):
+        values = np.log10(np.asarray(result.residuals, np.float64))
+    values = values.reshape(-1, values.shape[-1])
+    ax = axes_of(ax)
+    draw_curve(ax, np.arange(values.shape[1]), values, label, artist)
+    number_steps(ax)
+    ax.set_xlabel("truncation length $L$ (steps)")
+    ax.set_ylabel(r"$\log_{10}\,\Vert g - g_L\Vert/\Vert g\Vert$")
+    return ax
+
+
+def _name_steps(ax: Axes, length: int, labels: Sequence[str] | None) -> None:
+    """Numbers or names below the steps; of many names as many as have room."""
+    if labels is None:
+        number_steps(ax)
+        ax.set_xlabel("time step $t$")
+        return
+    if len(labels) != length:
+        raise ValueError(
+            f"labels: expected one for each of the {length} steps, but came {len(labels)}."
+        )
+    every = math.ceil(length / _FEW)
+    ax.set_xticks(
+        np.arange(1, length + 1, every),
+        [str(label) for label in labels[::every]],
+        rotation=45 if every == 1 else 90,
+        ha="right" if every == 1 else "center",
+        rotation_mode="anchor" if every == 1 else "default",
+        fontsize="small",
+    )

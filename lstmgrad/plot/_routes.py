@@ -1,0 +1,163 @@
+"""What the gradient comes through, and what it loses on the way, at every step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cbook import normalize_kwargs
+from matplotlib.lines import Line2D
+from matplotlib.patches import StepPatch
+
+from lstmgrad._drawing import fraction, log10, part, power, stacked
+from lstmgrad._gain_budget import STATE, GainBudget
+from lstmgrad._route_shares import RouteShares
+from lstmgrad.plot._style import (
+    area_style,
+    axes_of,
+    check_result,
+    check_single,
+    legend_over_data,
+    number_steps,
+)
+
+_SEEN = 1e-3
+"""The share below which an area is thinner than a line on any page, and a gain no gain."""
+
+
+def route_shares(shares: RouteShares, *, ax: Axes | None = None, **artist: Any) -> Axes:
+    """Draws the share of each route in the gradient as stacked areas over time.
+
+    Args:
+        shares: from `route_shares`, of one sequence.
+        ax: where to draw; None makes a figure.
+        **artist: properties of the areas (`alpha`, `linewidth`, ...), see `Axes.stairs`.
+
+    Returns:
+        The Axes. Positive shares are stacked upward and negative ones downward, so that at every
+        step what stands above zero less what hangs below is 1, the line. The size of what is shared
+        stands in the legend.
+
+    Raises:
+        ValueError: the shares are no `RouteShares`, or of a batch, or `ax` is no Axes.
+
+    Notes:
+        Routes that stay below a thousandth at every step, as "untagged" and "crossed" of a
+        complete set of tags, are neither drawn nor in the legend. Where the gradient is exactly
+        zero there is nothing to share, and nothing is drawn.
+
+    Example:
+        ```python
+        routes = lg.routes(cell.step, params, trajectory)
+        lg.plot.route_shares(lg.route_shares(chain, routes, of="c", wrt="c"))
+        ```
+    """
+    check_result(shares, RouteShares, "shares", "route_shares")
+    check_single(shares.log_norm, (), "the shares")
+    ax = axes_of(ax)
+    parts = {name: np.asarray(share, np.float64) for name, share in shares.shares.items()}
+    seen = {name: share for name, share in parts.items() if np.max(np.abs(share)) >= _SEEN}
+    handles, (low, high) = _stack(ax, seen, {}, artist)
+    ax.axhline(1.0, color="black", linewidth=0.9)
+    ax.axhline(0.0, color="black", linewidth=0.6)
+    handles.append(_note(f"size: ${power(shares.log_norm)}$"))
+    legend_over_data(ax, handles, min(low, 0.0), max(high, 1.0))
+    ax.set_ylabel(f"share in {fraction(shares, 'T', '0')}")
+    return ax
+
+
+def gain_budget(
+    result: GainBudget,
+    *,
+    names: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+    **artist: Any,
+) -> Axes:
+    """Draws log₁₀ of what the gradient gains or loses at every step, as stacked bars.
+
+    Args:
+        result: from `gain_budget`, of one sequence.
+        names: what to call the stations in the legend instead of their tags, such as
+            ``{"recurrent": "activation", "state": "weights"}`` for a plain RNN.
+        ax: where to draw; None makes a figure.
+        **artist: properties of the bars (`alpha`, `linewidth`, ...), see `Axes.stairs`.
+
+    Returns:
+        The Axes: gains upward and losses downward, one color a station, and their sum at each step
+        as a line where there is more than one. The total stands in the legend, and before it what
+        the projection onto a part of s_0 leaves, which no bar shows.
+
+    Raises:
+        ValueError: the result is no `GainBudget`, or of a batch, or `ax` is no Axes.
+
+    Notes:
+        A triangle at the lower edge marks the station and the step at which the gradient becomes
+        exactly zero (-inf).
+
+    Example:
+        ```python
+        budget = lg.gain_budget(chain, through=["recurrent"])
+        lg.plot.gain_budget(budget, names={"recurrent": "activation", "state": "weights"})
+        ```
+    """
+    check_result(result, GainBudget, "result", "gain_budget")
+    check_single(result.log_norm, (), "the budget")
+    ax = axes_of(ax)
+    gains = {name: log10(gain) for name, gain in result.log_gains.items()}
+    called = {STATE: "$s_{t-1}$" if len(gains) > 1 else "step $t$", **(names or {})}
+    handles, (low, high) = _stack(ax, gains, called, artist)
+    ax.axhline(0.0, color="black", linewidth=0.6)
+    for area, gain in zip(list(handles), gains.values(), strict=True):
+        dead = np.flatnonzero(np.isneginf(gain)) + 1
+        if dead.size:
+            style = {"color": area.get_facecolor(), "markeredgecolor": "black", "clip_on": False}
+            edge, label = ax.get_xaxis_transform(), f"{area.get_label()}: exactly 0"
+            handles += ax.plot(dead, 0 * dead, "v", transform=edge, label=label, **style)
+    if len(gains) > 1:
+        each = np.sum(list(gains.values()), axis=0)
+        net = ax.stairs(each, _edges(len(each)), color="black", linewidth=0.9, label="sum")
+        handles.append(net)
+    if abs(result.projection) >= _SEEN:
+        onto = f"onto ${part(result.wrt, '0')}$: ${power(result.projection)}$"
+        handles.append(_note(onto))
+    handles.append(_note(f"total: ${power(result.log_norm)}$"))
+    legend_over_data(ax, handles, low, high)
+    ax.set_ylabel("gain at step $t$ ($\\log_{10}$)")
+    return ax
+
+
+def _stack(
+    ax: Axes, parts: dict[str, np.ndarray], called: Mapping[str, str], artist: dict[str, Any]
+) -> tuple[list[Any], tuple[float, float]]:
+    """Draws the parts of every step on one another; returns artists for the legend, and the range.
+
+    Args:
+        ax: the Axes.
+        parts: by name, (T,) each.
+        called: names in the legend, where they are others.
+        artist: the caller's properties of the areas.
+    """
+    ax.set_xlabel("time step $t$")
+    number_steps(ax)
+    if not parts:
+        return [], (0.0, 0.0)
+    bottoms, tops = stacked(np.stack(list(parts.values())))
+    edges, handles = _edges(tops.shape[1]), []
+    for index, name in enumerate(parts):
+        style = {**area_style(index), **normalize_kwargs(artist, StepPatch)}
+        label = called.get(name, name)
+        handles.append(
+            ax.stairs(tops[index], edges, baseline=bottoms[index], fill=True, label=label, **style)
+        )
+    ax.set_xlim(edges[0], edges[-1])
+    return handles, (float(min(tops.min(), 0.0)), float(max(tops.max(), 0.0)))
+
+
+def _note(text: str) -> Line2D:
+    """An entry of the legend that is text alone."""
+    return Line2D([], [], linestyle="none", label=text)
+
+
+def _edges(length: int) -> np.ndarray:
+    """Step t reaches from t - 1/2 to t + 1/2."""
+    return np.arange(length + 1) + 0.5
