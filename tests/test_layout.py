@@ -95,22 +95,27 @@ STATES = {
 }
 
 
+@eqx.filter_jit
+def chain_and_products(step, state, inputs, of, wrt):
+    """Of the whole sequence, by both representations, and a block of what follows one step."""
+    chain = lg.linearize(step, None, lg.unroll(step, None, state, inputs))
+    dense = lg.product(chain.materialize()).to_array()
+    return chain.layout, lg.jacobian(chain), dense, lg.jacobian(chain[1:], of=of, wrt=wrt)
+
+
 @pytest.mark.parametrize("kind", STATES)
 def test_every_kind_of_state_has_named_parts_and_the_jacobian_of_jacrev(kind):
     step, state, sizes = STATES[kind]
     inputs = jnp.asarray([0.4, -0.9, 0.6])
-    chain = lg.linearize(step, None, lg.unroll(step, None, state, inputs))
-    assert chain.layout.parts == tuple(sizes)
+    of, wrt = next(iter(sizes)), list(sizes)[-1]
+    layout, whole, dense, got = chain_and_products(step, state, inputs, of, wrt)
+    assert layout.parts == tuple(sizes)
     truth = pairwise_jacobians(Problem(step, None, state, inputs))
     starts = dict(zip(sizes, np.cumsum([0, *sizes.values()]), strict=False))
-    np.testing.assert_allclose(lg.jacobian(chain), truth[3, :, 0], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(
-        lg.product(chain.materialize()).to_array(), truth[3, :, 0], rtol=0, atol=1e-12
-    )
-    of, wrt = next(iter(sizes)), list(sizes)[-1]
+    np.testing.assert_allclose(whole, truth[3, :, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(dense, truth[3, :, 0], rtol=0, atol=1e-12)
     rows = slice(starts[of], starts[of] + sizes[of])
     columns = slice(starts[wrt], starts[wrt] + sizes[wrt])
-    got = lg.jacobian(chain[1:], of=of, wrt=wrt)
     np.testing.assert_allclose(got, truth[3, rows, 1, columns], rtol=0, atol=1e-12)
 
 

@@ -36,6 +36,11 @@ def prefixes(length):
     return [loop_product(factors[:t]) if t else np.eye(3) for t in range(length + 1)]
 
 
+def plain(each):
+    """The matrices of a sequence of scaled ones, by NumPy."""
+    return np.ldexp(each.mantissa, np.asarray(each.exponent)[:, None, None])
+
+
 @every_method
 @pytest.mark.parametrize("length", LENGTHS)
 def test_every_method_is_the_loop(method, length):
@@ -47,25 +52,25 @@ def test_every_method_is_the_loop(method, length):
     each = lg.prefix_products(chain, method=METHODS[method])
     assert each.mantissa.shape == (length, 3, 3)
     assert each.exponent.shape == (length,)
-    got = jax.vmap(lg.Scaled.to_array)(each)
-    np.testing.assert_allclose(got, np.reshape(truth[1:], (length, 3, 3)), **tolerance)
+    want = np.reshape(truth[1:], (length, 3, 3))
+    np.testing.assert_allclose(plain(each), want, **tolerance)
 
 
 @every_kind
 def test_sizes_far_beyond_float32(method):
-    """10^±3000, with mantissas in [1/2, 1) all the way."""
+    """10^±500, with mantissas in [1/2, 1) all the way."""
     for power in (30, -30):
-        factors = np.asarray(10.0**power * np.asarray(random_chain(3, 100).factors), np.float32)
+        factors = np.asarray(10.0**power * np.asarray(random_chain(3, 17).factors), np.float32)
         chain = lg.DenseChain(factors)
         truth = block_log_norms(factors)
-        assert abs(truth[-1]) > 2900 * np.log(10)
+        assert abs(truth[-1]) > 490 * np.log(10)
         each = lg.prefix_products(chain, method=METHODS[method])
         assert each.mantissa.dtype == np.float32
         top = np.max(np.abs(each.mantissa), axis=(1, 2))
         assert np.all((top >= 0.5) & (top < 1))
         logs = [log_norm(m) for m in np.asarray(each.mantissa, np.float64)]
         got = np.asarray(logs) + np.asarray(each.exponent, np.float64) * np.log(2)
-        np.testing.assert_allclose(got, truth[1:], rtol=0, atol=100 * 3 * 4 * eps("float32"))
+        np.testing.assert_allclose(got, truth[1:], rtol=0, atol=17 * 3 * 4 * eps("float32"))
         whole = lg.product(chain, method=METHODS[method])
         assert whole.exponent == each.exponent[-1]
 
@@ -73,24 +78,24 @@ def test_sizes_far_beyond_float32(method):
 @every_kind
 def test_a_prefix_is_the_jacobian_of_a_slice(method):
     chain = chain_of("lstm")
-    each = jax.vmap(lg.Scaled.to_array)(lg.prefix_products(chain, method=METHODS[method]))
+    each = plain(lg.prefix_products(chain, method=METHODS[method]))
     for t in (1, 3, 5):
         np.testing.assert_allclose(each[t - 1], lg.jacobian(chain[:t]), rtol=0, atol=1e-13)
 
 
 @every_kind
 def test_zero_stays_zero_and_nan_stays_nan(method):
-    factors = random_chain(3, 8).factors
-    for value in (0.0, jnp.nan):
-        chain = lg.DenseChain(factors.at[5].set(value))
-        each = jax.vmap(lg.Scaled.to_array)(lg.prefix_products(chain, method=METHODS[method]))
+    factors = np.array(random_chain(3, 8).factors)
+    for value in (0.0, np.nan):
+        factors[5] = value
+        each = plain(lg.prefix_products(lg.DenseChain(factors), method=METHODS[method]))
         assert np.all(np.isfinite(each[:5]))
         np.testing.assert_array_equal(each[5:], np.full((3, 3, 3), value))
 
 
 @every_kind
 def test_batches_and_slopes(method):
-    batch = jnp.stack([random_chain(3, 5, seed).factors for seed in range(2)])
+    batch = np.stack([random_chain(3, 5, seed).factors for seed in range(2)])
 
     def total(factors):
         return lg.product(lg.DenseChain(factors), method=METHODS[method]).to_array()
@@ -99,7 +104,9 @@ def test_batches_and_slopes(method):
         return functools.reduce(lambda product, factor: factor @ product, factors)
 
     np.testing.assert_allclose(jax.vmap(total)(batch)[1], loop(batch[1]), rtol=1e-12)
-    slope, want = (jax.grad(lambda x, f=f: jnp.sum(f(x) ** 2))(batch[0]) for f in (total, loop))
+    slope, want = (
+        jax.jit(jax.grad(lambda x, f=f: jnp.sum(f(x) ** 2)))(batch[0]) for f in (total, loop)
+    )
     np.testing.assert_allclose(slope, want, rtol=1e-11, atol=1e-11 * np.abs(want).max())
 
 

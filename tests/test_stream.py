@@ -24,7 +24,7 @@ def assert_same(got, want):
 
 @eqx.filter_jit
 def readings(chain):
-    tangents = jnp.cos(jnp.arange(2.0 * chain.layout.size)).reshape(-1, 2)
+    tangents = np.cos(np.arange(2.0 * chain.layout.size)).reshape(-1, 2)
     return (
         lg.push_forward(chain, tangents).to_array(),
         lg.push_forward(chain, tangents[:, 0]).to_array(),
@@ -36,9 +36,8 @@ def readings(chain):
     )
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm"])
-def test_every_forward_reading(name):
-    given = problem(name)
+def test_every_forward_reading():
+    given = problem("lstm")
     assert len(stream_of(given)) == T
     assert_same(readings(stream_of(given)), readings(given.chain()))
 
@@ -70,7 +69,7 @@ def test_a_slice_of_a_slice():
 def test_two_pushes_are_one():
     given = problem("lstm")
     stream = stream_of(given)
-    tangent = jnp.ones(stream.layout.size)
+    tangent = np.ones(stream.layout.size)
     halves = lg.push_forward(stream[2:], lg.push_forward(stream[:2], tangent))
     whole = lg.push_forward(stream, tangent)
     np.testing.assert_allclose(halves.to_array(), whole.to_array(), **CLOSE)
@@ -98,7 +97,7 @@ def test_what_needs_the_states_says_so(use):
 
 def test_a_batch_of_streams_is_the_loop():
     given = problem("gru")
-    inputs = jax.random.normal(jax.random.key(9), (3, *given.inputs.shape))
+    inputs = np.random.default_rng(9).normal(size=(3, *given.inputs.shape))
 
     def norms(inputs):
         chain = lg.stream(given.step, given.params, given.state, inputs)
@@ -138,6 +137,7 @@ def test_slopes_in_the_parameters():
             chain = lg.stream(given.step, params, given.state, given.inputs)
         return lg.forward_norms(chain).log_norms[-1]
 
-    got, want = (jax.grad(log_norm)(given.params, stored) for stored in (False, True))
+    slopes = jax.jit(jax.grad(log_norm), static_argnums=1)
+    got, want = (slopes(given.params, stored) for stored in (False, True))
     assert any(jnp.any(leaf != 0) for leaf in want)
     assert_same(got, want)
