@@ -79,22 +79,28 @@ def renewal(
             due |= (since + 1) * sums.rate > budget
         due |= (time == length) | (time == burn_in)
 
+        shape = block.mantissa.shape
+
         def turn(loop: tuple) -> tuple:
-            _, block, _, _, rate = loop
+            _, flat, exponent, _, _, rate = loop
+            block = Scaled(flat.reshape(shape), exponent)
             frame, _, growths = orthonormal(block)
             rounding, growths = _rounding(block, growths, eps)
             spread = jnp.max(growths) - jnp.min(growths)
             rate = jnp.clip(spread / since, FADING * rate, budget)
-            return jnp.zeros((), bool), frame, growths, rounding, rate
+            done = jnp.zeros((), bool)
+            return done, frame.mantissa.reshape(-1), frame.exponent, growths, rounding, rate
 
         zeros = jnp.zeros_like(sums.roundings)
-        loop = (due, block, zeros, zeros, sums.rate)
+        # As a vector: what LAPACK wants to lie by columns must not do so in the sweep, too.
+        loop = (due, block.mantissa.reshape(-1), block.exponent, zeros, zeros, sums.rate)
         if every is None:
             # Once or not at all, without a copy of the block; under vmap, where any frame is due.
             loop = jax.lax.while_loop(lambda loop: loop[0], turn, loop)
         else:
             loop = jax.lax.cond(due, turn, lambda loop: loop, loop)
-        _, block, growths, roundings, rate = loop
+        _, flat, exponent, growths, roundings, rate = loop
+        block = Scaled(flat.reshape(shape), exponent)
         counts = time > burn_in
         growths, roundings = (jnp.where(counts, x, 0.0) for x in (growths, roundings))
         index = jax.lax.div(jnp.maximum(time - burn_in - 1, 0), jnp.int32(cell))
