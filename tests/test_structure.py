@@ -232,5 +232,5 @@ start = time.perf_counter()
 import lstmgrad
 print(time.perf_counter() - start)
 """
-    # The least of several runs: others load the machine, nothing makes it faster than it is.
-    assert min(float(in_a_fresh_interpreter(code)) for _ in range(5)) <= 0.15
+    # One of several runs: others load the machine, nothing makes it faster than it is.
+    assert any(float(in_a_fresh_interpreter(code)) <= 0.15 for _ in range(5))
