@@ -81,6 +81,7 @@ def measure(given: Problem, diagonal: bool) -> dict[str, Any]:
         "factors": chain.materialize().factors,
         "routes": {name: route.materialize().factors for name, route in routes.items()},
         "batch": jax.vmap(given.step, (None, 0, 0))(given.params, before, given.inputs),
+        "broken": given.step(given.params, given.state, jnp.nan * given.inputs[0]),
     }
     if diagonal:
         declared = lg.linearize_diagonal(given.step, given.params, trajectory)
@@ -125,6 +126,23 @@ def test_a_batch_is_the_loop(name):
         jax.tree.leaves(battery(name)["batch"]), jax.tree.leaves(after), strict=True
     ):
         np.testing.assert_allclose(got, want, **EXACT)
+
+
+@every_cell
+def test_a_broken_input_is_not_hidden(name):
+    assert np.all(np.isnan(battery(name)["broken"].h))
+
+
+def test_complex_states_do_not_underflow():
+    """|λ| <= 1/2 over 500 steps in float32, by the general chain: down to 10^-151 and less."""
+    cell = lg.cells.lru(D, H, r_max=0.5, r_min=0.0, dtype=jnp.float32)
+    params = cell.init(jax.random.key(0))
+    inputs = jnp.ones((500, D), jnp.float32)
+    trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
+    profile = lg.forward_norms(lg.linearize(cell.step, params, trajectory), every=100)
+    want = -np.exp(np.asarray(params.nu_log, np.float64)).min() * np.asarray(profile.lags)
+    assert want[-1] < -340
+    np.testing.assert_allclose(profile.log_norms, want, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", DIAGONAL)

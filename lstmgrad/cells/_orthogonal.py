@@ -95,6 +95,6 @@ def orthogonal_rnn_step(
     eye = jnp.eye(skew.shape[0], dtype=skew.dtype)
     turned = jnp.linalg.solve(eye + skew, state.h - skew @ state.h)
     drive = tag(params.weight_ih @ x + turned, "recurrent")
-    # Not sign(y) · relu(|y| + b): that has a slope of 0 at y = 0 even for b = 0.
-    open_ = jnp.abs(drive) + params.bias >= 0
-    return HiddenState(jnp.where(open_, drive + params.bias * jnp.sign(drive), 0))
+    # Not sign(y) · relu(|y| + b): that has a slope of 0 at y = 0 even for b = 0. NaN stays NaN.
+    closed = jnp.abs(drive) + params.bias < 0
+    return HiddenState(jnp.where(closed, 0, drive + params.bias * jnp.sign(drive)))
