@@ -64,7 +64,7 @@ def antisymmetric_rnn(
         With all weights zero the step Jacobian is (1 - ε γ) I at h = 0.
 
     References:
-        Chang et al. 2019 (arXiv:1902.09689), Eq. 10.
+        Chang et al. 2019 (arXiv:1902.09689), Section 3.
     """
     d, h = check_sizes(input_size, hidden_size)
     step_size = check_positive(step_size, "step_size")

@@ -69,7 +69,7 @@ def coupled_lstm(
         With all weights zero, dc_t/dc_k is σ(forget_bias)^(t-k) times the identity.
 
     References:
-        Greff et al. 2017 (arXiv:1503.04069), Section 3, "CIFG".
+        Greff et al. 2017 (arXiv:1503.04069), the variant "CIFG".
     """
     d, h = check_sizes(input_size, hidden_size)
 

@@ -81,7 +81,7 @@ def critical_gain(bias_std: float | int = 0.0) -> float:
         ``critical_gain()`` is 1.
 
     References:
-        Poole et al. 2016 (arXiv:1606.05340), Eqs. 3 and 5; Schoenholz et al. 2017
+        Poole et al. 2016 (arXiv:1606.05340); Schoenholz et al. 2017
         (arXiv:1611.01232); for recurrent networks Chen, Pennington & Schoenholz 2018
         (arXiv:1806.05394).
     """

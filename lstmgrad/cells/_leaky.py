@@ -47,7 +47,7 @@ def leaky_rnn(
 
     References:
         Jaeger et al. 2007, Optimization and applications of echo state networks with
-        leaky-integrator neurons, Eq. 4; Bengio, Boulanger-Lewandowski & Pascanu 2013
+        leaky-integrator neurons; Bengio, Boulanger-Lewandowski & Pascanu 2013
         (arXiv:1212.0901), Section 3.2.
     """
     plain = rnn(

@@ -77,7 +77,7 @@ def lru(
         For any inputs, ``backward_norms`` gives lag · max ln |λ|.
 
     References:
-        Orvieto et al. 2023 (arXiv:2303.06349), Eq. 7 for the recurrence and Lemma 3.2 for the ring.
+        Orvieto et al. 2023 (arXiv:2303.06349), Section 3; Lemma 3.2 for the ring.
     """
     d, h = check_sizes(input_size, hidden_size)
     check_between(r_max, 0.0, 1.0, "r_max")

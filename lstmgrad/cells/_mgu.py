@@ -66,7 +66,7 @@ def mgu(
         With all weights zero f = 1/2 and n = 0, so the step Jacobian is I/2.
 
     References:
-        Zhou et al. 2016 (arXiv:1603.09420), Eqs. 7-9.
+        Zhou et al. 2016 (arXiv:1603.09420).
     """
     d, h = check_sizes(input_size, hidden_size)
 

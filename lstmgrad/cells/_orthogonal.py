@@ -64,7 +64,7 @@ def orthogonal_rnn(
 
     References:
         Helfrich, Willmott & Ye 2018 (arXiv:1707.09520), Section 3; Arjovsky, Shah & Bengio 2016
-        (arXiv:1511.06464), Eq. 8, for modReLU.
+        (arXiv:1511.06464) for modReLU.
     """
     d, h = check_sizes(input_size, hidden_size)
     check_full_float(dtype, "dtype")
