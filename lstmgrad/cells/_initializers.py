@@ -75,7 +75,7 @@ def critical_gain(bias_std: float | int = 0.0) -> float:
     Notes:
         Of the limit of many units. For ``orthogonal(critical_gain(s))`` or
         ``jax.nn.initializers.variance_scaling(critical_gain(s) ** 2, "fan_in", "normal")``.
-        Integrals by the trapezoidal rule to about 1e-12, q by bisection.
+        Integrals by the trapezoidal rule, q by bisection: χ is 1 to about 1e-9.
 
     Example:
         ``critical_gain()`` is 1.
