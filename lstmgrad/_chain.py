@@ -22,7 +22,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 from lstmgrad._checks import check_kind, check_slice, check_step, check_trajectory
 from lstmgrad._compile import compiled
@@ -245,7 +245,7 @@ class Model(eqx.Module):
         return step(params, state, x)
 
 
-def nan_with(after: Float[Array, " n"], block: Float[Array, "rows columns"]):
+def nan_with(after: Float[Array, "*T n"], block: Inexact[Array, "..."]):
     """The block, or all NaN where the step led to NaN.
 
     Derivatives of a selection are finite even there: that of relu at NaN is 0, and a broken

@@ -15,7 +15,7 @@ from lstmgrad._adjoint import flat_cotangents
 from lstmgrad._chain import linearize
 from lstmgrad._checks import check_differentiable, check_every
 from lstmgrad._compile import compiled
-from lstmgrad._parts import LocalStep, differentiable, joined, log_norms, squares, with_room
+from lstmgrad._parts import LocalStep, differentiable, log_norms, squares, together, with_room
 from lstmgrad._propagate import sweep_adjoint
 from lstmgrad._scaled import Scaled, scaled, widen
 from lstmgrad._trajectory import Trajectory
@@ -87,7 +87,7 @@ def contribution_map(
             def there() -> Float[Array, ""]:
                 row, exponent = with_room(one, moving)
                 part, _ = pull(row)
-                return joined(log_norms(squares(part), exponent), nothing)
+                return log_norms(together(squares(part), nothing), exponent)
 
             return jax.lax.cond(jnp.any(one.mantissa != 0), there, lambda: nothing)
 

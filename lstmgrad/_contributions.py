@@ -20,13 +20,14 @@ from lstmgrad._compile import compiled
 from lstmgrad._parts import (
     LocalStep,
     differentiable,
-    joined,
     log_norms,
+    plain,
     squares,
     times,
+    together,
     with_room,
 )
-from lstmgrad._scaled import LOWEST, Scaled, power_below
+from lstmgrad._scaled import power_below
 from lstmgrad._trajectory import Trajectory
 from lstmgrad._types import Inputs, Params, State, StepFn
 
@@ -109,7 +110,7 @@ def contributions(
 
     # The sum has the largest exponent so far, which is known beforehand.
     ceilings = jax.lax.cummax(exponents)
-    earlier = jnp.concatenate([jnp.full(1, LOWEST, jnp.int32), ceilings[:-1]])
+    earlier = jnp.concatenate([ceilings[:1], ceilings[:-1]])
     keep, gain = (power_below(e - ceilings, dtype) for e in (earlier, exponents))
 
     def forward(total: Params, entry: tuple) -> tuple[Params, tuple]:
@@ -123,20 +124,19 @@ def contributions(
         forward, nothing, (chain.factors, rows, keep, gain)
     )
     inner = jax.vmap(lambda *entry: local.along(moving, total, *entry))(chain.factors, rows)
-    inner = Scaled(inner, exponents + ceilings[-1])
-    by_leaf, like = log_norms(parts, exponents), jnp.zeros_like(inner.mantissa)
-    log_norm = joined(by_leaf, like)
-    log_sums = joined(log_norms(sums, ceilings), like)
-    log_size = log_sums[-1]
-    log_inner, sign = inner.log_abs() - log_size, jnp.sign(inner.mantissa)
-    before = jnp.concatenate([log_sums[::-1], jnp.full_like(log_size, -jnp.inf)[None]])
+    part, earlier = together(parts, inner), together(sums, inner)
+    whole = earlier[-1]
+    # All of them times 2^(exponent - exponent of the whole), squares twice.
+    below = power_below(exponents - ceilings[-1], inner.dtype)
+    rest = jnp.sqrt(earlier / whole) * power_below(ceilings - ceilings[-1], inner.dtype)
+    rest = jnp.concatenate([rest[::-1], 0 * rest[-1:]])
     return Contributions(
-        log_norms=by_leaf,
-        log_norm=log_norm,
-        shares=sign * jnp.exp(log_inner - log_size),
-        cosines=sign * jnp.exp(log_inner - log_norm),
-        residuals=jnp.exp(before - log_size),
+        log_norms=log_norms(parts, exponents),
+        log_norm=log_norms(part, exponents),
+        shares=inner / whole * below,
+        cosines=inner / jnp.sqrt(whole) / jnp.sqrt(part),
+        residuals=rest,
         input_log_norms=log_norms(jax.vmap(squares)(x_parts), exponents),
-        gradient=jax.tree.map(lambda leaf: Scaled(leaf, ceilings[-1]).to_array(), total),
-        input_gradient=jax.tree.map(lambda leaf: Scaled(leaf, exponents).to_array(), x_parts),
+        gradient=plain(total, ceilings[-1]),
+        input_gradient=plain(x_parts, exponents),
     )

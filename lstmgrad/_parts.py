@@ -1,12 +1,12 @@
 """The part of a gradient that one step makes, and sizes of such parts in any range."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.scipy as jsp
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._chain import nan_with
@@ -46,7 +46,7 @@ class LocalStep(eqx.Module):
 
         def pull(row: Float[Array, " n"]) -> tuple[Params, Inputs]:
             with jax.default_matmul_precision("highest"):
-                return vjp(nan_with(after, row))
+                return jax.tree.map(functools.partial(nan_with, after), vjp(row))
 
         return pull
 
@@ -73,8 +73,8 @@ class LocalStep(eqx.Module):
         gains = power_below(exponents - top, rows.mantissa.dtype)
         with jax.default_matmul_precision("highest"):
             after, vjp = jax.vjp(after_steps, moving)
-            (part,) = vjp(gains[:, None] * jax.vmap(nan_with)(after, rows.mantissa))
-        return part, top
+            (part,) = vjp(gains[:, None] * rows.mantissa)
+        return jax.tree.map(functools.partial(nan_with, after), part), top
 
     def along(
         self,
@@ -127,7 +127,23 @@ def times(tree: Any, factor: Float[Array, ""]) -> Any:
         tree: a pytree of differentiable arrays.
         factor: the number.
     """
-    return jax.tree.map(lambda leaf: leaf * factor.astype(jnp.finfo(leaf.dtype).dtype), tree)
+    return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), tree)
+
+
+def plain(tree: Any, exponent: Int[Array, "..."]) -> Any:
+    """Every leaf times 2^exponent, with ±inf and 0 beyond the dtype's range.
+
+    Args:
+        tree: a pytree of differentiable arrays.
+        exponent: one for all leaves; both may have axes in front.
+    """
+
+    def unscaled(leaf: Array) -> Array:
+        if jnp.iscomplexobj(leaf):
+            return jax.lax.complex(unscaled(leaf.real), unscaled(leaf.imag))
+        return Scaled(leaf, exponent).to_array()
+
+    return jax.tree.map(unscaled, tree)
 
 
 def squares(tree: Any) -> Any:
@@ -154,14 +170,12 @@ def log_norms(squares: Any, exponents: Int[Array, "..."]) -> Any:
     return jax.tree.map(lambda square: Scaled(square, 2 * exponents).log_abs() / 2, squares)
 
 
-def joined(log_norms: Any, like: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Ln of the norm of all leaves together.
+def together(squares: Any, like: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The squared norm of all leaves together.
 
     Args:
-        log_norms: a pytree of logarithms of norms, each of the shape of `like`.
-        like: of the shape and dtype of the result, which is -inf if there is no leaf.
+        squares: what `squares` gives, each of the shape of `like`.
+        like: of the shape and dtype of the result.
     """
-    leaves = [leaf.astype(like.dtype) for leaf in jax.tree.leaves(log_norms)]
-    if not leaves:
-        return jnp.full_like(like, -jnp.inf)
-    return jsp.special.logsumexp(2 * jnp.stack(leaves), axis=0) / 2
+    leaves = [leaf.astype(like.dtype) for leaf in jax.tree.leaves(squares)]
+    return sum(leaves, start=jnp.zeros_like(like))

@@ -91,13 +91,13 @@ def add(one: Scaled, other: Scaled) -> Scaled:
 
 
 def lower(value: Scaled, exponent: Int[Array, ""]) -> Float[Array, "..."]:
-    """The mantissa that the value has with an exponent that is not below its own.
+    """The mantissa that the value has with an exponent that is not below that of `exponent_of`.
 
     Args:
         value: one block.
         exponent: the new one.
     """
-    return value.mantissa * power_below(value.exponent - exponent, value.mantissa.dtype)
+    return value.mantissa * power_below(exponent_of(value) - exponent, value.mantissa.dtype)
 
 
 def power_below(exponent: Int[Array, "..."], dtype: Any) -> Float[Array, "..."]:

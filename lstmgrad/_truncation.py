@@ -23,7 +23,7 @@ from lstmgrad._checks import (
 )
 from lstmgrad._compile import compiled
 from lstmgrad._contributions import Contributions
-from lstmgrad._parts import LocalStep, differentiable, joined, log_norms, squares, times
+from lstmgrad._parts import LocalStep, differentiable, log_norms, squares, times, together
 from lstmgrad._scaled import Scaled, normalize, power_below, scaled, widen
 from lstmgrad._trajectory import Trajectory
 from lstmgrad._types import Params, State, StepFn
@@ -87,7 +87,7 @@ def truncation_bias(
 
     def log_size(part: tuple[Params, Int[Array, ""]]) -> Float[Array, ""]:
         tree, exponent = part
-        return joined(log_norms(squares(tree), exponent), widen(jnp.zeros((), dtype)))
+        return log_norms(together(squares(tree), widen(jnp.zeros((), dtype))), exponent)
 
     def earlier(row: Scaled, factor) -> Scaled:
         return normalize(Scaled(chain.pull(factor, row.mantissa[None])[0], row.exponent))

@@ -1,0 +1,418 @@
+"""What each step adds to a gradient, against a loop where each step has parameters of its own."""
+
+import functools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import add, eps, flatten
+from registry import CELLS, D, H, Problem, T, problem
+
+import lstmgrad as lg
+
+CLOSE = {"rtol": 1e-12, "atol": 1e-13}
+
+
+class Turning(NamedTuple):
+    slow: jax.Array
+    count: jax.Array
+    turn: jax.Array
+
+
+def turning_step(params, state, x):
+    """Real and complex parameters and parts, a counter in the state and a word in the input."""
+    drive = params["table"][x["word"]] + x["drive"]
+    slow = jnp.tanh(params["mix"] @ state.slow + drive + jnp.real(state.turn))
+    turn = params["phase"] * state.turn + jax.lax.complex(slow, x["drive"])
+    return Turning(slow, state.count + 1, turn)
+
+
+def turning() -> Problem:
+    draw = functools.partial(jax.random.normal, dtype="float64")
+    keys = jax.random.split(jax.random.key(0), 5)
+    params = {
+        "mix": draw(keys[0], (2, 2)),
+        "phase": 0.6 * jnp.exp(jax.lax.complex(jnp.zeros(2), draw(keys[1], (2,)))),
+        "table": draw(keys[2], (3, 2)),
+        "sizes": jnp.arange(3),
+    }
+    start = Turning(draw(keys[3], (2,)), jnp.asarray(0), jnp.asarray([0.5 + 1j, -1j]))
+    inputs = {"word": jnp.asarray([0, 2, 2, 1, 0]), "drive": draw(keys[4], (T, 2))}
+    return Problem(turning_step, params, start, inputs)
+
+
+PROBLEMS = [*CELLS, "turning"]
+
+
+@functools.cache
+def given_of(name: str) -> Problem:
+    return turning() if name == "turning" else problem(name)
+
+
+def loss_at(t, state):
+    """A loss on all parts at time t, and a squared readout of them."""
+    flat = flatten(state)
+    angles = jnp.arange(flat.size, dtype=flat.dtype) + 1.7 * jnp.asarray(t, flat.dtype)
+    read = jnp.cos(angles)
+    return jnp.vdot(read, jnp.sin(flat)) + (jnp.vdot(jnp.sin(3 * read), flat) - 1) ** 2
+
+
+def loss(states):
+    """The sum over times 2, 3 and T, which is not all of them."""
+    times = jnp.asarray([2, 3, T])
+    return jnp.sum(jax.vmap(loss_at)(times, jax.tree.map(lambda leaf: leaf[times], states)))
+
+
+class Copies(NamedTuple):
+    """Derivatives of the loss at t, at t-1 on axis 0, by what each step and state are made of."""
+
+    params: dict
+    inputs: jax.Array
+    states: jax.Array
+
+
+@functools.cache
+def copies_of(name: str) -> Copies:
+    """By a loop with a copy of the parameters for each step, and a perturbation of each state."""
+    given = given_of(name)
+    moving, fixed = eqx.partition(given.params, eqx.is_inexact_array)
+    reals, others = eqx.partition(given.inputs, eqx.is_inexact_array)
+    copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * T), moving)
+    size = flatten(given.state).size
+
+    def run(copies, reals, deltas):
+        def body(state, own):
+            copy, x, delta, t = own
+            state = add(given.step(eqx.combine(copy, fixed), state, x), delta)
+            read = (t == 2) | (t == 3) | (t == T)
+            return state, jnp.where(read, loss_at(t, state), 0.0)
+
+        xs = copies, eqx.combine(reals, others), deltas[1:], jnp.arange(1, T + 1)
+        _, losses = jax.lax.scan(body, add(given.state, deltas[0]), xs)
+        return losses
+
+    @jax.jit
+    def derivatives(*arguments):
+        _, vjp = jax.vjp(run, *arguments)
+        return jax.vmap(vjp)(jnp.eye(T))
+
+    return Copies(*derivatives(copies, reals, jnp.zeros((T + 1, size))))
+
+
+@functools.cache
+def cotangents_of(name: str):
+    return jax.jit(functools.partial(lg.loss_cotangents, loss))(given_of(name).run())
+
+
+@functools.cache
+def found(name: str) -> lg.Contributions:
+    given = given_of(name)
+    return lg.contributions(given.step, given.params, given.run(), cotangents_of(name))
+
+
+def rows(tree) -> np.ndarray:
+    """All leaves side by side, one row for each entry of axis 0; complex ones as pairs."""
+    leaves = [np.asarray(leaf).reshape(len(leaf), -1) for leaf in jax.tree.leaves(tree)]
+    pairs = [[leaf.real, leaf.imag] if np.iscomplexobj(leaf) else [leaf] for leaf in leaves]
+    return np.concatenate([part for pair in pairs for part in pair], axis=1)
+
+
+def pairs_of(copies: Copies) -> np.ndarray:
+    """What step k adds to the gradient of the loss at t, at [t - 1, k - 1]."""
+    losses = [jax.tree.map(lambda leaf, t=t: leaf[t], copies.params) for t in range(T)]
+    return np.stack([rows(loss) for loss in losses])
+
+
+def total(tree):
+    """The sum over the losses."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf).sum(axis=0), tree)
+
+
+def assert_trees_close(got, want, **close):
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(one, other, **(close or CLOSE))
+
+
+every_problem = pytest.mark.parametrize("name", PROBLEMS)
+
+
+@every_problem
+def test_they_add_up_to_the_gradient(name):
+    given, got = given_of(name), found(name)
+    moving, fixed = eqx.partition(given.params, eqx.is_inexact_array)
+    reals, others = eqx.partition(given.inputs, eqx.is_inexact_array)
+
+    @jax.jit
+    @functools.partial(jax.grad, argnums=(0, 1))
+    def whole(moving, reals):
+        params, inputs = eqx.combine(moving, fixed), eqx.combine(reals, others)
+        return loss(lg.unroll(given.step, params, given.state, inputs).states)
+
+    assert_trees_close((got.gradient, got.input_gradient), whole(moving, reals))
+    copies = copies_of(name)
+    summed = jax.tree.map(lambda leaf: leaf.sum(axis=0), total(copies.params))
+    assert_trees_close(got.gradient, summed)
+    assert_trees_close(got.input_gradient, total(copies.inputs))
+
+
+@every_problem
+def test_norms_shares_and_angles_of_the_parts(name):
+    got, copies = found(name), copies_of(name)
+    parts = total(copies.params)
+
+    def norms(leaf):
+        with np.errstate(divide="ignore"):
+            return np.log(np.linalg.norm(leaf.reshape(T, -1), axis=1))
+
+    assert_trees_close(got.log_norms, jax.tree.map(norms, parts))
+    assert_trees_close(got.input_log_norms, jax.tree.map(norms, total(copies.inputs)))
+    vectors = rows(parts)
+    whole = vectors.sum(axis=0)
+    sizes, size = np.linalg.norm(vectors, axis=1), np.linalg.norm(whole)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(got.log_norm, np.log(sizes), **CLOSE)
+    np.testing.assert_allclose(got.shares, vectors @ whole / size**2, **CLOSE)
+    np.testing.assert_allclose(got.cosines, vectors @ whole / size / sizes, **CLOSE)
+    np.testing.assert_allclose(np.sum(got.shares), 1, **CLOSE)
+    last = [vectors[T - L :].sum(axis=0) for L in range(T + 1)]
+    residuals = [np.linalg.norm(whole - part) / size for part in last]
+    np.testing.assert_allclose(got.residuals, residuals, rtol=1e-12, atol=1e-15)
+    assert got.residuals[0] == 1
+    assert got.residuals[T] == 0
+    shares = [part @ whole / size**2 for part in last]
+    np.testing.assert_allclose(got.cumulative_shares, shares, **CLOSE)
+
+
+@every_problem
+def test_the_adjoint_is_the_derivative_by_every_state(name):
+    given, want = given_of(name), np.asarray(copies_of(name).states).sum(axis=0)
+    chain, cotangents = given.chain(), cotangents_of(name)
+    got = lg.adjoint(chain, cotangents)
+    np.testing.assert_allclose(got.to_array(), want, **CLOSE)
+    assert np.all(np.abs(got.mantissa).max(axis=1) < 1)
+    assert np.all(np.abs(got.mantissa).max(axis=1) >= 0.5)
+    if name not in ("lstm", "turning"):
+        return
+    # One flat vector a time, with a complex part as its real and its imaginary part.
+    pieces = jax.tree.map(
+        lambda leaf: jnp.conj(leaf) if jnp.iscomplexobj(leaf) else leaf, cotangents
+    )
+    flat = lg.adjoint(chain, jax.vmap(flatten)(pieces))
+    np.testing.assert_array_equal(flat.to_array(), got.to_array())
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "turning"])
+def test_the_map_of_pairs(name):
+    given = given_of(name)
+    arguments = given.step, given.params, given.run(), cotangents_of(name)
+    vectors = pairs_of(copies_of(name))
+    with np.errstate(divide="ignore"):
+        want = np.log(np.linalg.norm(vectors, axis=2))
+    want[np.arange(1, T + 1)[:, None] < np.arange(1, T + 1)] = np.nan
+    got = lg.contribution_map(*arguments)
+    np.testing.assert_array_equal(got.times, np.arange(1, T + 1))
+    np.testing.assert_array_equal(got.steps, np.arange(1, T + 1))
+    np.testing.assert_allclose(got.log_norms, want, **CLOSE)
+    if name == "rnn":
+        some = lg.contribution_map(*arguments, every=2)
+        np.testing.assert_array_equal(some.times, [2, 4])
+        np.testing.assert_allclose(some.log_norms, want[1::2], **CLOSE)
+        assert np.all(some.log_norms[1, :4] == -np.inf)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "turning"])
+def test_the_bias_of_truncation(name):
+    given = given_of(name)
+    arguments = given.step, given.params, given.run(), cotangents_of(name)
+    vectors = pairs_of(copies_of(name))
+    whole, lags = vectors.sum(axis=(0, 1)), np.arange(T)[:, None] - np.arange(T)
+    want = [
+        np.linalg.norm(whole - vectors[lags < L].sum(axis=0)) / np.linalg.norm(whole)
+        for L in range(T + 1)
+    ]
+    got = lg.truncation_bias(*arguments)
+    np.testing.assert_array_equal(got.lengths, np.arange(T + 1))
+    np.testing.assert_allclose(got.residuals, want, rtol=1e-10, atol=1e-14)
+    if name == "rnn":
+        short = lg.truncation_bias(*arguments, max_length=3)
+        np.testing.assert_allclose(short.residuals, want[:4], rtol=1e-10, atol=1e-14)
+
+
+def scalar_step(params, h, x):
+    return params["w"] * h + x
+
+
+def scalar(w: float, length: int, dtype: str) -> tuple:
+    """h_t = w h_{t-1} + (1 - w), which stays at 1, so that step t adds w^(T-t) to dh_T/dw."""
+    params = {"w": jnp.asarray(w, dtype)}
+    inputs = jnp.full(length, 1 - w, dtype)
+    trajectory = lg.unroll(scalar_step, params, jnp.ones((), dtype), inputs)
+    return params, trajectory, lg.loss_cotangents(lambda states: states[-1], trajectory)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("w", [0.5, 1.5])
+def test_parts_far_outside_of_the_range(w, dtype):
+    """At T = 3000 the parts span 2^±3000 or so; float32 ends at 2^±126 and float64 at 2^±1022."""
+    length = 3000
+    params, trajectory, cotangents = scalar(w, length, dtype)
+    got = lg.contributions(scalar_step, params, trajectory, cotangents)
+    back = np.arange(length - 1, -1, -1)
+    exact = back * np.log(w)
+    # The logarithm adds the room for squares to the exponent, and takes it away again.
+    few = {"rtol": 8 * eps(dtype), "atol": 200 * eps(dtype)}
+    np.testing.assert_allclose(got.log_norm, exact, **few)
+    np.testing.assert_allclose(got.input_log_norms, exact, **few)
+    # Shares of a geometric series; what is far below the largest is 0.
+    shares = 0.5 ** (back + 1.0) if w < 1 else 1.5 ** -(length - back - 1.0) / 3
+    rounding = 16 * eps(dtype)
+    np.testing.assert_allclose(got.shares, shares, rtol=0, atol=rounding)
+    assert abs(float(np.sum(got.shares)) - 1) < rounding
+    np.testing.assert_allclose(got.cosines, np.ones(length), rtol=0, atol=rounding)
+    first = np.arange(length, -1, -1)
+    rest = 1 - 1.5 ** -first.astype(float) if w > 1 else 0.5 ** (length - first.astype(float))
+    rest[-1] = 0
+    np.testing.assert_allclose(got.residuals, rest, rtol=0, atol=rounding)
+    assert got.gradient["w"] == (2 if w < 1 else np.inf)
+    assert got.log_norm.dtype == got.shares.dtype == got.gradient["w"].dtype == dtype
+
+
+def test_float32_is_as_good_as_float64():
+    """The same rounded trajectory in both, with parts below 1e-300 at the first steps."""
+    given = problem("lstm", "float32", length=600)
+    weak = given.params._replace(bias=given.params.bias.at[H : 2 * H].set(-2.0))
+    given = given._replace(params=weak)
+
+    def read(params, trajectory):
+        return lg.contributions(given.step, params, trajectory, last(trajectory))
+
+    def last(trajectory):
+        return lg.loss_cotangents(lambda states: jnp.sum(states.h[-1]), trajectory)
+
+    narrow = given.params, given.run()
+    wide = jax.tree.map(lambda leaf: leaf.astype("float64"), narrow)
+    got, want = read(*narrow), read(*wide)
+    assert want.log_norm[0] < np.log(1e-300)
+    assert np.all(np.isfinite(want.log_norm))
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(got))
+    for name in ("log_norm", "log_norms"):
+        pairs = zip(*(jax.tree.leaves(getattr(each, name)) for each in (got, want)), strict=True)
+        for one, other in pairs:
+            np.testing.assert_allclose(one, other, rtol=64 * eps("float32"), atol=1e-4)
+    np.testing.assert_allclose(got.shares, want.shares, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(got.cosines, want.cosines, rtol=0, atol=1e-3)
+
+
+def test_parameters_in_another_precision_than_the_state():
+    """float32 weights in a float64 model, and a bias in float64."""
+
+    def step(params, h, x):
+        weight, bias = params
+        return jnp.tanh(weight.astype("float64") @ h + bias + x)
+
+    params = jax.random.normal(jax.random.key(0), (2, 2), "float32"), jnp.ones(2)
+    inputs = jnp.cos(jnp.arange(8.0)).reshape(4, 2)
+
+    def states(params):
+        return lg.unroll(step, params, jnp.ones(2), inputs)
+
+    cotangents = lg.loss_cotangents(lambda states: jnp.sum(states[-1]), states(params))
+    arguments = step, params, states(params), cotangents
+    got = lg.contributions(*arguments)
+    want = jax.grad(lambda params: jnp.sum(states(params).states[-1]))(params)
+    assert [leaf.dtype for leaf in got.gradient] == ["float32", "float64"]
+    np.testing.assert_allclose(got.gradient[0], want[0], rtol=1e-6)
+    np.testing.assert_allclose(got.gradient[1], want[1], rtol=1e-12)
+    np.testing.assert_allclose(np.sum(got.shares), 1, rtol=1e-6)
+    sizes = lg.contribution_map(*arguments).log_norms
+    np.testing.assert_allclose(sizes[-1], got.log_norm, rtol=1e-6)
+    residuals = lg.truncation_bias(*arguments).residuals
+    np.testing.assert_allclose(residuals, got.residuals, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision(dtype):
+    """Norms and shares are float32; no part overflows on its way."""
+    params, trajectory, cotangents = scalar(0.5, 50, dtype)
+    got = lg.contributions(scalar_step, params, trajectory, cotangents)
+    exact = np.arange(49, -1, -1) * np.log(0.5)
+    assert got.log_norm.dtype == got.shares.dtype == np.float32
+    np.testing.assert_allclose(got.log_norm, exact, rtol=0, atol=2 * eps(dtype))
+    np.testing.assert_allclose(got.shares, np.exp(exact) / 2, rtol=0, atol=4 * eps(dtype))
+    assert got.gradient["w"].dtype == dtype
+    np.testing.assert_allclose(float(got.gradient["w"]), 2, rtol=2 * eps(dtype))
+
+
+def test_a_gradient_of_zero():
+    given = problem("rnn")
+    trajectory = given.run()
+    cotangents = jax.tree.map(jnp.zeros_like, trajectory.states)
+    got = lg.contributions(given.step, given.params, trajectory, cotangents)
+    assert jax.tree.all(jax.tree.map(lambda leaf: np.all(leaf == 0), got.gradient))
+    assert np.all(got.input_gradient == 0)
+    for leaf in jax.tree.leaves((got.log_norm, got.log_norms, got.input_log_norms)):
+        np.testing.assert_array_equal(leaf, -np.inf)
+    for leaf in (got.shares, got.cosines, got.residuals):
+        assert np.all(np.isnan(leaf))
+    assert np.isnan(lg.truncation_length(got))
+    assert np.all(lg.adjoint(given.chain(), cotangents).log_abs() == -np.inf)
+
+
+def test_steps_that_the_gradient_does_not_reach():
+    """A loss on s_2 alone: the steps behind it add exactly nothing, and are at no angle."""
+    given = problem("rnn")
+    trajectory = given.run()
+    cotangents = lg.loss_cotangents(lambda states: jnp.sum(states.h[2]), trajectory)
+    got = lg.contributions(given.step, given.params, trajectory, cotangents)
+    np.testing.assert_array_equal(got.log_norm[2:], -np.inf)
+    np.testing.assert_array_equal(got.shares[2:], 0)
+    assert np.all(np.isnan(got.cosines[2:]))
+    assert np.all(np.isfinite(got.cosines[:2]))
+    np.testing.assert_array_equal(got.residuals[: T - 1], 1)
+    np.testing.assert_allclose(np.sum(got.shares), 1, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["rnn-relu", "rnn"])
+def test_a_broken_trajectory_reads_as_nan(name):
+    given = problem(name)
+    given = given._replace(inputs=given.inputs.at[2].set(jnp.nan))
+    trajectory = given.run()
+    cotangents = lg.loss_cotangents(lambda states: jnp.sum(states.h[-1]), trajectory)
+    got = lg.contributions(given.step, given.params, trajectory, cotangents)
+    for leaf in jax.tree.leaves((got.log_norm, got.log_norms, got.shares, got.cosines)):
+        assert np.all(np.isnan(leaf))
+    assert np.all(np.isnan(lg.adjoint(given.chain(), cotangents).to_array()[:-1]))
+
+
+def test_compiled_batched_and_traced_once():
+    free = problem("rnn")
+    inputs = jax.random.normal(jax.random.key(9), (3, T, D))
+    traces = []
+
+    def step(params, state, x):
+        traces.append(None)
+        return free.step(params, state, x)
+
+    def read(inputs):
+        given = free._replace(step=step, inputs=inputs)
+        trajectory = given.run()
+        cotangents = lg.loss_cotangents(loss, trajectory)
+        whole = lg.contributions(step, given.params, trajectory, cotangents)
+        return whole, lg.adjoint(given.chain(), cotangents).to_array()
+
+    together, compiled = jax.vmap(read)(inputs), jax.jit(read)
+    for i in range(3):
+        one = compiled(inputs[i])
+        assert_trees_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), one)
+    eager, count = read(inputs[0]), len(traces)
+    assert_trees_close(eager, compiled(inputs[0]))
+    read(inputs[1])
+    # Abstract calls that look at the shapes are all that is left.
+    lists = len(traces) - count
+    assert lists < 8
+    assert together[0].cumulative_shares.shape == (3, T + 1)
+    np.testing.assert_allclose(together[0].cumulative_shares[:, -1], np.ones(3), **CLOSE)
