@@ -101,6 +101,14 @@ def test_shares_and_what_they_are_together(ax):
     assert ax.get_ylim()[0] < -0.5
 
 
+def test_shares_of_many_steps_are_one_outline(ax):
+    shares = np.linspace(0, 1, 400) / 200
+    plot.contribution_shares(record(np.zeros(400), shares), ax=ax, fc="gray")
+    (outline,) = ax.patches
+    np.testing.assert_array_equal(outline.get_data().values, shares)
+    np.testing.assert_array_equal(outline.get_data().edges, np.arange(401) + 0.5)
+
+
 def test_shares_of_a_gradient_of_zero(ax):
     plot.contribution_shares(record(np.full(3, -np.inf), np.full(3, np.nan)), ax=ax)
     ax.figure.draw_without_rendering()

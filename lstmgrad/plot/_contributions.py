@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Rectangle, StepPatch
 
 from lstmgrad._contributions import Contributions
 from lstmgrad._drawing import log10
@@ -89,7 +89,8 @@ def contribution_shares(
         labels: what to write below the steps instead of their numbers, such as the words that the
             network reads, T of them.
         ax: where to draw; None makes a figure.
-        **artist: properties of the bars (`color`, `alpha`, ...), see `Axes.bar`.
+        **artist: properties of the bars (`color`, `alpha`, ...), see `Axes.bar`;
+            of more than 40 steps `Axes.stairs`.
 
     Returns:
         The Axes. The line at t is the share of the steps t, t+1, ..., T together, what the last
@@ -110,10 +111,14 @@ def contribution_shares(
     shares = np.asarray(result.shares, np.float64)
     steps = np.arange(1, len(shares) + 1)
     together = np.asarray(result.cumulative_shares, np.float64)[1:][::-1]
-    width = 0.8 if len(steps) <= _FEW else 1.0
-    style = {"color": FILLS[0], "width": width, **normalize_kwargs(artist, Rectangle)}
-    bars = ax.bar(steps, shares, label="step $t$", **style)
-    few = {"marker": "o", "markersize": 3} if len(steps) <= _FEW else {}
+    style: dict[str, Any] = {"color": FILLS[0], "label": "step $t$"}
+    few: dict[str, Any] = {}
+    if len(steps) <= _FEW:
+        bars = ax.bar(steps, shares, width=0.8, **style | normalize_kwargs(artist, Rectangle))
+        few = {"marker": "o", "markersize": 3}
+    else:  # as many separate bars would take seconds
+        style |= normalize_kwargs(artist, StepPatch)
+        bars = ax.stairs(shares, np.arange(len(steps) + 1) + 0.5, fill=True, **style)
     (line,) = ax.plot(steps, together, color="#d55e00", label="steps $t$ to $T$ together", **few)
     ax.axhline(1.0, color="0.6", linewidth=0.7, zorder=1)
     ax.axhline(0.0, color="black", linewidth=0.6)

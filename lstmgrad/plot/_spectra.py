@@ -153,10 +153,12 @@ def lyapunov_convergence(
     resolved = np.broadcast_to(np.asarray(result.resolved), running.shape)
     lines = _family(ax, times, running, resolved, r"$\lambda_{}$", "exponent $i$", artist)
     errors = np.asarray(result.standard_errors, np.float64)
-    for line, value, error in zip(lines, running[-1], errors, strict=True):
-        if np.isfinite(value) and np.isfinite(error):
-            style = {"color": line.get_color(), "capsize": 2, "linewidth": 1}
-            ax.errorbar(times[-1:], [value], [error], **style)
+    known = np.isfinite(running[-1]) & np.isfinite(errors)
+    if known.any():
+        colors = [line.get_color() for line, good in zip(lines, known, strict=True) if good]
+        ends = np.full(known.sum(), times[-1])
+        style = {"fmt": "none", "ecolor": colors, "capsize": 0, "elinewidth": 2}
+        ax.errorbar(ends, running[-1][known], errors[known], **style)
     ax.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     ax.set_xlabel("steps")
     ax.set_ylabel("running estimate (nats per step)")

@@ -84,7 +84,7 @@ def area_style(index: int) -> dict[str, Any]:
 
 def number_steps(ax: Axes) -> None:
     """Whole numbers on the horizontal axis, at round distances."""
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def legend_over_data(
