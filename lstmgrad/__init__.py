@@ -27,6 +27,7 @@ from lstmgrad._rank import (
     log_condition,
     participation_ratio,
 )
+from lstmgrad._regularizer import pascanu_regularizer
 from lstmgrad._route_shares import RouteShares, route_shares
 from lstmgrad._routes import RouteChain, routes
 from lstmgrad._scaled import Scaled, scaled
@@ -99,6 +100,7 @@ __all__ = [
     "norm_map",
     "parallel",
     "participation_ratio",
+    "pascanu_regularizer",
     "plot",
     "prefix_products",
     "product",

@@ -120,7 +120,8 @@ def singular_spectrum(
         relative to each row, J_t + δJ_t. Value i of the product moves by Σ_t |uᵀδJ_t v| / |uᵀJ_t v|
         in its logarithm, where v and u are its own directions at t-1 and t: by an epsilon a step
         where J_t is well conditioned, and by everything where J_t shrinks v by more than 1/epsilon
-        relative to the rest. `errors` estimates that sum, `resolved` tells which values are left.
+        relative to the rest. `errors` estimates that sum to an order of magnitude or so (too high
+        where directions fall together exactly), and `resolved` tells which values are left.
         Factors whose small part is due to small rows, as a saturated layer's diag(φ′) W, lose
         nothing when pushed; from the other side, in `backward_singular_spectrum`, they do.
 
@@ -218,13 +219,16 @@ def _read_values(chain, move: Callable, start: slice, part: slice, every: int, *
     _, (products, losses) = jax.lax.scan(stretch, loop, entries, reverse=reverse)
     if reverse:
         products, losses = jax.tree.map(lambda leaf: leaf[::-1], (products, losses))
-    unit = jnp.asarray(jnp.finfo(dtype).eps * math.sqrt(chain.layout.size), dtype)
+    epsilon = jnp.finfo(chain.layout.dtype).eps  # of the products, which may be in half precision
+    unit = jnp.asarray(epsilon * math.sqrt(chain.layout.size), dtype)
     batch = max(1, _BATCH // max(1, size * _size(part)))
-    return jax.lax.map(
-        lambda pair: log_singular_values(pair[0], unit * pair[1]),
-        (products, losses),
-        batch_size=batch,
-    )
+
+    def values(product: Graded, loss: Float[Array, " m"]):
+        return log_singular_values(product, unit * loss)
+
+    if count <= batch:
+        return jax.vmap(values)(products, losses)
+    return jax.lax.map(lambda one: values(*one), (products, losses), batch_size=batch)
 
 
 def _apply(factor: Float[Array, "n m"], product: _Product) -> _Product:

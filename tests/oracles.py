@@ -1,5 +1,7 @@
 """Answers that owe nothing to the library: automatic differentiation of the whole unroll, NumPy."""
 
+import decimal
+import itertools
 from typing import Any
 
 import equinox as eqx
@@ -111,3 +113,44 @@ def block_log_norms(
         product, log_scale = product / size, log_scale + np.log(size)
         norms.append(log_norm(product[rows, columns]) + log_scale)
     return np.asarray(norms)
+
+
+def exact_log_singular_values(
+    factors: Any, rows: slice = slice(None), columns: slice = slice(None), digits: int = 1500
+) -> np.ndarray:
+    """Ln of the singular values of (J_T ··· J_1)[rows, columns] in decimal arithmetic, descending.
+
+    The product is formed as it stands, and its rows are rotated until they are orthogonal to 30
+    digits: all plain, with `digits` to spare for any spread of the values.
+    """
+    with decimal.localcontext(prec=digits, Emin=-(10**9), Emax=10**9):
+        n = factors[0].shape[0]
+        matrix = [[decimal.Decimal(int(i == j)) for j in range(n)] for i in range(n)]
+        for factor in factors:
+            exact = [[decimal.Decimal(float(entry)) for entry in row] for row in factor]
+            columns_of = list(zip(*matrix, strict=True))
+            matrix = [[_dot(row, column) for column in columns_of] for row in exact]
+        matrix = [row[columns] for row in matrix[rows]]
+        if len(matrix) > len(matrix[0]):
+            matrix = [list(column) for column in zip(*matrix, strict=True)]
+        worst = decimal.Decimal(1)
+        while worst > decimal.Decimal("1e-30"):
+            worst = decimal.Decimal(0)
+            for i, j in itertools.combinations(range(len(matrix)), 2):
+                a, b = matrix[i], matrix[j]
+                p, q, r = _dot(a, a), _dot(b, b), _dot(a, b)
+                if r == 0:
+                    continue
+                worst = max(worst, abs(r) / (p * q).sqrt())
+                zeta = (q - p) / (2 * r)
+                tan = (1 if zeta >= 0 else -1) / (abs(zeta) + (1 + zeta * zeta).sqrt())
+                cos = 1 / (1 + tan * tan).sqrt()
+                matrix[i] = [cos * (x - tan * y) for x, y in zip(a, b, strict=True)]
+                matrix[j] = [cos * (y + tan * x) for x, y in zip(a, b, strict=True)]
+        squares = [_dot(row, row) for row in matrix]
+        logs = [float(square.ln() / 2) if square else -np.inf for square in squares]
+    return np.sort(logs)[::-1]
+
+
+def _dot(a: Any, b: Any) -> decimal.Decimal:
+    return sum((x * y for x, y in zip(a, b, strict=True)), decimal.Decimal(0))

@@ -81,6 +81,7 @@ FLOORS = {
     "_norms": 6,
     "_spectra": 6,
     "_eigenvalues": 6,
+    "_regularizer": 6.5,
     "_rank": 2,
     "theory._quadrature": 0,
     "theory._bounds": 2,

@@ -10,7 +10,7 @@ def pascanu_log_bound(
     weight: Float[Array | np.ndarray, "h h"],
     lags: Int[Array | np.ndarray, "*L"] | int,
     *,
-    slope: float = 1.0,
+    slope: float | int = 1.0,
 ) -> Float[np.ndarray, "*L"]:
     """Returns the logarithm of the bound (γ σ_max(W))^lag on ‖dh_t/dh_k‖₂.
 

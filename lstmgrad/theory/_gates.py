@@ -28,7 +28,7 @@ def forget_time_constant(
         Gers, Schmidhuber & Cummins 2000 for the gate; Tallec & Ollivier 2018 (arXiv:1804.11188),
         Section 2, for its time constant.
     """
-    return 1 / np.logaddexp(0.0, -np.asarray(bias, np.float64))
+    return np.asarray(1 / np.logaddexp(0.0, -np.asarray(bias, np.float64)))
 
 
 def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[np.ndarray, "*any"]:
@@ -46,11 +46,11 @@ def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[n
     Example:
         1 for b = 0.
     """
-    return np.log(2.0) * forget_time_constant(bias)
+    return np.asarray(np.log(2.0) * forget_time_constant(bias))
 
 
 def chrono_expectation(
-    lags: Int[Array | np.ndarray, "*L"] | int, longest: float
+    lags: Int[Array | np.ndarray, "*L"] | int, longest: float | int | int
 ) -> Float[np.ndarray, "*L"]:
     """Returns what forget gates under chrono initialization keep on average, E[f^lag].
 
@@ -84,7 +84,7 @@ def chrono_expectation(
 
 
 def critical_log_decay(
-    lags: Int[Array | np.ndarray, "*L"] | int, start: float
+    lags: Int[Array | np.ndarray, "*L"] | int, start: float | int
 ) -> Float[np.ndarray, "*L"]:
     """Returns ln |dh_t/dh_0| of the critical neuron h' = tanh(h), -3/2 ln(1 + 2 h_0² t / 3).
 
@@ -107,4 +107,5 @@ def critical_log_decay(
         Strogatz 2015, Nonlinear Dynamics and Chaos, Section 2.4 and Exercise 2.4.9, for the
         critical slowing down of dh/dt = -h³.
     """
-    return -1.5 * np.log1p(2 / 3 * float(start) ** 2 * np.asarray(lags, np.float64))
+    reached = 2 / 3 * float(start) ** 2 * np.asarray(lags, np.float64)
+    return np.asarray(-1.5 * np.log1p(reached))

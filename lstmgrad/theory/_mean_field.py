@@ -36,7 +36,7 @@ class MeanField(NamedTuple):
         return 0.5 * float(np.log(self.chi))
 
 
-def mean_field(weight_std: float, bias_std: float) -> MeanField:
+def mean_field(weight_std: float | int, bias_std: float | int) -> MeanField:
     """Returns the mean-field quantities of a wide random tanh network.
 
     q* = σ_w² E[tanh²(√q* z)] + σ_b²,    χ₁ = σ_w² E[tanh'(√q* z)²],

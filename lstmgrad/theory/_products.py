@@ -10,7 +10,7 @@ from lstmgrad.theory._mean_field import fixed_point_variance
 from lstmgrad.theory._quadrature import gaussian_mean
 
 
-def gaussian_product_exponents(size: int, std: float) -> Float[np.ndarray, " n"]:
+def gaussian_product_exponents(size: int, std: float | int) -> Float[np.ndarray, " n"]:
     """Returns the Lyapunov exponents of products of independent Gaussian matrices.
 
     λ_i = ½ [ln(2 s²) + ψ((n - i + 1)/2)], i = 1..n, with ψ the digamma function.
@@ -68,7 +68,7 @@ def gaussian_product_errors(size: int, steps: int) -> Float[np.ndarray, " n"]:
     return 0.5 * np.sqrt(polygamma(1, _halves(size)) / check_count(steps, "steps"))
 
 
-def random_tanh_exponents(gain: float, size: int) -> Float[np.ndarray, " n"]:
+def random_tanh_exponents(gain: float | int, size: int) -> Float[np.ndarray, " n"]:
     """Returns the Lyapunov spectrum of the random network x' = J tanh(x), without a free parameter.
 
     λ(t) = ½ ln(g² t / s),    s from E[s x / (1 + s x)] = t,    x = tanh'(√q z)²,
