@@ -120,7 +120,7 @@ def _apply(equation: jex.JaxprEqn, inputs: list[_Pair], at_tag: AtTag) -> Sequen
         if primitive in (known.jit_p, known.remat_p):
             return _evaluate(_closed(params["jaxpr"]), inputs, at_tag)
         if primitive is known.scan_p:
-            return _scan(params, inputs, at_tag)
+            return _scan(equation, inputs, at_tag)
         if primitive is known.while_p:
             return _while(params, inputs, at_tag)
         if primitive is known.cond_p:
@@ -137,11 +137,16 @@ def _apply(equation: jex.JaxprEqn, inputs: list[_Pair], at_tag: AtTag) -> Sequen
     return list(zip(bind(reference), bind(moving), strict=True))
 
 
-def _scan(params: dict[str, Any], inputs: list[_Pair], at_tag: AtTag) -> list[_Pair]:
-    fixed, carried = params["num_consts"], params["num_carry"]
+def _scan(equation: jex.JaxprEqn, inputs: list[_Pair], at_tag: AtTag) -> list[_Pair]:
+    params = equation.params
+    closed = _closed(params["jaxpr"])
+    # Their counts are parameters by other names in other versions of JAX. What is scanned over has
+    # an axis more outside than inside; constants and carry have not, and only the carry comes out.
+    carried = _same_rank(equation.outvars, closed.jaxpr.outvars)
+    fixed = _same_rank(equation.invars, closed.jaxpr.invars) - carried
 
     def body(carry: list[_Pair], xs: list[_Pair]) -> tuple[list[_Pair], list[_Pair]]:
-        after = _evaluate(params["jaxpr"], [*inputs[:fixed], *carry, *xs], at_tag)
+        after = _evaluate(closed, [*inputs[:fixed], *carry, *xs], at_tag)
         return after[:carried], after[carried:]
 
     carry, ys = jax.lax.scan(
@@ -151,6 +156,12 @@ def _scan(params: dict[str, Any], inputs: list[_Pair], at_tag: AtTag) -> list[_P
         **{name: params[name] for name in ("length", "reverse", "unroll")},
     )
     return [*carry, *ys]
+
+
+def _same_rank(outside: Sequence[Any], inside: Sequence[Any]) -> int:
+    return sum(
+        out.aval.ndim == within.aval.ndim for out, within in zip(outside, inside, strict=True)
+    )
 
 
 def _while(params: dict[str, Any], inputs: list[_Pair], at_tag: AtTag) -> list[_Pair]:

@@ -358,6 +358,25 @@ def test_a_gate_closed_by_hand():
     assert np.delete(share, at).min() > 1e-3
 
 
+def test_a_loop_with_constants_inputs_and_outputs():
+    """What a scan closes over, starts from, runs over and collects, all on the way of s."""
+
+    def step(params, s, x):
+        def body(carry, row):
+            new = lg.tag(jnp.tanh(carry * row + s), "inside")
+            return new, jnp.sum(new)
+
+        carry, sums = jax.lax.scan(body, 2 * s, jnp.outer(params, s))
+        return (carry + sums[1:]) / 4 + x
+
+    params, state = jnp.linspace(0.2, 1.0, 4), jnp.linspace(-1.0, 1.0, 3)
+    trajectory = lg.unroll(step, params, state, jnp.ones((1, 3)))
+    factors = dense(lg.routes(step, params, trajectory))
+    jacobian = jax.jacrev(lambda s: step(params, s, jnp.ones(3)))(state)
+    np.testing.assert_allclose(factors["inside"][0], jacobian, **CLOSE)
+    np.testing.assert_array_equal(factors["untagged"], 0)
+
+
 def test_nothing_to_share():
     def step(params, s, x):
         return lg.tag(0 * s, "none") + x
