@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import lstmgrad as lg
+from lstmgrad.cli._console import say
 from lstmgrad.cli._error import CommandError
 from lstmgrad.cli._models import BATCH, CELLS, Kind, build, evaluator, train, window_size
 from lstmgrad.cli._options import DEFAULT_LENGTH, Options
@@ -33,14 +34,14 @@ def compare(options: Options) -> None:
     length = _length(options, sequence)
     lags = _lags(options, length)
     with output_directory(options.out, FILES):
-        _say(*_preamble(options, sequence, length))
+        say(*_preamble(options, sequence, length))
         dtype = jnp.dtype(options.dtype)
         curves, losses = [], {}
         for name in options.cells:
             of_cell, losses[name] = _measure(CELLS[name], name, sequence, length, options, dtype)
             curves += of_cell
         study = Study(tuple(curves), losses, lags, length, options.train, sequence)
-        _say(*loss_table(study), *norm_table(study), textwrap.fill(reading(study), 79), "")
+        say(*loss_table(study), *norm_table(study), textwrap.fill(reading(study), 79), "")
         # Nothing is written before everything is computed and drawn.
         contents = {
             **_figures(study),
@@ -48,7 +49,7 @@ def compare(options: Options) -> None:
             "table.json": table_file(study, options),
         }
         write_whole(options.out, contents)
-        _say(f"Wrote {', '.join(FILES)} into {options.out}")
+        say(f"Wrote {', '.join(FILES)} into {options.out}")
 
 
 def _measure(
@@ -134,7 +135,3 @@ def _figures(study: Study) -> dict[str, bytes]:
         named.append((f"{CELLS[curve.cell].title} ${curve.part}$", curve.profile))
     figure = plot.comparison(panels, threshold=THRESHOLD)
     return {name: plot.encode(figure, name.rpartition(".")[2]) for name in FIGURES}
-
-
-def _say(*lines: str) -> None:
-    print(*lines, sep="\n", flush=True)

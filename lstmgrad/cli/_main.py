@@ -2,23 +2,37 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
 from lstmgrad.cli._compare import compare
+from lstmgrad.cli._depth import depth
+from lstmgrad.cli._depth_options import parse_depth
 from lstmgrad.cli._error import CommandError
 from lstmgrad.cli._options import parse
+from lstmgrad.cli._words import words
+from lstmgrad.cli._words_options import parse_words
 
 INTERRUPTED = 130
 REFUSED = 2
+
+
+class _Command(NamedTuple):
+    """Attributes: parse; run; sizes, what to make smaller when memory does not suffice."""
+
+    parse: Callable[[Sequence[str]], Any]
+    run: Callable[[Any], None]
+    sizes: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
     Args:
-        argv: the arguments after the program's name; None takes them from `sys.argv`.
+        argv: the arguments after the program's name; None takes them from `sys.argv`. The first may
+            name a command, "compare", "words" or "depth"; without one it is "compare".
 
     Returns:
         0 when all is written; 2 when something was refused, with one sentence on stderr; 130 after
@@ -27,11 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with code 0, after ``--help`` and ``--version``.
     """
+    command, arguments = _command(list(sys.argv[1:] if argv is None else argv))
+    too_large = f"the run does not fit into memory; choose a smaller {command.sizes}"
     try:
-        options = parse(sys.argv[1:] if argv is None else argv)
+        options = command.parse(arguments)
         # Explicit both ways, so that the dtype asked for is the one computed with.
         with jax.enable_x64(options.dtype == "float64"):
-            compare(options)
+            command.run(options)
         sys.stdout.flush()
     except CommandError as error:
         return _refuse(str(error))
@@ -43,16 +59,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
-        return _refuse(_TOO_LARGE)
+        return _refuse(too_large)
     except jax.errors.JaxRuntimeError as error:
         # The runtime has one type for all its errors.
         if not any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "Out of memory")):
             raise
-        return _refuse(_TOO_LARGE)
+        return _refuse(too_large)
     return 0
 
 
-_TOO_LARGE = "the run does not fit into memory; choose a smaller --hidden or --length"
+def _command(argv: list[str]) -> tuple[_Command, list[str]]:
+    comparison = _Command(parse, compare, "--hidden or --length")
+    commands = {
+        "compare": comparison,
+        "words": _Command(parse_words, words, "--hidden or a shorter text"),
+        "depth": _Command(parse_depth, depth, "--width or --layers"),
+    }
+    if argv and argv[0] in commands:
+        return commands[argv[0]], argv[1:]
+    return comparison, argv
 
 
 def _refuse(message: str) -> int:

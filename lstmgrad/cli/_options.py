@@ -1,14 +1,13 @@
-"""The options of the command line and what each may be."""
+"""The options of the comparison and what each may be."""
 
 import argparse
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from lstmgrad import __version__
-from lstmgrad.cli._error import CommandError
 from lstmgrad.cli._models import CELLS
+from lstmgrad.cli._parser import Parser, add_common, add_whole, whole
 
 DEFAULT_LENGTH = 200
 
@@ -37,6 +36,12 @@ examples:
       a time series of your own, read at the lags of an hour, a day, a week
   python -m lstmgrad --cells lstm --train 0 --dtype float64 --out at-init
       one cell at initialization, in double precision
+
+other commands, each with its own --help (this one is also called compare):
+  python -m lstmgrad words "ten words of your own"
+      what each word adds to the gradient
+  python -m lstmgrad depth --layers 10
+      the gradient through a stack of layers, factor by factor
 """
 
 
@@ -79,19 +84,8 @@ def parse(argv: Sequence[str]) -> Options:
     return Options(**vars(_parser().parse_args(argv)))
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise CommandError(f"{message}; see --help")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="lstmgrad",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _parser() -> Parser:
+    parser = Parser("lstmgrad", _DESCRIPTION, _EPILOG)
     option = parser.add_argument
     option(
         "--input",
@@ -106,68 +100,24 @@ def _parser() -> argparse.ArgumentParser:
         default=tuple(CELLS),
         help=f"cells to compare, separated by commas (default: {','.join(CELLS)})",
     )
-    option(
-        "--hidden",
-        type=_whole(1),
-        metavar="UNITS",
-        default=64,
-        help="hidden units of each cell (default: 64)",
-    )
+    add_whole(parser, "--hidden", 1, 64, "UNITS", "hidden units of each cell")
     option(
         "--length",
-        type=_whole(1),
+        type=whole(1),
         metavar="STEPS",
         help="analyze the first STEPS steps, from the zero state "
         f"(default: {DEFAULT_LENGTH}, or the whole input if that is shorter)",
     )
-    option(
-        "--train",
-        type=_whole(0),
-        metavar="STEPS",
-        default=300,
-        help="training steps; 0 for none (default: 300)",
-    )
-    option(
-        "--seed",
-        type=_whole(0, 2**32 - 1),
-        metavar="N",
-        default=0,
-        help="of parameters and training windows; the same seed gives the same files (default: 0)",
-    )
+    add_whole(parser, "--train", 0, 300, "STEPS", "training steps; 0 for none")
     option(
         "--lags",
         type=_lags,
         metavar="LAGS",
         help="lags to print, separated by commas (default: 1,10,50,100,... up to the length)",
     )
-    option(
-        "--dtype",
-        choices=("float32", "float64"),
-        default="float32",
-        help="precision of model and analysis (default: float32)",
-    )
-    option(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        default=Path("lstmgrad-out"),
-        help="directory for the results, made if missing (default: lstmgrad-out)",
-    )
+    add_common(parser, "parameters and training windows")
     option("--version", action="version", version=f"lstmgrad {__version__}")
     return parser
-
-
-def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    wanted = f"a whole number, {least} or more" + ("" if most is None else f", {most} at most")
-
-    def convert(text: str) -> int:
-        # int() would take "1_000", too, and refuses more than 4300 digits in its own words.
-        number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else None
-        if number is None or number < least or (most is not None and number > most):
-            raise argparse.ArgumentTypeError(f"expected {wanted}, but came {text!r}")
-        return number
-
-    return convert
 
 
 def _cells(text: str) -> tuple[str, ...]:
@@ -182,5 +132,5 @@ def _cells(text: str) -> tuple[str, ...]:
 
 
 def _lags(text: str) -> tuple[int, ...]:
-    convert = _whole(0)
+    convert = whole(0)
     return tuple(sorted({convert(item) for item in text.split(",")}))

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from lstmgrad.cli._console import listed
 from lstmgrad.cli._models import CELLS
 from lstmgrad.cli._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
 
@@ -76,17 +77,17 @@ def reading(study: Study) -> str:
     clauses = []
     if grown := groups["grown"]:
         names = [f"{curve.title} (10^{curve.log10_norm(study.length):.1f})" for curve in grown]
-        clauses.append(f"has grown above 1 at {end} in {_and(names)}")
+        clauses.append(f"has grown above 1 at {end} in {listed(names)}")
     if lasting := groups["lasting"]:
         names = [curve.title for curve in lasting]
-        clauses.append(f"is still {THRESHOLD:g} or more at {end} in {_and(names)}")
+        clauses.append(f"is still {THRESHOLD:g} or more at {end} in {listed(names)}")
     if faded := sorted(groups["faded"], key=lambda curve: -curve.horizon):
         names = [f"lag {curve.horizon:.0f} in {curve.title}" for curve in faded]
-        clauses.append(f"is below {THRESHOLD:g} for good from {_and(names)}")
+        clauses.append(f"is below {THRESHOLD:g} for good from {listed(names)}")
     if zero := [curve for curve in faded if curve.log10_norm(study.length) == -math.inf]:
-        clauses.append(f"is exactly zero at {end} in {_and([curve.title for curve in zero])}")
+        clauses.append(f"is exactly zero at {end} in {listed([curve.title for curve in zero])}")
     if broken := groups["nan"]:
-        clauses.append(f"is not a number in {_and([curve.title for curve in broken])}")
+        clauses.append(f"is not a number in {listed([curve.title for curve in broken])}")
     text = f"{stage_title(stage, study.steps)}, the norm of the gradient {'; it '.join(clauses)}"
     ranked = sorted(groups["grown"] + lasting + faded, key=lambda curve: -curve.horizon)
     if len(ranked) > 1 and ranked[0].horizon > ranked[1].horizon:
@@ -103,7 +104,3 @@ def _horizon(curve: Curve, length: int) -> str:
     if math.isnan(curve.horizon):
         return "nan"
     return f"> {length}" if math.isinf(curve.horizon) else f"{curve.horizon:.0f}"
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

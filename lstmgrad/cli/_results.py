@@ -1,19 +1,14 @@
 """What was measured as files: the curves (npz) and the table (JSON), the same for the same run."""
 
 import io
-import json
-import math
 from typing import Any
 
-import jax
 import numpy as np
 
-import lstmgrad as lg
+from lstmgrad.cli._json import NONFINITE, header, json_file, json_text
 from lstmgrad.cli._options import Options
 from lstmgrad.cli._report import reading
 from lstmgrad.cli._study import THRESHOLD, Curve, Study
-
-FORMAT_VERSION = 1
 
 
 def curves_file(study: Study, options: Options) -> bytes:
@@ -39,7 +34,7 @@ def curves_file(study: Study, options: Options) -> bytes:
     }
     buffer = io.BytesIO()
     lags = np.arange(study.length + 1)
-    np.savez_compressed(buffer, metadata=np.array(_json(metadata)), lags=lags, **arrays)
+    np.savez_compressed(buffer, metadata=np.array(json_text(metadata)), lags=lags, **arrays)
     return buffer.getvalue()
 
 
@@ -58,7 +53,7 @@ def table_file(study: Study, options: Options) -> bytes:
             "horizon": f"steps; 'inf': the norm is {THRESHOLD:g} or more at the longest lag",
             "loss": study.loss_unit,
         },
-        "nonfinite": "numbers that are not finite are the strings 'nan', 'inf' and '-inf'",
+        "nonfinite": NONFINITE,
         "rows": [
             {
                 "cell": curve.cell,
@@ -73,7 +68,7 @@ def table_file(study: Study, options: Options) -> bytes:
         ],
         "reading": reading(study),
     }
-    return (_json(table, indent=2) + "\n").encode()
+    return json_file(table)
 
 
 def _key(curve: Curve) -> str:
@@ -82,9 +77,7 @@ def _key(curve: Curve) -> str:
 
 def _header(name: str, study: Study, options: Options) -> dict[str, Any]:
     return {
-        "format": name,
-        "format_version": FORMAT_VERSION,
-        "versions": {"lstmgrad": lg.__version__, "jax": jax.__version__},
+        **header(name),
         "data": f"{study.sequence.source}: {study.sequence.summary}",
         "cells": list(options.cells),
         "hidden": options.hidden,
@@ -94,18 +87,3 @@ def _header(name: str, study: Study, options: Options) -> dict[str, Any]:
         "dtype": options.dtype,
         "threshold": THRESHOLD,
     }
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(_strict(value), indent=indent, allow_nan=False)
-
-
-def _strict(value: Any) -> Any:
-    """JSON has no NaN and no infinity: those become strings."""
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_strict(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

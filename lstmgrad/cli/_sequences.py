@@ -62,14 +62,49 @@ def read_sequence(path: Path | None) -> Sequence:
         ".csv": _read_csv,
         ".npy": _read_npy,
     }
-    if path.is_dir():
-        raise CommandError(f"{path}: expected a file, but it is a directory")
+    _refuse_directory(path)
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise CommandError(
             f"{path}: expected a file that ends in {', '.join(readers)}, "
             f"but its ending is {path.suffix!r}"
         )
+    return reader(path, _content(path))
+
+
+def read_text(path: Path) -> str:
+    """Returns the text in a file in UTF-8, whatever its ending.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CommandError: the file is missing, a directory, empty, or not UTF-8.
+    """
+    _refuse_directory(path)
+    return _decode(path, _content(path))
+
+
+def indexed(items: list[str] | np.ndarray, source: str, unit: str) -> Sequence:
+    """Returns symbols as positions in their own sorted alphabet.
+
+    Args:
+        items: the symbols, at least one.
+        source: where they came from.
+        unit: what they are, in the singular.
+    """
+    alphabet, rows = np.unique(np.asarray(items), return_inverse=True)
+    size = len(alphabet)
+    summary = f"{len(items)} {unit}s, {size} different, one-hot"
+    return Sequence(source, rows.astype(np.int32), size, summary)
+
+
+def _refuse_directory(path: Path) -> None:
+    if path.is_dir():
+        raise CommandError(f"{path}: expected a file, but it is a directory")
+
+
+def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -78,7 +113,7 @@ def read_sequence(path: Path | None) -> Sequence:
         raise CommandError(f"{path}: cannot be read: {error.strerror}") from error
     if not content:
         raise CommandError(f"{path}: the file is empty")
-    return reader(path, content)
+    return content
 
 
 def _zen() -> str:
@@ -114,15 +149,7 @@ def _read_text(path: Path, content: bytes) -> Sequence:
 def _from_text(text: str, source: str) -> Sequence:
     if len(text) < 2:
         raise CommandError(f"{source}: expected at least 2 characters, but it has {len(text)}")
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    alphabet, rows = np.unique(points, return_inverse=True)
-    size = len(alphabet)
-    return Sequence(
-        source,
-        rows.astype(np.int32),
-        size,
-        f"{len(text)} characters, {size} different, one-hot",
-    )
+    return indexed(np.frombuffer(text.encode("utf-32-le"), np.uint32), source, "character")
 
 
 def _read_csv(path: Path, content: bytes) -> Sequence:

@@ -1,0 +1,88 @@
+"""The options of ``depth`` and what each may be."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lstmgrad.cli._parser import Parser, add_common, add_whole
+
+_DESCRIPTION = """\
+What becomes of the gradient in a deep stack of layers?
+
+Takes a stack of plain layers h' = phi(W h + b) apart: the norm of the Jacobian
+through one layer is a product of three factors (the slope of the activation,
+the size of the weights, how well the two are aligned), that through ten layers
+of thirty. Beside it the norm of the gradient in every layer, and the same in
+residual layers h' = h + phi(W h + b) with the same weights. Prints two tables;
+writes depth.png and depth.svg (the figure) and depth.json (all numbers) into
+the --out directory.
+
+Weights are Glorot normal, biases zero, the input is standard normal, and the
+loss is one whose gradient at the output is a random vector of length 1.
+"""
+
+_EPILOG = """\
+examples:
+  python -m lstmgrad depth --layers 10
+  python -m lstmgrad depth --layers 50 --activation relu --width 256
+"""
+
+
+class Activation(NamedTuple):
+    """Attributes: function, element-wise; slope, its largest derivative."""
+
+    function: Callable[[jax.Array], jax.Array]
+    slope: float
+
+
+ACTIVATIONS = {
+    "sigmoid": Activation(jax.nn.sigmoid, 0.25),
+    "tanh": Activation(jnp.tanh, 1.0),
+    "relu": Activation(jax.nn.relu, 1.0),
+}
+
+
+class DepthOptions(NamedTuple):
+    """What the user asked for.
+
+    Attributes:
+        layers: how many.
+        width: units of each layer.
+        activation: a name from `ACTIVATIONS`.
+        seed: of the weights, the input and the loss.
+        dtype: "float32" or "float64".
+        out: the directory for the results.
+    """
+
+    layers: int
+    width: int
+    activation: str
+    seed: int
+    dtype: str
+    out: Path
+
+
+def parse_depth(argv: Sequence[str]) -> DepthOptions:
+    """Returns the options that the arguments ask for.
+
+    Args:
+        argv: the arguments after the command.
+
+    Raises:
+        CommandError: an argument is unknown, or its value is not one it may have.
+        SystemExit: after ``--help``.
+    """
+    parser = Parser("lstmgrad depth", _DESCRIPTION, _EPILOG)
+    add_whole(parser, "--layers", 1, 10, "LAYERS", "how many layers")
+    add_whole(parser, "--width", 1, 64, "UNITS", "units of each layer")
+    parser.add_argument(
+        "--activation",
+        choices=tuple(ACTIVATIONS),
+        default="sigmoid",
+        help="of all layers (default: sigmoid)",
+    )
+    add_common(parser, "weights, input and loss")
+    return DepthOptions(**vars(parser.parse_args(argv)))

@@ -1,0 +1,81 @@
+"""The options of ``words`` and what each may be."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lstmgrad.cli._error import CommandError
+from lstmgrad.cli._parser import Parser, add_common, add_whole
+from lstmgrad.cli._sequences import read_text
+
+_DESCRIPTION = """\
+What does each word of a text add to the gradient in an RNN, a GRU and an LSTM?
+
+Each cell reads the words, one a step, and predicts the last one from those
+before it. The gradient of that loss with respect to the cell's weights is a
+sum over the steps; here it is taken apart exactly. Prints a table, word by
+word; writes words.png and words.svg (the figure) and words.json (all numbers)
+into the --out directory.
+
+Words are what stands between white space, as it is written: The, the and the,
+are three. Each is one-hot in the vocabulary of the text.
+"""
+
+_EPILOG = """\
+examples:
+  python -m lstmgrad words "the cat that sat on the mat was black"
+  python -m lstmgrad words --file speech.txt --train 200 --seed 3
+"""
+
+
+class WordsOptions(NamedTuple):
+    """What the user asked for.
+
+    Attributes:
+        words: the words, two or more.
+        source: where they came from.
+        hidden: hidden units of each cell.
+        train: training steps.
+        seed: of the parameters and the training windows.
+        dtype: "float32" or "float64".
+        out: the directory for the results.
+    """
+
+    words: tuple[str, ...]
+    source: str
+    hidden: int
+    train: int
+    seed: int
+    dtype: str
+    out: Path
+
+
+def parse_words(argv: Sequence[str]) -> WordsOptions:
+    """Returns the options that the arguments ask for, the file already read.
+
+    Args:
+        argv: the arguments after the command.
+
+    Raises:
+        CommandError: an argument is unknown, or its value is not one it may have; the file will not
+            do; there are fewer than two words.
+        SystemExit: after ``--help``.
+    """
+    parser = Parser("lstmgrad words", _DESCRIPTION, _EPILOG)
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="the words, quoted or not")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="a text in UTF-8 instead")
+    add_whole(parser, "--hidden", 1, 64, "UNITS", "hidden units of each cell")
+    add_whole(parser, "--train", 0, 0, "STEPS", "training steps before, on predicting every word")
+    add_common(parser, "parameters and training windows")
+    options = vars(parser.parse_args(argv))
+    text, file = " ".join(options.pop("text")), options.pop("file")
+    if file is not None and text:
+        raise CommandError("--file: expected words or a file, but came both")
+    source = "the command line" if file is None else str(file)
+    words = tuple((text if file is None else read_text(file)).split())
+    if len(words) < 2:
+        raise CommandError(
+            f"{source}: expected at least 2 words, one to predict and one before it, "
+            f"but came {len(words)}; see --help"
+        )
+    return WordsOptions(words, source, **options)
