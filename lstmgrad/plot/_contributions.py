@@ -106,7 +106,7 @@ def contribution_shares(
         ```
     """
     check_result(result, Contributions, "result", "contributions")
-    check_single(result.shares, ("T",), "the contributions")
+    check_single(result.shares, ("T",), "result")
     ax = axes_of(ax)
     shares = np.asarray(result.shares, np.float64)
     steps = np.arange(1, len(shares) + 1)

@@ -123,7 +123,7 @@ def _mark_fall(
 def _check_profile(profile: Any, length: int) -> None:
     """One sequence's norms over the steps of the activations."""
     check_result(profile, NormProfile, "profile", "forward_norms or backward_norms")
-    check_single(profile.log_norms, ("L",), "the norms")
+    check_single(profile.log_norms, ("L",), "profile")
     last = int(np.max(np.asarray(profile.lags)))
     if last > length:
         raise ValueError(

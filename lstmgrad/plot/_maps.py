@@ -37,7 +37,7 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
         ```
     """
     check_result(result, NormMap, "result", "norm_map")
-    check_single(result.log_norms, ("G", "G"), "the map")
+    check_single(result.log_norms, ("G", "G"), "result")
     ax = axes_of(ax)
     times = np.asarray(result.times)
     _heat_map(ax, times, times, result.log_norms, symbol(result, "t", "k"), artist)
@@ -71,7 +71,7 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
         ```
     """
     check_result(result, ContributionMap, "result", "contribution_map")
-    check_single(result.log_norms, ("G", "T"), "the map")
+    check_single(result.log_norms, ("G", "T"), "result")
     ax = axes_of(ax)
     times, steps = np.asarray(result.times), np.asarray(result.steps)
     artist = {"aspect": "equal" if len(times) > 1 else "auto", **artist}

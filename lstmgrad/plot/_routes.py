@@ -53,7 +53,7 @@ def route_shares(shares: RouteShares, *, ax: Axes | None = None, **artist: Any) 
         ```
     """
     check_result(shares, RouteShares, "shares", "route_shares")
-    check_single(shares.log_norm, (), "the shares")
+    check_single(shares.log_norm, (), "shares")
     ax = axes_of(ax)
     parts = {name: np.asarray(share, np.float64) for name, share in shares.shares.items()}
     seen = {name: share for name, share in parts.items() if np.max(np.abs(share)) >= _SEEN}
@@ -101,7 +101,7 @@ def gain_budget(
         ```
     """
     check_result(result, GainBudget, "result", "gain_budget")
-    check_single(result.log_norm, (), "the budget")
+    check_single(result.log_norm, (), "result")
     ax = axes_of(ax)
     gains = {name: log10(gain) for name, gain in result.log_gains.items()}
     called = {STATE: "$s_{t-1}$" if len(gains) > 1 else "step $t$", **(names or {})}

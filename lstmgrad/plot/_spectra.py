@@ -65,7 +65,7 @@ def spectrum(
         ```
     """
     check_result(result, LyapunovSpectrum, "result", "lyapunov_spectrum")
-    check_single(result.exponents, ("m",), "the exponents")
+    check_single(result.exponents, ("m",), "result")
     values = np.asarray(result.exponents, np.float64)
     index = np.arange(1, len(values) + 1)
     if theory is not None:
@@ -145,7 +145,7 @@ def lyapunov_convergence(
         ```
     """
     check_result(result, LyapunovSpectrum, "result", "lyapunov_spectrum")
-    check_single(result.exponents, ("m",), "the exponents")
+    check_single(result.exponents, ("m",), "result")
     ax = axes_of(ax)
     ax.set_xscale("log")
     times = np.asarray(result.times)
@@ -189,7 +189,7 @@ def singular_values(result: SingularSpectrum, *, ax: Axes | None = None, **artis
         ```
     """
     check_result(result, SingularSpectrum, "result", "singular_spectrum")
-    check_single(result.log_values, ("L", "m"), "the singular values")
+    check_single(result.log_values, ("L", "m"), "result")
     ax = axes_of(ax)
     values, resolved = log10(result.log_values), np.asarray(result.resolved)
     _family(ax, np.asarray(result.lags), values, resolved, r"$\sigma_{}$", "value $i$", artist)

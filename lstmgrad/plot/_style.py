@@ -35,13 +35,13 @@ def check_result(value: Any, kind: type, argument: str, makers: str) -> None:
         )
 
 
-def check_single(array: Any, axes: tuple[str, ...], what: str) -> None:
+def check_single(array: Any, axes: tuple[str, ...], argument: str) -> None:
     """A record of one sequence, not of a batch."""
     if np.ndim(array) != len(axes):
         raise ValueError(
-            f"result: expected {what} of one sequence, ({', '.join(axes)}), but came a batch of "
+            f"{argument}: expected that of one sequence, ({', '.join(axes)}), but came a batch of "
             f"shape {np.shape(array)}. Draw one at a time: "
-            "jax.tree.map(lambda leaf: leaf[0], result)."
+            f"jax.tree.map(lambda leaf: leaf[0], {argument})."
         )
 
 
