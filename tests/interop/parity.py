@@ -1,0 +1,90 @@
+"""What a model of another framework is held against: that framework's own run and derivatives."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lstmgrad as lg
+
+T, H, D = 50, 4, 3
+
+OUTPUT = {"float32": 1e-6, "float64": 1e-12}
+
+Own = Callable[[tuple[jax.Array, ...], jax.Array], tuple[Any, tuple[jax.Array, ...]]]
+
+
+def sequence(dtype: str = "float64", length: int = T) -> jax.Array:
+    """Random inputs."""
+    return jnp.asarray(np.random.default_rng(5).normal(size=(length, D)), dtype)
+
+
+def filled(tree: Any, seed: int, size: float = 0.5) -> Any:
+    """Random numbers in the shape and dtype of every leaf, biases included."""
+    generator = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(size * generator.normal(size=leaf.shape), leaf.dtype), tree
+    )
+
+
+def assert_parity(model: lg.interop.Model, own: Own, dtype: str, length: int = T) -> None:
+    """Outputs are the framework's own, and in float64 every block of ds_T/ds_0, too.
+
+    `own(parts, inputs)` runs the framework from a state whose parts are in our order and gives the
+    outputs of all steps and the parts of the last state.
+    """
+    model = model._replace(state=filled(model.state, 7))
+
+    @jax.jit
+    def both(model_params, state, inputs):
+        trajectory = lg.unroll(model.step, model_params, state, inputs)
+        if dtype == "float32":
+            return trajectory, own(tuple(state), inputs)[0]
+
+        def last(parts):
+            outputs, after = own(parts, inputs)
+            return tuple(after), outputs
+
+        chain = lg.linearize(model.step, model_params, trajectory)
+        expected, outputs = jax.jacrev(last, has_aux=True)(tuple(state))
+        return trajectory, outputs, lg.jacobian(chain), expected
+
+    found = both(model.params, model.state, sequence(dtype, length))
+    assert_outputs(found[0], found[1], dtype)
+    if dtype == "float64":
+        assert_jacobians(model.state, *found[2:])
+
+
+def assert_outputs(trajectory: lg.Trajectory, outputs: Any, dtype: str) -> None:
+    """The topmost h is the output, to 1e-6 in float32 and 1e-12 in float64."""
+    names = [name for name in trajectory.states._fields if name.startswith("h")]
+    top = getattr(trajectory.states, names[-1])
+    assert top.dtype == dtype
+    assert np.abs(top[1:]).max() > 0.1
+    np.testing.assert_allclose(top[1:], outputs, rtol=0, atol=OUTPUT[dtype])
+
+
+def assert_jacobians(state: Any, jacobian: Any, expected: Any) -> None:
+    """Block (i, j) of the Jacobian is expected[i][j], to 1e-11 of its largest entry."""
+    starts = np.cumsum([0, *(part.size for part in state)])
+    for i, row in enumerate(expected):
+        for j, block in enumerate(row):
+            got = jacobian[starts[i] : starts[i + 1], starts[j] : starts[j + 1]]
+            block = np.asarray(block).reshape(got.shape)
+            size = np.abs(block).max()
+            # Only the layers above a part can be deaf to it.
+            assert size > 0 or i < j
+            np.testing.assert_allclose(got, block, rtol=0, atol=1e-11 * size)
+
+
+def alive(tree: Any) -> Any:
+    """Parameters with which a ReLU network does not die out: small weights, biases of about 1."""
+    return jax.tree.map(lambda leaf: 0.3 * leaf if leaf.ndim == 2 else leaf + 1, tree)
+
+
+def scan(cell: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any) -> tuple[Any, Any]:
+    """(outputs, last) of `cell(carry, x) -> (carry, output)`."""
+    last, outputs = jax.lax.scan(cell, start, inputs)
+    return outputs, last

@@ -1,0 +1,166 @@
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from parity import D, H, assert_parity, filled, sequence
+
+import lstmgrad as lg
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from flax import linen as nn
+    from flax import nnx
+
+LINEN = (nn.LSTMCell, nn.OptimizedLSTMCell, nn.GRUCell, nn.SimpleCell, nn.MGUCell)
+NNX = (nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell)
+
+
+def cases(*kinds):
+    """All in float64, the first in float32, too."""
+    pairs = [(kind, "float64") for kind in kinds] + [(kinds[0], "float32")]
+    ids = [f"{kind.__name__}-{dtype}" for kind, dtype in pairs]
+    return pytest.mark.parametrize(("kind", "dtype"), pairs, ids=ids)
+
+
+def variables_of(cell, dtype="float64"):
+    x = sequence(dtype)[0]
+
+    def init():
+        key = jax.random.key(0)
+        return cell.init(key, cell.initialize_carry(key, x.shape), x)
+
+    return filled(jax.eval_shape(init), 1)
+
+
+def carry_of(parts):
+    """Flax has c in front."""
+    return (parts[1], parts[0]) if len(parts) == 2 else parts[0]
+
+
+def parts_of(carry):
+    return (carry[1], carry[0]) if isinstance(carry, tuple) else (carry,)
+
+
+@cases(*LINEN)
+def test_linen_cells(kind, dtype):
+    cell = kind(H, param_dtype=dtype)
+    variables = variables_of(cell, dtype)
+    # An RNN has its cell's variables under a name of their own.
+    rnn = nn.RNN(cell, return_carry=True)
+    inside = {"params": {"cell": variables["params"]}}
+
+    def run(parts, inputs):
+        carry, outputs = rnn.apply(inside, inputs, initial_carry=carry_of(parts))
+        return outputs, parts_of(carry)
+
+    assert_parity(lg.interop.from_linen(cell, variables), run, dtype)
+
+
+@cases(*NNX)
+def test_nnx_cells(kind, dtype):
+    options = {"dtype": None, "param_dtype": jnp.dtype(dtype)}
+    cell = nnx.eval_shape(lambda: kind(D, H, **options, rngs=nnx.Rngs(0)))
+    graph, weights = nnx.split(cell)
+    weights = filled(weights, 1)
+
+    def run(parts, inputs):
+        fresh = jax.tree.map(lambda leaf: leaf, weights)  # nnx minds where a Param was made
+        rnn = nnx.RNN(nnx.merge(graph, fresh), return_carry=True)
+        carry, outputs = rnn(inputs, initial_carry=carry_of(parts))
+        return outputs, parts_of(carry)
+
+    assert_parity(lg.interop.from_nnx(nnx.merge(graph, weights)), run, dtype)
+
+
+def test_both_directions_of_a_bidirectional_linen_layer():
+    cell = nn.LSTMCell(H, param_dtype="float64")
+    layer = nn.Bidirectional(nn.RNN(cell), nn.RNN(cell.clone()))
+    inputs = sequence(length=6)
+    variables = filled(jax.eval_shape(layer.init, jax.random.key(0), inputs), 1)
+    outputs = layer.apply(variables, inputs)
+    for name, columns, step in (
+        ("forward_rnn", slice(H), 1),
+        ("backward_rnn", slice(H, 2 * H), -1),
+    ):
+        model = lg.interop.from_linen(getattr(layer, name), {"params": variables["params"][name]})
+        states = lg.unroll(*model, inputs[::step]).states
+        np.testing.assert_allclose(states.h[1:][::step], outputs[:, columns], atol=1e-12)
+
+
+def test_both_directions_of_a_bidirectional_nnx_layer():
+    def rnn(seed):
+        cell = nnx.LSTMCell(D, H, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
+        return nnx.RNN(cell, rngs=nnx.Rngs(seed))
+
+    layer, inputs = nnx.Bidirectional(rnn(1), rnn(2), rngs=nnx.Rngs(3)), sequence(length=6)
+    outputs = layer(inputs)
+    for half, columns, step in (
+        (layer.forward_rnn, slice(H), 1),
+        (layer.backward_rnn, slice(H, 2 * H), -1),
+    ):
+        states = lg.unroll(*lg.interop.from_nnx(half), inputs[::step]).states
+        np.testing.assert_allclose(states.h[1:][::step], outputs[:, columns], atol=1e-12)
+
+
+def test_a_simple_nnx_cell_computes_in_float32_unless_told_otherwise():
+    cell = nnx.SimpleCell(D, H, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    states = lg.unroll(*lg.interop.from_nnx(cell), sequence(length=5)).states
+    assert states.h.dtype == "float32"
+
+
+@pytest.mark.parametrize("kind", ["linen", "nnx"])
+def test_models_of_one_architecture_share_their_step(kind):
+    if kind == "linen":
+        cells = nn.GRUCell(H), nn.GRUCell(H)
+        models = [lg.interop.from_linen(cell, {"params": {"w": jnp.ones(1)}}) for cell in cells]
+    else:
+        models = [lg.interop.from_nnx(nnx.GRUCell(D, H, rngs=nnx.Rngs(seed))) for seed in range(2)]
+    assert models[0].step is models[1].step
+
+
+class LinenLeak(nn.Module):
+    """A cell of nobody's."""
+
+    @nn.compact
+    def __call__(self, carry, x):
+        rate = self.param("rate", lambda key: jnp.asarray(0.25))
+        after = carry + rate * (x - carry)
+        return after, after
+
+
+class NNXLeak(nnx.Module):
+    """The same, holding its rate."""
+
+    def __init__(self):
+        self.rate = nnx.Param(jnp.asarray(0.25))
+
+    def __call__(self, carry, x):
+        after = carry + self.rate[...] * (x - carry)
+        return after, after
+
+
+@pytest.mark.parametrize("kind", ["linen", "nnx"])
+def test_a_module_of_the_users_own_keeps_its_carry(kind):
+    start = jnp.zeros(D)
+    variables = {"params": {"rate": jnp.asarray(0.25)}}
+    if kind == "linen":
+        model = lg.interop.from_linen(LinenLeak(), variables, state=start)
+    else:
+        model = lg.interop.from_nnx(NNXLeak(), state=start)
+    trajectory = lg.unroll(*model, sequence(length=3))
+    chain = lg.linearize(model.step, model.params, trajectory)
+    np.testing.assert_allclose(lg.jacobian(chain), 0.75**3 * np.eye(D), rtol=1e-14)
+
+
+def test_a_module_of_the_users_own_needs_its_carry():
+    with pytest.raises(ValueError, match=r"cell: expected an nn.LSTMCell.*LinenLeak.*pass state="):
+        lg.interop.from_linen(LinenLeak(), {"params": {}})
+    with pytest.raises(ValueError, match=r"cell: expected an nnx.LSTMCell.*NNXLeak.*pass state="):
+        lg.interop.from_nnx(NNXLeak())
+
+
+def test_parameters_without_their_collection():
+    with pytest.raises(ValueError, match=r"variables: expected all collections.*'hf', 'hg'"):
+        lg.interop.from_linen(nn.LSTMCell(H), {"hf": 0, "hg": 0})

@@ -1,0 +1,128 @@
+import contextlib
+import os
+import warnings
+
+os.environ["KERAS_BACKEND"] = "jax"
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from parity import D, H, assert_parity, filled, sequence
+
+import lstmgrad as lg
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import keras
+
+KINDS = {
+    "lstm": (keras.layers.LSTM, {"activation": jnp.tanh}),
+    "gru": (keras.layers.GRU, {"activation": jnp.tanh}),
+    "gru-reset-before": (keras.layers.GRU, {"activation": jnp.tanh, "reset_after": False}),
+    "rnn": (keras.layers.SimpleRNN, {"activation": jnp.tanh}),
+    "rnn-relu": (keras.layers.SimpleRNN, {"activation": jax.nn.relu}),
+    "lstm-no-bias": (keras.layers.LSTM, {"activation": jnp.tanh, "use_bias": False}),
+    "gru-no-bias": (keras.layers.GRU, {"activation": jnp.tanh, "use_bias": False}),
+}
+
+RETURNS = {"return_sequences": True, "return_state": True}
+
+
+@contextlib.contextmanager
+def lenient():
+    """Keras relies on promotions that the tests forbid."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def built(layer):
+    """The layer with random weights, biases included."""
+    with lenient():
+        layer.build((None, None, D))
+        weights = filled([weight.value for weight in layer.weights], 1)
+        for weight, value in zip(layer.weights, weights, strict=True):
+            weight.assign(value)
+    return layer
+
+
+def layer_of(kind, dtype="float64", **options):
+    make, own = KINDS[kind]
+    plain = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}
+    options = plain | RETURNS | {"dtype": dtype} | own | options
+    return built(make(H, **options))
+
+
+def own(layer):
+    def run(parts, inputs):
+        with lenient():
+            start = [part[None] for part in parts]
+            outputs, *last = layer(inputs[None], initial_state=start, training=False)
+        return outputs[0], tuple(part[0] for part in last)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [*((kind, "float64") for kind in KINDS), ("lstm", "float32")]
+)
+def test_layers(kind, dtype):
+    layer = layer_of(kind, dtype)
+    assert_parity(lg.interop.from_keras(layer), own(layer), dtype)
+
+
+def test_a_cell_is_its_layer():
+    layer = layer_of("lstm")
+    of_cell, of_layer = lg.interop.from_keras(layer.cell), lg.interop.from_keras(layer)
+    jax.tree.map(np.testing.assert_array_equal, of_cell, of_layer._replace(step=of_cell.step))
+    assert of_cell.step is of_layer.step
+
+
+def test_stacked_cells():
+    cells = [keras.layers.LSTMCell(H, activation=jnp.tanh, dtype="float64") for _ in range(2)]
+    stacked = keras.layers.StackedRNNCells(cells, dtype="float64")
+    layer = built(keras.layers.RNN(stacked, dtype="float64", **RETURNS))
+
+    def run(parts, inputs):
+        with lenient():
+            start = [[part[None] for part in pair] for pair in (parts[:2], parts[2:])]
+            outputs, *last = layer(inputs[None], initial_state=start, training=False)
+        return outputs[0], tuple(part[0] for pair in last for part in pair)
+
+    model = lg.interop.from_keras(layer)
+    assert model.state._fields == ("h0", "c0", "h1", "c1")
+    assert_parity(model, run, "float64")
+
+
+def test_both_directions_of_a_batch_major_layer():
+    layer = built(keras.layers.Bidirectional(keras.layers.GRU(H, return_sequences=True)))
+    batch = jnp.stack([sequence("float32", 6), -sequence("float32", 6)])
+    with lenient():
+        outputs = layer(batch, training=False)
+    for direction, columns, step in (
+        ("forward", slice(H), 1),
+        ("reverse", slice(H, 2 * H), -1),
+    ):
+        model = lg.interop.from_keras(layer, direction=direction)
+        states = jax.vmap(lambda xs, model=model: lg.unroll(*model, xs))(batch[:, ::step]).states
+        np.testing.assert_allclose(states.h[:, 1:][:, ::step], outputs[..., columns], atol=1e-6)
+    with pytest.raises(ValueError, match="direction: expected 'forward' or 'reverse', because"):
+        lg.interop.from_keras(layer)
+    with pytest.raises(ValueError, match="has one direction, but came 'reverse'"):
+        lg.interop.from_keras(layer.forward_layer, direction="reverse")
+    with pytest.raises(ValueError, match="expected 'forward', 'reverse' or None, but came 'up'"):
+        lg.interop.from_keras(layer, direction="up")
+
+
+def test_what_a_step_does_not_have_is_refused():
+    with pytest.raises(ValueError, match=r"layer: expected one of LSTMCell, .* came Dense"):
+        lg.interop.from_keras(keras.layers.Dense(3))
+    with pytest.raises(ValueError, match="layer: expected one that is built"):
+        lg.interop.from_keras(keras.layers.LSTM(3))
+    for option, name in (("recurrent_activation", "sigmoid"), ("activation", "tanh")):
+        layer = layer_of("lstm", **{option: "hard_sigmoid"})
+        message = f"{option}: expected {name}, but the layer has hard_sigmoid"
+        with pytest.raises(ValueError, match=message):
+            lg.interop.from_keras(layer)
+    with pytest.raises(ValueError, match=r"activation: expected tanh or relu or .* has softplus"):
+        lg.interop.from_keras(layer_of("rnn", activation="softplus"))
