@@ -88,8 +88,8 @@ def _branch(activation: Callable[[Array], Array], state: LayerState, layer: Laye
 
 
 def stack_layers(
-    weights: Sequence[Float[Array | np.ndarray, "rows columns"]],
-    biases: Sequence[Float[Array | np.ndarray, " rows"]] | None = None,
+    weights: Sequence[Float[Array | np.ndarray, "_ _"]],
+    biases: Sequence[Float[Array | np.ndarray, " _"]] | None = None,
 ) -> LayerParams:
     """Returns layers of any widths as one stack of equal ones, filled up with zeros.
 
