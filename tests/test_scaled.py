@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from oracles import eps
 
 import lstmgrad as lg
-from lstmgrad._scaled import normalize
+from lstmgrad._scaled import LOWEST, add, exponent_of, lower, normalize, power_below
 
 
 def normal_floats(dtype):
@@ -154,3 +154,68 @@ def test_derivatives_pass_through():
     np.testing.assert_allclose(got, want, rtol=1e-14, atol=1e-14)
     slope = jax.grad(lambda x: lg.scaled(x).log_abs().sum())(jnp.asarray([2.0, -5.0]))
     np.testing.assert_allclose(slope, [0.5, -0.2], rtol=1e-14)
+
+
+def as_scaled(number, exponent, dtype):
+    value = lg.scaled(jnp.asarray([number, 0.25 * number], dtype))
+    return lg.Scaled(value.mantissa, value.exponent + jnp.int32(exponent))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("exponents", [(0, 3), (5000, 4990), (-5000, -5003), (2000, -2000)])
+def test_a_sum_beyond_the_range(dtype, exponents):
+    """Like that of the mantissas at the larger exponent, either way round."""
+    one, other = (as_scaled(x, e, dtype) for x, e in zip((1.5, -0.75), exponents, strict=True))
+    top = max(exponents)
+    terms = zip((1.5, -0.75), exponents, strict=True)
+    want = sum(np.ldexp(np.asarray([x, x / 4]), max(e - top, -1000)) for x, e in terms)
+    for total in (add(one, other), add(other, one)):
+        got = lg.Scaled(total.mantissa, total.exponent - jnp.int32(top)).to_array()
+        np.testing.assert_allclose(got, want, rtol=4 * eps(dtype))
+        assert 0.5 <= np.abs(total.mantissa).max() < 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("exponent", [0, 5000, -5000])
+def test_nothing_added_is_no_change_whatever_its_exponent(dtype, exponent):
+    value, zeros = as_scaled(1.5, exponent, dtype), jnp.zeros(2, dtype)
+    for own in (0, 10**6, -(10**6), LOWEST):
+        nothing = lg.Scaled(zeros, jnp.int32(own))
+        for total in (add(value, nothing), add(nothing, value)):
+            np.testing.assert_array_equal(total.mantissa, value.mantissa)
+            assert total.exponent == value.exponent
+        np.testing.assert_array_equal(add(nothing, nothing).mantissa, zeros)
+        again = add(add(nothing, nothing), value)
+        np.testing.assert_array_equal(again.mantissa, value.mantissa)
+
+
+def test_a_sum_that_cancels_and_one_that_is_broken():
+    value = as_scaled(1.5, -5000, "float32")
+    gone = add(value, lg.Scaled(-value.mantissa, value.exponent))
+    np.testing.assert_array_equal(gone.log_abs(), -np.inf)
+    broken = lg.scaled(jnp.asarray([jnp.nan, 1.0], "float32"))
+    assert np.isnan(add(value, broken).mantissa[0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_powers_below_one(dtype):
+    least = int(jnp.finfo(dtype).minexp)
+    exponents = [0, -1, least + 1, least, least - 1, -(10**6), LOWEST, 2 * LOWEST]
+    want = [1.0, 0.5, 2.0 ** (least + 1), 2.0**least, 0.0, 0.0, 0.0, 0.0]
+    got = power_below(jnp.asarray(exponents, jnp.int32), dtype)
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got.astype("float64"), want)
+
+
+def test_a_lower_mantissa_is_the_same_value():
+    value = as_scaled(1.5, 40, "float64")
+    top = value.exponent + 30
+    got = lg.Scaled(lower(value, top), top).to_array()
+    np.testing.assert_array_equal(got, value.to_array())
+    np.testing.assert_array_equal(lower(value, value.exponent + 5000), 0)
+
+
+def test_the_exponent_of_nothing_is_below_all_others():
+    assert exponent_of(as_scaled(1.5, -(10**6), "float32")) == 1 - 10**6
+    assert exponent_of(lg.Scaled(jnp.zeros(2), jnp.int32(10**6))) == LOWEST
+    assert exponent_of(lg.scaled(jnp.asarray([jnp.nan, 0.0]))) == 0
