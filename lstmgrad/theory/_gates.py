@@ -50,7 +50,7 @@ def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[n
 
 
 def chrono_expectation(
-    lags: Int[Array | np.ndarray, "*L"] | int, longest: float | int | int
+    lags: Int[Array | np.ndarray, "*L"] | int, longest: float | int
 ) -> Float[np.ndarray, "*L"]:
     """Returns what forget gates under chrono initialization keep on average, E[f^lag].
 

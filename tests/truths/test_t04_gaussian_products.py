@@ -28,12 +28,15 @@ def test_closed_form():
 
 
 @pytest.mark.parametrize(("n", "steps"), [(2, 5000), (8, 5000), (32, 1500)])
-def test_z_scores(n, steps):
+def test_z_scores(n, steps, truth):
     factors = np.random.default_rng(n).normal(size=(steps, n, n)) / np.sqrt(n)
     found = lg.lyapunov_spectrum(lg.DenseChain(factors))
     exact = np.sqrt(polygamma(1, np.arange(n, 0, -1) / 2) / steps) / 2
     z = (np.asarray(found.exponents) - exponents(n, 1 / n)) / exact
     assert np.abs(z).max() < 5
+    for i in sorted({0, n // 2, n - 1}):
+        quantity = f"exponent {i + 1} of {steps} Gaussian {n} × {n} matrices"
+        truth(quantity, exponents(n, 1 / n)[i], found.exponents[i], atol=5 * exact[i])
     assert np.asarray(found.resolved).all()
     # The scatter of 32 blocks or fewer tells the standard error to about 1/√62, five times that.
     ratio = np.asarray(found.standard_errors) / exact

@@ -54,14 +54,15 @@ def test_the_bound_is_attained():
 
 
 @pytest.mark.parametrize("radius", [1.0, 0.9, 1.25])
-def test_the_regularizer_of_orthogonal_factors(radius):
+def test_the_regularizer_of_orthogonal_factors(radius, truth):
     """Ω = T (ρ - 1)² for ρ times orthogonal: 0 for an orthogonal linear network."""
     rng = np.random.default_rng(1)
     factors = radius * np.linalg.qr(rng.normal(size=(T, H, H)))[0]
     cotangents = np.zeros((T + 1, H))
     cotangents[-1] = rng.normal(size=H)
     omega = lg.pascanu_regularizer(lg.DenseChain(factors), jnp.asarray(cotangents))
-    np.testing.assert_allclose(omega, T * (radius - 1) ** 2, rtol=64 * EPS, atol=T * 64 * EPS)
+    quantity = f"Ω of {T} steps, {radius} times orthogonal"
+    truth(quantity, T * (radius - 1) ** 2, omega, rtol=64 * EPS, atol=T * 64 * EPS)
 
 
 def test_the_regularizer_of_any_chain_and_loss():
@@ -82,7 +83,7 @@ def test_the_regularizer_of_any_chain_and_loss():
     assert lg.pascanu_regularizer(lg.DenseChain(factors), jnp.zeros((T + 1, H))) == 0
 
 
-def test_the_spectral_radius_bounds_nothing():
+def test_the_spectral_radius_bounds_nothing(truth):
     """W has radius 0.7483, and the step at its fixed point (0, s) has radius 1.1997."""
     s = np.tanh(5.0)
     weight = jnp.asarray([[1.2, 1.0], [-2.0, -1.2]])
@@ -93,8 +94,9 @@ def test_the_spectral_radius_bounds_nothing():
         model, weight, lg.unroll(model, weight, fixed, jnp.broadcast_to(bias, (T, 2)))
     )
     radius = float(np.abs(lg.step_eigenvalues(lg.DenseChain(weight[None])))[0, 0])
-    assert abs(radius - 0.7483) < 5e-5
-    assert abs(float(np.abs(lg.step_eigenvalues(chain[:1]))[0, 0]) - 1.1997) < 5e-5
+    truth("spectral radius of the counterexample's W", 0.7483, radius, atol=5e-5)
+    at_fixed_point = np.abs(lg.step_eigenvalues(chain[:1]))[0, 0]
+    truth("spectral radius of its J at the fixed point", 1.1997, at_fixed_point, atol=5e-5)
     first = chain[:10]
     np.testing.assert_allclose(
         lg.forward_norms(first, rtol=0.0).log_norms[10] / 10, np.log(1.1997), atol=0.1
