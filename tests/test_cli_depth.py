@@ -15,7 +15,7 @@ from lstmgrad.cli._depth import draw
 from lstmgrad.cli._depth_options import parse_depth
 
 FILES = {"depth.png", "depth.svg", "depth.json"}
-SMALL = ["--width", "5", "--dtype", "float64"]
+DEEP = ["--layers", "60", "--width", "5", "--dtype", "float64"]
 
 
 class Run(NamedTuple):
@@ -38,7 +38,13 @@ def run(directory: Path, *arguments: str) -> Run:
 
 @pytest.fixture(scope="module")
 def ten(tmp_path_factory) -> Run:
-    return run(tmp_path_factory.mktemp("depth") / "made", *SMALL)
+    """The command of the README, in single precision."""
+    return run(tmp_path_factory.mktemp("depth") / "made")
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory) -> Run:
+    return run(tmp_path_factory.mktemp("deep"), *DEEP)
 
 
 def by_hand(*arguments: str, skip: float):
@@ -60,25 +66,26 @@ def by_hand(*arguments: str, skip: float):
 
 
 @pytest.mark.parametrize(("name", "skip"), [("plain", 0.0), ("residual", 1.0)])
-def test_gradients_are_those_of_the_chain_rule(ten, name, skip):
-    _, of_weights, of_states = by_hand(*SMALL, skip=skip)
-    found = ten.json()["gradients"][name]
-    np.testing.assert_allclose(found["weights"], of_weights, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(found["states"], of_states, rtol=0, atol=1e-10)
+def test_gradients_are_those_of_the_chain_rule(ten, deep, name, skip):
+    for found, options, error in ((ten, [], 1e-4), (deep, DEEP, 1e-10)):
+        _, of_weights, of_states = by_hand(*options, skip=skip)
+        gradients = found.json()["gradients"][name]
+        np.testing.assert_allclose(gradients["weights"], of_weights, rtol=0, atol=error)
+        np.testing.assert_allclose(gradients["states"], of_states, rtol=0, atol=error)
 
 
-@pytest.mark.parametrize(("stack", "count"), [("one", 1), ("all", 10)])
-def test_three_factors_a_layer_multiply_to_the_norm_of_the_jacobian(ten, stack, count):
-    jacobians, *_ = by_hand(*SMALL, skip=0.0)
+@pytest.mark.parametrize(("stack", "count"), [("one", 1), ("all", 60)])
+def test_three_factors_a_layer_multiply_to_the_norm_of_the_jacobian(deep, stack, count):
+    jacobians, *_ = by_hand(*DEEP, skip=0.0)
     product = np.linalg.multi_dot([np.eye(5), *jacobians[:count][::-1], np.eye(5)])
-    found = ten.json()["factors"][stack]
+    found = deep.json()["factors"][stack]
     factors = [found[name] for name in ("slopes", "weights", "alignments")]
     assert [len(each) for each in factors] == [count] * 3
     expected = np.log(np.linalg.norm(product, 2))
     assert np.sum(factors) == pytest.approx(expected, abs=1e-10)
     assert found["log_norm"] == pytest.approx(expected, abs=1e-10)
     assert found["log_norm_of_matrix"] == pytest.approx(expected, abs=1e-10)
-    weights = draw(parse_depth(SMALL))[0].weight
+    weights = draw(parse_depth(DEEP))[0].weight
     sizes = [np.log(np.linalg.norm(weight, 2)) for weight in weights[:count]]
     np.testing.assert_allclose(found["weights"], sizes, atol=1e-12)
     assert np.max(found["slopes"]) <= np.log(0.25)
@@ -88,13 +95,16 @@ def test_three_factors_a_layer_multiply_to_the_norm_of_the_jacobian(ten, stack, 
 def test_gradients_of_ten_sigmoid_layers_fall_by_at_least_the_product_bound(ten):
     gradients = ten.json()["gradients"]
     plain, bound = gradients["plain"], gradients["bound"]
-    assert np.all(np.array(plain["states"]) <= np.array(bound["states"]) + 1e-12)
-    assert np.all(np.array(plain["weights"]) <= np.array(bound["weights"]) + 1e-12)
-    sizes = [np.linalg.norm(weight, 2) for weight in draw(parse_depth(SMALL))[0].weight]
-    whole = np.sum(np.log10(0.25 * np.array(sizes)))
-    assert bound["states"][0] == pytest.approx(whole, abs=1e-10)
+    assert np.all(np.array(plain["states"]) <= np.array(bound["states"]) + 1e-6)
+    assert np.all(np.array(plain["weights"]) <= np.array(bound["weights"]) + 1e-6)
+    layers, start, _ = draw(parse_depth([]))
+    sizes = np.log10([np.linalg.norm(weight, 2) / 4 for weight in layers.weight])
+    np.testing.assert_allclose(bound["states"], [*np.cumsum(sizes[::-1])[::-1], 0], atol=1e-5)
+    # Of the first layer's weights: the slope of its own, and the length of its input.
+    own = np.log10(np.linalg.norm(start.h) / 4)
+    assert bound["weights"][0] == pytest.approx(own + sizes[1:].sum(), abs=1e-5)
     fall = plain["states"][0] - plain["states"][-1]
-    assert fall <= whole < -1
+    assert fall <= sizes.sum() < -3
     # The skip connection keeps what the plain stack loses.
     residual = gradients["residual"]["states"]
     assert residual[0] - residual[-1] > fall + 3
@@ -125,16 +135,19 @@ def test_printed_tables_are_those_of_the_file(ten):
     assert table["reading"] in " ".join(ten.out.split())
 
 
-def test_a_deep_stack_in_single_precision(tmp_path):
-    options = ["--layers", "60", "--width", "4", "--activation", "tanh"]
-    found = run(tmp_path, *options)
-    assert (found.code, found.err) == (0, "")
-    factors = found.json()["factors"]["all"]
-    assert factors["log_norm"] < -6
-    assert len(factors["slopes"]) == 60
-    assert factors["log_norm"] == pytest.approx(factors["log_norm_of_matrix"], abs=1e-3)
-    assert max(factors["slopes"]) <= 1e-6
-    lines = found.out.splitlines()
+def test_the_readme_shows_what_is_printed(ten):
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    shown = readme.partition("layer       slope")[2].partition("```")[0].split()
+    got = ten.out.partition("layer       slope")[2].split()[: len(shown)]
+    assert len(shown) > 60
+    for one, other in zip(got, shown, strict=True):
+        assert one == other or float(one) == pytest.approx(float(other), rel=1e-3)
+    assert readme.partition("```text\nOf the gradient")[2].partition("```")[0] in ten.out
+
+
+def test_a_deep_stack_has_its_ends_in_the_table(deep):
+    assert (deep.code, deep.err) == (0, "")
+    lines = deep.out.splitlines()
     assert sum("36 more layers; depth.json has all" in line for line in lines) == 2
     rows = [int(line[:5]) for line in lines if line[:5].strip().isdigit()]
     assert rows == [1, *[*range(1, 13), *range(49, 61)] * 2]
@@ -189,9 +202,9 @@ def test_help(capsys, monkeypatch):
 
 
 def test_weights_are_of_unit_gain():
-    weights = np.asarray(draw(parse_depth(SMALL))[0].weight)
-    # Four standard errors of the variance of 250 normal numbers.
-    assert 5 * weights.var() == pytest.approx(1, abs=4 * np.sqrt(2 / 250))
+    weights = np.asarray(draw(parse_depth([]))[0].weight)
+    # Four standard errors of the variance of normal numbers.
+    assert 64 * weights.var() == pytest.approx(1, abs=4 * np.sqrt(2 / weights.size))
 
 
 def test_compare_is_the_bare_command_by_name(capsys):

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,10 +77,9 @@ def by_copies(name: str) -> tuple[float, np.ndarray]:
     return float(value), np.stack(flat)
 
 
-@pytest.mark.parametrize("name", ["rnn", "lstm"])
-def test_every_word_adds_the_gradient_of_its_own_copy_of_the_weights(sentence, name):
-    found = sentence.json()["cells"][name]
-    loss, parts = by_copies(name)
+def test_every_word_adds_the_gradient_of_its_own_copy_of_the_weights(sentence):
+    found = sentence.json()["cells"]["lstm"]
+    loss, parts = by_copies("lstm")
     whole = parts.sum(axis=0)
     norms = np.log10(np.linalg.norm(parts, axis=1))
     assert found["loss"] == pytest.approx(loss, rel=1e-12)
@@ -121,6 +121,18 @@ def test_training_lowers_the_loss_and_words_need_no_quotes(sentence, tmp_path, r
     assert after.json()["words"] == SENTENCE.split()
     losses = [found.json()["cells"]["rnn"]["loss"] for found in (sentence, after)]
     assert losses[1] < losses[0]
+
+
+def test_the_readme_shows_what_is_printed(tmp_path, rnn_alone):
+    """Of one cell, which gives the same whichever run beside it."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    (command,) = re.findall(r"`python -m lstmgrad words \"(.*?)\"`", readme)
+    row = re.compile(r"^ {2,3}\d+  (\w+) +(-?[\d.]+) +(-?[\d.]+)", re.MULTILINE)
+    shown = row.findall(readme.partition("   t  word")[2].partition("```")[0])
+    got = row.findall(run(tmp_path, command).out)
+    assert [word for word, *_ in got] == [word for word, *_ in shown] == command.split()[:-1]
+    for one, other in zip(got, shown, strict=True):
+        assert list(map(float, one[1:])) == pytest.approx(list(map(float, other[1:])), abs=0.02)
 
 
 def test_a_long_text_of_any_characters(tmp_path, rnn_alone):

@@ -131,7 +131,8 @@ def _figures(study: DepthStudy) -> dict[str, bytes]:
 
     def factors(ax) -> None:
         plot.gain_budget(study.budget, names={"branch": "slope", "state": "weights"}, ax=ax)
-        ax.set(xlabel="layer", ylabel=r"$\log_{10}$ of the gain in a layer")
+        gain = r"gain of $\Vert\partial h_L/\partial h_0\Vert$ in layer $l$ ($\log_{10}$)"
+        ax.set(xlabel="layer $l$", ylabel=gain)
 
     figure = plot.page([norms, factors], width=3.8, height=2.5)
     return {name: plot.encode(figure, name.rpartition(".")[2]) for name in FIGURES}
