@@ -126,15 +126,16 @@ def lyapunov_spectrum(
             `burn_in` that leaves no step, a start of another shape or dtype.
 
     Notes:
-        T pushes of m tangents, and a QR of (n, m), 4 n m² operations, per interval; memory
-        O(n m) besides the chain. Under `jax.vmap` a choice of intervals pays for a QR at every
-        step: give `every` there. A given `every` is not corrected where it is too long; `resolved`
-        says so, but for a direction that loses more than the dtype's whole range in one interval,
-        which reads as -inf.
+        T pushes of m tangents, and a QR of (n, m), 4 n m² operations, per interval and for each of
+        the running estimates; memory O(n m) besides the chain. Under `jax.vmap` all frames pay for
+        a QR where one of them needs it. Differentiable in reverse mode where `every` is given.
 
-        Exact zeros are -inf where the factors are zero entry by entry; a factor that is singular
-        otherwise leaves rounding, which `resolved` denies. `log_abs_det` gives the sum of all
-        exponents without a QR, and so that of the unresolved ones by difference.
+        A given `every` is not corrected where it is too long; `resolved` says so, but for a
+        direction that loses more than the dtype's whole range in one interval, which reads as -inf.
+        -inf stands for tangents that the factors make zero entry by entry; a factor that is
+        singular otherwise leaves rounding, which `resolved` denies. It errs on the side of doubt:
+        some of the exponents just above the floor are better than it says. `log_abs_det` gives the
+        sum of all exponents without a QR, and so that of the unresolved ones by difference.
 
         Standard errors are those of means over at most 32 blocks of time, none shorter than T/200:
         too small where the dynamics remembers longer than a block. Parts of a continued
