@@ -94,9 +94,16 @@ def row_amplification(upper: Float[Array, "p n"]) -> Float[Array, " p"]:
     diagonal, zero = jnp.diagonal(square), jnp.all(upper == 0, axis=1)
     square = square + jnp.diag(zero.astype(upper.dtype))
     identity = jnp.eye(upper.shape[0], dtype=upper.dtype)
-    norms = jnp.linalg.norm(jax.scipy.linalg.solve_triangular(square, identity), axis=0)
+    norms = norms_along(jax.scipy.linalg.solve_triangular(square, identity), axis=0)
     norms = jnp.where(jnp.isnan(norms) | (diagonal == 0), jnp.inf, norms)
     return jnp.where(zero, 0.0, norms)
+
+
+def norms_along(matrix: Float[Array, "p n"], axis: int) -> Float[Array, " m"]:
+    """Euclidean norms along an axis, of entries whose squares may fit no float."""
+    tops = jnp.max(jnp.abs(matrix), axis=axis, keepdims=True, initial=0.0)
+    scaled = matrix / jnp.where((tops > 0) & jnp.isfinite(tops), tops, 1.0)
+    return jnp.squeeze(tops, axis) * jnp.linalg.norm(scaled, axis=axis)
 
 
 def shift_within(array: Float[Array, "..."], exponents: Int[Array, "..."]) -> Float[Array, "..."]:

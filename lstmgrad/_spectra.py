@@ -29,6 +29,7 @@ from lstmgrad._graded import (
     graded,
     log_singular_values,
     multiply,
+    norms_along,
     row_amplification,
 )
 from lstmgrad._scaled import Scaled, normalize, widen
@@ -240,17 +241,17 @@ def _apply(factor: Float[Array, "n m"], product: _Product) -> _Product:
     factor = jnp.where(jnp.any(jnp.isnan(factor)), jnp.nan, factor)
     block, exponent = normalize(Scaled(factor, jnp.zeros((), jnp.int32)))
     (rows, exponents), losses = product.graded, product.losses
-    lengths = jnp.linalg.norm(block, axis=1)
+    sizes_of_rows = norms_along(block, axis=1)
     heights, sizes = jnp.frexp(jnp.max(jnp.abs(block), axis=0))
     dead = (heights == 0) | jnp.all(rows == 0, axis=1)
     by_column = jnp.lexsort((-heights, -(sizes + exponents), dead))
-    by_row = jnp.argsort(-lengths)
+    by_row = jnp.argsort(-sizes_of_rows)
     block, rows, exponents = block[by_row][:, by_column], rows[by_column], exponents[by_column]
     frame, upper = jnp.linalg.qr(block)
     total = multiply(upper, Graded(rows, exponents))
     total = Graded(total.mantissa, total.exponents + exponent)
-    sways = jnp.linalg.norm(frame * lengths[by_row][:, None], axis=0)
-    ours = sways * row_amplification(upper)
+    moved = norms_along(frame * sizes_of_rows[by_row][:, None], axis=0)
+    ours = moved * row_amplification(upper)
     back = jnp.zeros_like(by_row).at[by_row].set(jnp.arange(by_row.shape[0]))
     return _Product(frame[back].T, total, losses[by_column][: ours.shape[0]] + ours)
 
