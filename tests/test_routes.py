@@ -276,6 +276,23 @@ def test_steps_without_tags_and_reserved_names():
             lg.routes(step, None, lg.unroll(step, None, start, inputs))
 
 
+def incomplete(params, s, x):
+    """A tenth of s by no tag, and a fifth through two."""
+    inner = lg.tag(s, "inner")
+    return lg.tag(0.2 * inner, "outer") + lg.tag(0.4 * s, "main") + 0.1 * s + x
+
+
+def test_what_is_missing_has_a_size():
+    """Norms and shares of the two rests say how much of the step crosses no tag, or two."""
+    trajectory = lg.unroll(incomplete, None, jnp.ones(3), jnp.ones((4, 3)))
+    routes = lg.routes(incomplete, None, trajectory)
+    for name, size in (("untagged", 0.1), ("crossed", 0.2), ("main", 0.4), ("inner", 0.0)):
+        norm = lg.backward_norms(routes[name][1:2]).log_norms[1]
+        np.testing.assert_allclose(np.exp(norm), size, rtol=1e-14)
+        share = lg.route_shares(lg.linearize(incomplete, None, trajectory), routes).shares[name]
+        np.testing.assert_allclose(share, np.full(4, size / 0.7), rtol=1e-13)
+
+
 LONG = 60
 
 
