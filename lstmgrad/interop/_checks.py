@@ -9,16 +9,18 @@ from typing import Any
 
 def require(module: str, extra: str) -> ModuleType:
     """A framework's module, once it is installed."""
+    package = module.split(".")[0]
     try:
-        return importlib.import_module(module)
+        importlib.import_module(package)
     except ModuleNotFoundError as error:
-        if error.name != module.split(".")[0]:
+        if error.name != package:
             raise
         raise ImportError(
-            f"{module} is not installed; the extra {extra} brings it: "
+            f"{package} is not installed; the extra {extra} brings it: "
             f'pip install "lstmgrad[{extra}]", or pip install ".[{extra}]" in a checkout.',
-            name=module,
+            name=package,
         ) from None
+    return importlib.import_module(module)
 
 
 def check_known(cell: Any, state: Any, known: str, call: str) -> None:

@@ -88,7 +88,7 @@ def from_keras(layer: Any, *, direction: str | None = None) -> Model:
 
 def _array(weight: Any) -> jax.Array:
     """The values of a weight, of any backend."""
-    return jnp.asarray(require("keras", "keras").ops.convert_to_numpy(weight))
+    return jnp.asarray(require("keras", "keras").ops.convert_to_numpy(weight.value))
 
 
 def _bias(cell: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:

@@ -3,6 +3,7 @@ import jax
 import numpy as np
 import pytest
 from parity import D, H, assert_parity, filled, scan, sequence
+from readings import assert_means, gru, lstm
 
 import lstmgrad as lg
 
@@ -105,3 +106,25 @@ def test_layers_that_cannot_be_stacked():
     model = lg.interop.from_equinox(cell_of("lstm"))
     with pytest.raises(ValueError, match=r"a part h, .* that of layer 1 is StackState"):
         lg.interop.stack([model, lg.interop.stack([model, model])])
+
+
+def test_what_the_weights_mean():
+    cell = cell_of("lstm")
+    weights = cell.weight_ih, cell.weight_hh, cell.bias
+    assert_means(
+        lg.interop.from_equinox(cell),
+        lstm(weights),
+        lstm(weights, order="igfo"),
+        lstm(weights, forget_bias=1.0),
+    )
+    cell = cell_of("gru")
+    inner = np.concatenate([np.zeros(2 * H), cell.bias_n])
+    weights = cell.weight_ih, cell.weight_hh, cell.bias, inner
+    outside = cell.weight_ih, cell.weight_hh, cell.bias + inner, 0 * inner
+    assert_means(
+        lg.interop.from_equinox(cell),
+        gru(weights),
+        gru(outside),
+        gru(weights, order="zrn"),
+        gru(weights, z_is="renewed"),
+    )

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parity import D, H, assert_parity, filled, sequence
+from readings import HIDDEN, SWAPPED, X, assert_means, gru, lstm, sigmoid
 
 import lstmgrad as lg
 
@@ -164,3 +165,72 @@ def test_a_module_of_the_users_own_needs_its_carry():
 def test_parameters_without_their_collection():
     with pytest.raises(ValueError, match=r"variables: expected all collections.*'hf', 'hg'"):
         lg.interop.from_linen(nn.LSTMCell(H), {"hf": 0, "hg": 0})
+
+
+def test_linen_has_the_cell_in_front_and_a_kernel_for_each_gate():
+    cell = nn.LSTMCell(H, param_dtype="float64")
+    variables = variables_of(cell)
+    p = variables["params"]
+    weights = (
+        np.concatenate([p[f"i{gate}"]["kernel"].T for gate in "ifgo"]),
+        np.concatenate([p[f"h{gate}"]["kernel"].T for gate in "ifgo"]),
+        np.concatenate([p[f"h{gate}"]["bias"] for gate in "ifgo"]),
+    )
+    transposed = (
+        weights[0],
+        np.concatenate([p[f"h{gate}"]["kernel"] for gate in "ifgo"]),
+        weights[2],
+    )
+    assert_means(
+        lg.interop.from_linen(cell, variables),
+        lstm(weights),
+        lstm(weights, state=SWAPPED),
+        lstm(transposed),
+        lstm(weights, forget_bias=1.0),
+    )
+    # The optimized cell has the same variables.
+    fast = nn.OptimizedLSTMCell(H, param_dtype="float64")
+    assert_means(lg.interop.from_linen(fast, variables), lstm(weights))
+
+
+def test_linen_minimal_unit_has_its_bias_in_the_weights():
+    cell = nn.MGUCell(H, param_dtype="float64")
+    key = jax.random.key(0)
+    start = cell.init(key, cell.initialize_carry(key, X.shape), X)["params"]
+    assert np.all(start["if"]["bias"] == 1)
+    variables = variables_of(cell)
+    p = variables["params"]
+
+    def mgu(forget_bias, kept):
+        drive = X @ p["if"]["kernel"] + p["if"]["bias"] + HIDDEN @ p["hf"]["kernel"] + forget_bias
+        f = sigmoid(drive)
+        inside = HIDDEN @ p["hn"]["kernel"] + p["hn"]["bias"]
+        n = np.tanh(X @ p["in"]["kernel"] + p["in"]["bias"] + f * inside)
+        f = f if kept else 1 - f
+        return ((1 - f) * n + f * HIDDEN,)
+
+    model = lg.interop.from_linen(cell, variables)
+    assert_means(model, mgu(0.0, True), mgu(1.0, True), mgu(0.0, False))
+
+
+def test_nnx_has_another_tree_and_one_bias_in_a_gru():
+    def cell_of(kind):
+        make = lambda: kind(D, H, param_dtype=jnp.float64, rngs=nnx.Rngs(0))  # noqa: E731
+        abstract = nnx.eval_shape(make)
+        graph, weights = nnx.split(abstract)
+        return nnx.merge(graph, filled(weights, 1))
+
+    cell = cell_of(nnx.OptimizedLSTMCell)
+    dense_i, dense_h = cell.dense_i, cell.dense_h
+    weights = dense_i.kernel[...].T, dense_h.kernel[...].T, dense_h.bias[...]
+    assert_means(
+        lg.interop.from_nnx(cell),
+        lstm(weights),
+        lstm(weights, state=SWAPPED),
+        lstm(weights, order="igfo"),
+    )
+    cell = cell_of(nnx.GRUCell)
+    w, u, b = cell.dense_i.kernel[...].T, cell.dense_h.kernel[...].T, cell.dense_i.bias[...]
+    assert cell.dense_h.bias is None
+    inside = np.where(np.arange(3 * H) < 2 * H, 0, b)
+    assert_means(lg.interop.from_nnx(cell), gru((w, u, b, 0 * b)), gru((w, u, b - inside, inside)))

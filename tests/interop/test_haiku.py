@@ -3,7 +3,9 @@ import warnings
 import jax
 import numpy as np
 import pytest
+import readings
 from parity import D, H, alive, assert_parity, filled, sequence
+from readings import HIDDEN, X, assert_means
 
 import lstmgrad as lg
 
@@ -119,3 +121,43 @@ def test_the_same_function_is_the_same_step():
     _, params = network(lstm)
     first, second = (lg.interop.from_haiku(lstm, params) for _ in range(2))
     assert first.step is second.step
+
+
+def test_the_lstm_adds_one_to_the_forget_gate_and_has_another_order():
+    _, params = network(lstm)
+    p = params["lstm/linear"]
+    w, u = np.split(np.asarray(p["w"]).T, [D], axis=1)
+    weights = w, u, p["b"]
+    assert_means(
+        lg.interop.from_haiku(lstm, params),
+        readings.lstm(weights, order="igfo", forget_bias=1.0),
+        readings.lstm(weights, order="igfo"),
+        readings.lstm(weights, forget_bias=1.0),
+    )
+
+
+def test_the_gru_resets_before_and_renews():
+    _, params = network(gru)
+    p = params["gru"]
+    weights = p["w_i"].T, p["w_h"].T, p["b"], 0 * p["b"]
+
+    def read(**options):
+        return readings.gru(weights, order="zrn", **options)
+
+    assert_means(
+        lg.interop.from_haiku(gru, params),
+        read(reset="before", z_is="renewed"),
+        read(z_is="renewed"),
+        read(reset="before"),
+        readings.gru(weights),
+    )
+
+
+def test_the_plain_network_is_a_relu_with_two_biases():
+    _, params = network(vanilla_rnn)
+    params = alive(params)
+    first, second = params["vanilla_rnn/linear"], params["vanilla_rnn/linear_1"]
+    drive = X @ first["w"] + first["b"] + HIDDEN @ second["w"] + second["b"]
+    one_bias = np.maximum(drive - second["b"], 0)
+    model = lg.interop.from_haiku(vanilla_rnn, params)
+    assert_means(model, (np.maximum(drive, 0),), (np.tanh(drive),), (one_bias,))

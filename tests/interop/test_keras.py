@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parity import D, H, assert_parity, filled, sequence
+from readings import assert_means, gru, lstm
 
 import lstmgrad as lg
 
@@ -126,3 +127,35 @@ def test_what_a_step_does_not_have_is_refused():
             lg.interop.from_keras(layer)
     with pytest.raises(ValueError, match=r"activation: expected tanh or relu or .* has softplus"):
         lg.interop.from_keras(layer_of("rnn", activation="softplus"))
+
+
+def weights_of(kind, **options):
+    """A layer and its random weights."""
+    layer = layer_of(kind, activation="tanh", **options)
+    return layer, [np.asarray(weight.value) for weight in layer.weights]
+
+
+def test_keras_has_the_forget_bias_in_its_weights():
+    layer = keras.layers.LSTM(H, recurrent_initializer="zeros")
+    with lenient():
+        layer.build((None, None, D))
+    np.testing.assert_array_equal(np.split(layer.cell.bias.value, 4)[1], 1)
+    layer, (kernel, recurrent, bias) = weights_of("lstm")
+    weights = kernel.T, recurrent.T, bias
+    model = lg.interop.from_keras(layer)
+    assert model.state.h.dtype == "float64"
+    assert_means(model, lstm(weights), lstm(weights, forget_bias=1.0), lstm(weights, order="igfo"))
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_keras_has_the_update_gate_in_front_and_two_kinds_of_reset(reset_after):
+    layer, (kernel, recurrent, bias) = weights_of("gru", reset_after=reset_after)
+    outer, inner = bias if reset_after else (bias, 0 * bias)
+    weights = kernel.T, recurrent.T, outer, inner
+    resets = ("after", "before") if reset_after else ("before", "after")
+    summed = kernel.T, recurrent.T, outer + inner, 0 * inner
+    wrongs = [gru(weights, reset=resets[0]), gru(weights, order="zrn", reset=resets[1])]
+    if reset_after:
+        wrongs.append(gru(summed, order="zrn"))
+    right = gru(weights, order="zrn", reset=resets[0])
+    assert_means(lg.interop.from_keras(layer), right, *wrongs)
