@@ -130,7 +130,7 @@ def test_the_rest_drowns_the_cell_path_as_the_weights_grow():
     """The observation of h-detach: n = 64, T = 50, forget bias 1, inputs N(0, 1).
 
     The table, of five seeds, does not say what the input weights are: 8 inputs and N(0, 3/8) fit
-    it. From seed to seed the ratio varies by a factor of e^0.8 at the smallest weights, e^3.3 at the
+    it. From seed to seed the ratio varies by a factor of e^0.8 at small weights and e^3.3 at the
     largest, so the figures are held against our mean logarithm with the standard error of both.
     """
     read = jax.jit(jax.vmap(jax.vmap(log_ratio, (None, 0)), (0, None)))
