@@ -117,7 +117,7 @@ def test_training_lowers_the_loss_and_words_need_no_quotes(sentence, tmp_path, r
     options = [*SMALL, "--dtype", "float64", "--train", "30"]
     after = run(tmp_path, *SENTENCE.split(), *options)
     assert "30 steps of Adam on the next word, 16 windows of 5 each" in after.out
-    assert "After 30 training steps, what the first word adds" in after.out
+    assert "After 30 training steps, the norm of what the first word adds" in after.out
     assert after.json()["words"] == SENTENCE.split()
     losses = [found.json()["cells"]["rnn"]["loss"] for found in (sentence, after)]
     assert losses[1] < losses[0]
@@ -232,7 +232,8 @@ def test_numbers_that_are_not_finite_are_named():
     rows = [line.split() for line in word_table(found) if "word0" in line]
     assert rows == [["1", "word0", "nan", "-inf", "nan", "nan", "nan", "-inf"]]
     assert word_reading(found).startswith(
-        "At initialization, what the first word adds has 0 in the RNN, nan in the GRU and nan in "
+        "At initialization, the norm of what the first word adds, divided by that of the last word "
+        "read, is 0 in the RNN, nan in the GRU and nan in the LSTM."
     )
 
 

@@ -50,19 +50,19 @@ def study_depth(options: DepthOptions) -> DepthStudy:
         options: what the user asked for.
     """
     function, slope = ACTIVATIONS[options.activation]
-    layers, start, cotangent = draw(options)
-    plain = lg.cells.plain_layer(function)
+    plain, residual = lg.cells.plain_layer(function), lg.cells.residual_layer(function)
 
-    def run(step) -> tuple[lg.Trajectory, Gradients]:
-        trajectory = lg.unroll(step, None, start, layers)
-        cotangents = lg.loss_cotangents(lambda states: cotangent @ states.h[-1], trajectory)
-        parts = lg.contributions(step, None, trajectory, cotangents)
-        adjoint = lg.adjoint(lg.linearize(step, None, trajectory), cotangents)
-        lengths = lg.Scaled(jnp.linalg.norm(adjoint.mantissa, axis=1), adjoint.exponent)
-        return trajectory, Gradients(parts.input_log_norms.weight, lengths.log_abs())
-
+    # Arguments, because what is closed over would be a constant of the compiled program.
     @jax.jit
-    def analyze() -> DepthStudy:
+    def analyze(layers, start, cotangent) -> DepthStudy:
+        def run(step) -> tuple[lg.Trajectory, Gradients]:
+            trajectory = lg.unroll(step, None, start, layers)
+            cotangents = lg.loss_cotangents(lambda states: cotangent @ states.h[-1], trajectory)
+            parts = lg.contributions(step, None, trajectory, cotangents)
+            adjoint = lg.adjoint(lg.linearize(step, None, trajectory), cotangents)
+            lengths = lg.Scaled(jnp.linalg.norm(adjoint.mantissa, axis=1), adjoint.exponent)
+            return trajectory, Gradients(parts.input_log_norms.weight, lengths.log_abs())
+
         trajectory, of_plain = run(plain)
         chain = lg.linearize(plain, None, trajectory)
         factors = lg.layer_factors(chain)
@@ -76,12 +76,12 @@ def study_depth(options: DepthOptions) -> DepthStudy:
             log_norm_one=_log_norm(lg.product(chain[:1])),
             log_norm_all=_log_norm(lg.product(chain)),
             plain=of_plain,
-            residual=run(lg.cells.residual_layer(function))[1],
+            residual=run(residual)[1],
             bounds=Gradients(below[1:] + math.log(slope) + log_inputs, below),
             budget=lg.gain_budget(chain, through=["branch"]),
         )
 
-    return jax.device_get(analyze())
+    return jax.device_get(analyze(*draw(options)))
 
 
 def draw(options: DepthOptions) -> tuple[lg.cells.LayerParams, lg.cells.LayerState, jax.Array]:

@@ -85,7 +85,7 @@ def read_text(path: Path) -> str:
     return _decode(path, _content(path))
 
 
-def indexed(items: list[str] | np.ndarray, source: str, unit: str) -> Sequence:
+def indexed(items: str | list[str], source: str, unit: str) -> Sequence:
     """Returns symbols as positions in their own sorted alphabet.
 
     Args:
@@ -93,10 +93,11 @@ def indexed(items: list[str] | np.ndarray, source: str, unit: str) -> Sequence:
         source: where they came from.
         unit: what they are, in the singular.
     """
-    alphabet, rows = np.unique(np.asarray(items), return_inverse=True)
-    size = len(alphabet)
-    summary = f"{len(items)} {unit}s, {size} different, one-hot"
-    return Sequence(source, rows.astype(np.int32), size, summary)
+    alphabet = sorted(set(items))
+    positions = {item: position for position, item in enumerate(alphabet)}
+    rows = np.fromiter((positions[item] for item in items), np.int32, len(items))
+    summary = f"{len(items)} {unit}s, {len(alphabet)} different, one-hot"
+    return Sequence(source, rows, len(alphabet), summary)
 
 
 def _refuse_directory(path: Path) -> None:
@@ -149,7 +150,7 @@ def _read_text(path: Path, content: bytes) -> Sequence:
 def _from_text(text: str, source: str) -> Sequence:
     if len(text) < 2:
         raise CommandError(f"{source}: expected at least 2 characters, but it has {len(text)}")
-    return indexed(np.frombuffer(text.encode("utf-32-le"), np.uint32), source, "character")
+    return indexed(text, source, "character")
 
 
 def _read_csv(path: Path, content: bytes) -> Sequence:

@@ -103,7 +103,6 @@ def _figures(study: WordStudy) -> dict[str, bytes]:
 
     # A dollar sign would begin mathematics.
     labels = [visible(word)[:20].replace("$", r"\$") for word in study.words[:-1]]
-
     thin = {"linewidth": 1.3, "markersize": 3}
 
     def draw(ax) -> None:

@@ -90,8 +90,8 @@ def word_reading(study: WordStudy) -> str:
         with np.errstate(invalid="ignore"):
             ratios.append(f"{power(norms[0] - norms[-1])} in the {CELLS[cell].title}")
     text = (
-        f"{study.title}, what the first word adds has {listed(ratios)} times the norm of what the "
-        "last word before the loss adds. Another seed is another draw of the weights."
+        f"{study.title}, the norm of what the first word adds, divided by that of the last word "
+        f"read, is {listed(ratios)}. Another seed is another draw of the weights."
     )
     return text[0].upper() + text[1:]
 
