@@ -12,7 +12,7 @@ def line(ax):
 
 
 def test_panels_stand_below_each_other_in_the_order_given():
-    figure = plot.page([line, lambda ax: ax.set_title("second")], width=4, height=2)
+    figure = plot.page([line, lambda ax: ax.set_title("second")], width=4.0, height=2.0)
     assert tuple(figure.get_size_inches()) == (4, 4)
     first, second = figure.axes
     assert (len(first.lines), second.get_title()) == (1, "second")
