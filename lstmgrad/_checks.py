@@ -4,9 +4,11 @@ Only what is known while tracing is checked here (structure, shape, dtype, range
 option). Values are never checked: a vanishing, exploding or NaN result is a result.
 """
 
+import dataclasses
 import math
 import numbers
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -35,7 +37,31 @@ def check_arrays(tree: Any, argument: str) -> None:
         except TypeError:
             raise ValueError(
                 f"{argument}: expected arrays, but leaf {leaf_name(path)} is {leaf!r}."
+                f"{_unregistered(leaf)}"
             ) from None
+
+
+def check_leaves(arguments: Mapping[str, Any]) -> None:
+    """Every leaf is an array, or can be part of a key of the compilation cache."""
+    for argument, tree in arguments.items():
+        for path, leaf in jtu.tree_leaves_with_path(tree):
+            try:
+                hash(leaf if not hasattr(leaf, "dtype") else None)
+            except TypeError:
+                raise ValueError(
+                    f"{argument}: expected arrays, or what can be hashed, but leaf "
+                    f"{leaf_name(path)} is {leaf!r}.{_unregistered(leaf)}"
+                ) from None
+
+
+def _unregistered(leaf: Any) -> str:
+    """What to do about a dataclass that JAX does not look into."""
+    if not dataclasses.is_dataclass(leaf):
+        return ""
+    return (
+        f" Make it a pytree: jax.tree_util.register_dataclass({type(leaf).__name__}), or a "
+        "NamedTuple or eqx.Module instead."
+    )
 
 
 def check_state(state: State) -> None:
@@ -57,6 +83,12 @@ def check_state(state: State) -> None:
             f"state: expected a number to differentiate, but all leaves are empty: {what}."
         )
     dtypes = {jnp.finfo(jnp.result_type(leaf)).dtype for _, leaf in inexact}
+    if any(jnp.finfo(dtype).bits < 16 for dtype in dtypes):
+        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
+        raise ValueError(
+            f"state: expected floats of 16 bits or more, but came {what}. Cast the state to one of "
+            "them."
+        )
     if len(dtypes) > 1:
         what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
         raise ValueError(
@@ -108,9 +140,18 @@ def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
         raise
     before_def, after_def = jax.tree.structure(state), jax.tree.structure(after)
     if before_def != after_def:
+        paths = [[leaf_name(p) for p, _ in jtu.tree_leaves_with_path(s)] for s in (state, after)]
+        missing = [name for name in paths[0] if name not in paths[1]]
+        new = [name for name in paths[1] if name not in paths[0]]
+        leaves = [f"leaf {name} is missing" for name in missing]
+        leaves += [f"leaf {name} is new" for name in new]
+        what = f": {', '.join(leaves)}" if leaves else ""
+        pair = isinstance(after, tuple) and before_def in map(jax.tree.structure, after)
         raise ValueError(
             "step: expected it to return a state of the structure it was given, "
-            f"{before_def}, but it returned {after_def}."
+            f"{before_def}, but it returned {after_def}{what}."
+            + " Return the state alone, without an output."
+            * pair
         )
     for (path, old), new in zip(
         jtu.tree_leaves_with_path(state), jax.tree.leaves(after), strict=True

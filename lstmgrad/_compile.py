@@ -1,12 +1,15 @@
 """The border between user and compiler: public functions are compiled where they are called."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
 import numpy as np
+
+from lstmgrad._checks import check_leaves
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,7 +29,12 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*data: P.args, **options: P.kwargs) -> R:
         plain: dict[str, Any] = {name: _number(value) for name, value in options.items()}
-        return jitted(*data, **plain)
+        try:
+            return jitted(*data, **plain)
+        except (TypeError, ValueError):
+            # Found out too late: looking at every leaf in every call would cost more than it helps.
+            check_leaves(inspect.signature(function).bind(*data, **options).arguments)
+            raise
 
     return call
 

@@ -1,5 +1,6 @@
 """What is known at trace time is refused: the argument, what was wanted, what came."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -24,6 +25,20 @@ def stay(params, state, x):
     return state
 
 
+@dataclasses.dataclass
+class Unregistered:
+    """JAX does not look into it, nor can it be hashed."""
+
+    h: Any
+
+
+@dataclasses.dataclass(eq=False)
+class Singular:
+    """JAX does not look into it, and takes it for a constant."""
+
+    h: Any
+
+
 STEPS = {
     "structure": (
         lambda p, s, x: (s["h"],),
@@ -33,7 +48,27 @@ STEPS = {
     "dropped leaf": (
         lambda p, s, x: {"h": s["h"]},
         {"h": jnp.ones(2), "c": jnp.ones(2)},
-        r"step: expected .* structure it was given",
+        r"step: expected .* structure it was given.*: leaf \['c'\] is missing\.",
+    ),
+    "new leaf": (
+        lambda p, s, x: s | {"c": s["h"]},
+        {"h": jnp.ones(2)},
+        r"step: expected .* structure it was given.*: leaf \['c'\] is new\.",
+    ),
+    "other kind": (
+        lambda p, s, x: (s.h, s.c),
+        lg.cells.LSTMState(jnp.ones(2), jnp.ones(2)),
+        r"LSTMState.*: leaf \.h is missing, leaf \.c is missing, leaf \[0\] is new",
+    ),
+    "with output": (
+        lambda p, s, x: (s, s["h"]),
+        {"h": jnp.ones(2)},
+        r"structure it was given.* Return the state alone, without an output\.",
+    ),
+    "complex": (
+        lambda p, s, x: {"h": jax.lax.complex(s["h"], s["h"])},
+        {"h": jnp.ones(2)},
+        r"step: expected state leaf \['h'\] to stay float64\[2\], .* returned complex128\[2\]",
     ),
     "shape": (
         lambda p, s, x: {"h": s["h"], "c": s["c"][:1]},
@@ -108,6 +143,19 @@ def test_inputs(inputs, message):
         ({"n": 1, "on": True}, r"state: .*\['n'\]: int64\[\], \['on'\]: bool\[\]"),
         ((), "state: .*but came no leaf at all"),
         ("text", "state: expected arrays, but leaf the whole array is 'text'"),
+        (
+            {"h": jnp.ones(2, jnp.float8_e5m2)},
+            r"state: expected floats of 16 bits or more, but came \['h'\]: float8_e5m2\[2\]",
+        ),
+        (
+            Unregistered(jnp.ones(2)),
+            r"state: expected arrays, or what can be hashed, .*register_dataclass\(Unregistered\)",
+        ),
+        (
+            Singular(jnp.ones(2)),
+            r"state: expected arrays, but leaf .*register_dataclass\(Singular\)",
+        ),
+        ([{1}], r"state: expected arrays, or what can be hashed, but leaf \[0\] is \{1\}\.$"),
         (jnp.zeros((0, 3)), r"state: .*a number .*all leaves are empty: .*float64\[0,3\]"),
         (
             {"h": jnp.ones(2), "c": jnp.ones(2, jnp.float32)},

@@ -87,6 +87,19 @@ STATES = {
         {"n": jnp.asarray(1), "v": FAST},
         {"v": 3},
     ),
+    "flag": (
+        lambda p, s, x: {"on": ~s["on"], "v": jnp.where(s["on"], jnp.sin(s["v"]), s["v"] * x)},
+        {"on": jnp.asarray(True), "v": FAST},
+        {"v": 3},
+    ),
+    "random key": (
+        lambda p, s, x: {
+            "key": jax.random.split(s["key"])[0],
+            "v": s["v"] * jax.random.normal(s["key"], (3,)) * x,
+        },
+        {"key": jax.random.key(0), "v": FAST},
+        {"v": 3},
+    ),
     "empty leaf": (
         lambda p, s, x: (s[0], jnp.tanh(s[1] + x)),
         (jnp.zeros(0), FAST),
@@ -146,6 +159,8 @@ def test_unravel_undoes_ravel(kind):
     assert jax.tree.structure(back) == jax.tree.structure(state)
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
         assert old.dtype == new.dtype
+        if jnp.issubdtype(old.dtype, jax.dtypes.prng_key):
+            old, new = jax.random.key_data(old), jax.random.key_data(new)
         np.testing.assert_array_equal(old, new)
 
 
