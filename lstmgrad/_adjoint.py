@@ -8,6 +8,7 @@ whole derivative follows backward in time,
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -53,7 +54,7 @@ def loss_cotangents(loss: Callable[[State], Array], trajectory: Trajectory) -> S
     leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, trajectory.states))
     moving = [index for index, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
-    def of_moving(values: list[Array]) -> Array:
+    def of_moving(values: list[Array]) -> Any:
         filled = list(leaves)
         for index, value in zip(moving, values, strict=True):
             filled[index] = value

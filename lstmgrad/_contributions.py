@@ -85,10 +85,10 @@ def contributions(
             differentiate.
 
     Notes:
-        About twice the time of `jax.grad`: one backward sweep for λ_t, one forward sweep for the
-        norms of the parts. Memory of the adjoint, (T, n), and of one gradient: the parts are never
-        held together. Norms are good for any T; parts far below the largest one keep their
-        logarithm though they vanish in the sum.
+        About three times the time of `jax.grad`: one backward sweep for λ_t, and one forward sweep
+        that reads every part and every sum once more for their norms. Memory of the adjoint,
+        (T, n), and of a few gradients: the parts are never held together. Norms are good for any T;
+        parts far below the largest one keep their logarithm though they vanish in the sum.
 
     Example:
         ```python
@@ -121,7 +121,10 @@ def contributions(
 
     nothing = jax.tree.map(jnp.zeros_like, moving)
     total, (parts, sums, x_parts) = jax.lax.scan(
-        forward, nothing, (chain.factors, rows, keep, gain)
+        forward,
+        nothing,
+        (chain.factors, rows, keep, gain),
+        unroll=2,  # a tenth faster
     )
     inner = jax.vmap(lambda *entry: local.along(moving, total, *entry))(chain.factors, rows)
     part, earlier = together(parts, inner), together(sums, inner)

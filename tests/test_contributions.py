@@ -416,3 +416,140 @@ def test_compiled_batched_and_traced_once():
     assert lists < 8
     assert together[0].cumulative_shares.shape == (3, T + 1)
     np.testing.assert_allclose(together[0].cumulative_shares[:, -1], np.ones(3), **CLOSE)
+
+
+class Module(eqx.Module):
+    """A model of its own kind: parameters, a static field and the step in one."""
+
+    weight: jax.Array
+    gain: float = eqx.field(static=True)
+
+    def __call__(self, state, x):
+        return jnp.tanh(self.gain * self.weight @ state + x)
+
+
+def apply(module, state, x):
+    return module(state, x)
+
+
+def test_modules_as_parameters_and_as_steps():
+    module = Module(jax.random.normal(jax.random.key(0), (2, 2)), 0.8)
+    inputs = jnp.cos(jnp.arange(8.0)).reshape(4, 2)
+
+    def last(module):
+        return jnp.sum(lg.unroll(apply, module, jnp.ones(2), inputs).states[-1])
+
+    trajectory = lg.unroll(apply, module, jnp.ones(2), inputs)
+    cotangents = lg.loss_cotangents(lambda states: jnp.sum(states[-1]), trajectory)
+    got = lg.contributions(apply, module, trajectory, cotangents)
+    assert isinstance(got.gradient, Module)
+    np.testing.assert_allclose(got.gradient.weight, jax.grad(last)(module).weight, **CLOSE)
+
+    def bound(params, state, x):
+        return module(state, x)
+
+    other = lg.contributions(bound, None, trajectory, cotangents)
+    assert other.gradient is None
+    np.testing.assert_array_equal(other.log_norm, -np.inf)
+    np.testing.assert_allclose(other.input_gradient, got.input_gradient, **CLOSE)
+    counted = lg.Trajectory(jnp.arange(4), trajectory.states)
+    for function in (lg.contributions, lg.contribution_map, lg.truncation_bias):
+        with pytest.raises(ValueError, match=r"pass the module as params: step = lambda module"):
+            function(lambda params, state, x: module(state, 0.0), None, counted, cotangents)
+
+
+BAD_LOSSES = {
+    "vector": lambda states: states.h[-1],
+    "nothing": lambda states: None,
+    "integer": lambda states: jnp.sum(states.h.astype(int)),
+    "complex": lambda states: jax.lax.complex(states.h[0, 0], states.h[0, 0]),
+    "two": lambda states: (jnp.sum(states.h), jnp.sum(states.c)),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_LOSSES)
+def test_losses_that_are_no_number(kind):
+    with pytest.raises(ValueError, match="loss: expected a function of the states to one real"):
+        lg.loss_cotangents(BAD_LOSSES[kind], given_of("lstm").run())
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_cotangents_of_a_loss():
+    given = given_of("turning")
+    got = lg.loss_cotangents(lambda states: jnp.sum(states.slow[2:] ** 2), given.run())
+    assert got.count is None
+    np.testing.assert_array_equal(got.turn, 0)
+    np.testing.assert_allclose(got.slow[2:], 2 * given.run().states.slow[2:])
+    np.testing.assert_array_equal(got.slow[:2], 0)
+    with pytest.raises(ValueError, match="trajectory: expected a lstmgrad Trajectory"):
+        lg.loss_cotangents(lambda states: 0.0, given.run().states)
+
+
+ones = functools.partial(jnp.ones, dtype="float64")
+BAD_COTANGENTS = {
+    "one part": ((ones((T + 1, H)),), "expected one for each of the T . 1 = 6 states"),
+    "too short": ((ones((T, H)), ones((T, H))), "came float64.5,3., float64.5,3."),
+    "one time": ((ones(H), ones(H)), "came float64.3., float64.3."),
+    "flat of another size": (ones((T + 1, H)), "or one flat array float64.6,6."),
+    "float32": (jnp.ones((T + 1, 2 * H), "float32"), "came float32.6,6."),
+    "complex": (jnp.ones((T + 1, H), complex), "came complex128.6,3."),
+    "integers": ((jnp.ones((T + 1, H), int),) * 2, "came int64.6,3., int64.6,3."),
+    "nothing": (None, "came no array"),
+    "text": ("text", "expected arrays, but leaf the whole array is 'text'"),
+    "other order": ({"c": ones((T + 1, H)), "h": ones((T + 1, H))}, "but came 'c', 'h'"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_COTANGENTS)
+def test_cotangents_that_do_not_fit(kind):
+    given, (cotangents, message) = given_of("lstm"), BAD_COTANGENTS[kind]
+    with pytest.raises(ValueError, match=f"cotangents: .*{message}"):
+        lg.adjoint(given.chain(), cotangents)
+    with pytest.raises(ValueError, match=f"cotangents: .*{message}"):
+        lg.contributions(given.step, given.params, given.run(), cotangents)
+
+
+def test_adjoints_of_slices_and_of_other_chains():
+    given, cotangents = given_of("lstm"), cotangents_of("lstm")
+    chain, whole = given.chain(), lg.adjoint(given.chain(), cotangents).to_array()
+    dense = lg.adjoint(chain.materialize(), cotangents).to_array()
+    np.testing.assert_allclose(dense, whole, **CLOSE)
+    part = lg.adjoint(chain[2:], jax.tree.map(lambda leaf: leaf[2:], cotangents)).to_array()
+    np.testing.assert_allclose(part, whole[2:], **CLOSE)
+    none = lg.adjoint(chain[2:2], jax.tree.map(lambda leaf: leaf[2:3], cotangents)).to_array()
+    np.testing.assert_allclose(none, jax.vmap(flatten)(cotangents)[2:3], **CLOSE)
+    stream = lg.stream(given.step, given.params, given.state, given.inputs)
+    with pytest.raises(ValueError, match="chain: expected one that keeps its states"):
+        lg.adjoint(stream, cotangents)
+
+
+def bias_of(*residuals):
+    return lg.TruncationBias(jnp.arange(len(residuals)), jnp.asarray(residuals, "float64"))
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_lengths_of_truncation():
+    halves = bias_of(1.0, 0.5, 0.25, 0.125, 0.0625)
+    assert lg.truncation_length(halves) == 4
+    assert lg.truncation_length(halves, 0.5) == 1
+    assert lg.truncation_length(halves, 2.0) == 0
+    assert lg.truncation_length(halves, 0.01) == np.inf
+    # It has to stay within the tolerance, not to touch it once.
+    assert lg.truncation_length(bias_of(1.0, 0.05, 0.7, 0.02, 0.0)) == 3
+    assert np.isnan(lg.truncation_length(bias_of(np.nan, np.nan)))
+    for tolerance in (0.0, -1.0, True):
+        with pytest.raises(ValueError, match="tolerance: expected a number above zero"):
+            lg.truncation_length(halves, tolerance)
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_what_has_no_residuals():
+    with pytest.raises(ValueError, match="bias: expected a lstmgrad TruncationBias or Contrib"):
+        lg.truncation_length(jnp.ones(3))
+    given = given_of("rnn")
+    arguments = given.step, given.params, given.run(), cotangents_of("rnn")
+    for length, message in ((0, "1 or more"), (T + 1, f"at most T = {T}")):
+        with pytest.raises(ValueError, match=f"max_length: expected .*{message}"):
+            lg.truncation_bias(*arguments, max_length=length)
+    with pytest.raises(ValueError, match=f"every: expected at most T = {T}"):
+        lg.contribution_map(*arguments, every=T + 1)
