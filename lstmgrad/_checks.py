@@ -147,11 +147,10 @@ def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
         leaves += [f"leaf {name} is new" for name in new]
         what = f": {', '.join(leaves)}" if leaves else ""
         pair = isinstance(after, tuple) and before_def in map(jax.tree.structure, after)
+        advice = " Return the state alone, without an output." if pair else ""
         raise ValueError(
             "step: expected it to return a state of the structure it was given, "
-            f"{before_def}, but it returned {after_def}{what}."
-            + " Return the state alone, without an output."
-            * pair
+            f"{before_def}, but it returned {after_def}{what}.{advice}"
         )
     for (path, old), new in zip(
         jtu.tree_leaves_with_path(state), jax.tree.leaves(after), strict=True

@@ -13,7 +13,7 @@ T, H, D = 50, 4, 3
 
 OUTPUT = {"float32": 1e-6, "float64": 1e-12}
 
-Own = Callable[[tuple[jax.Array, ...], jax.Array], tuple[Any, tuple[jax.Array, ...]]]
+Own = Callable[[Any, jax.Array], tuple[Any, Any]]
 
 
 def sequence(dtype: str = "float64", length: int = T) -> jax.Array:

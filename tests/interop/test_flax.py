@@ -1,4 +1,5 @@
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +81,7 @@ def test_both_directions_of_a_bidirectional_linen_layer():
     layer = nn.Bidirectional(nn.RNN(cell), nn.RNN(cell.clone()))
     inputs = sequence(length=6)
     variables = filled(jax.eval_shape(layer.init, jax.random.key(0), inputs), 1)
-    outputs = layer.apply(variables, inputs)
+    outputs: Any = layer.apply(variables, inputs)
     for name, columns, step in (
         ("forward_rnn", slice(H), 1),
         ("backward_rnn", slice(H, 2 * H), -1),
@@ -96,7 +97,7 @@ def test_both_directions_of_a_bidirectional_nnx_layer():
         return nnx.RNN(cell, rngs=nnx.Rngs(seed))
 
     layer, inputs = nnx.Bidirectional(rnn(1), rnn(2), rngs=nnx.Rngs(3)), sequence(length=6)
-    outputs = layer(inputs)
+    outputs: Any = layer(inputs)
     for half, columns, step in (
         (layer.forward_rnn, slice(H), 1),
         (layer.backward_rnn, slice(H, 2 * H), -1),

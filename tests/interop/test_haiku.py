@@ -1,4 +1,5 @@
 import warnings
+from typing import Any
 
 import jax
 import numpy as np
@@ -105,7 +106,7 @@ class Counted(hk.RNNCore):
         )
         return mean, {"mean": mean, "count": count + 1}
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size) -> Any:
         return {"mean": jax.numpy.zeros(D), "count": jax.numpy.asarray(0)}
 
 
