@@ -187,7 +187,7 @@ def test_norms_shares_and_angles_of_the_parts(name):
     np.testing.assert_allclose(got.cumulative_shares, shares, **CLOSE)
 
 
-@every_problem
+@pytest.mark.parametrize("name", ["gru", "lstm", "turning"])
 def test_the_adjoint_is_the_derivative_by_every_state(name):
     given, want = given_of(name), np.asarray(copies_of(name).states).sum(axis=0)
     chain, cotangents = given.chain(), cotangents_of(name)
@@ -195,7 +195,7 @@ def test_the_adjoint_is_the_derivative_by_every_state(name):
     np.testing.assert_allclose(got.to_array(), want, **CLOSE)
     assert np.all(np.abs(got.mantissa).max(axis=1) < 1)
     assert np.all(np.abs(got.mantissa).max(axis=1) >= 0.5)
-    if name not in ("lstm", "turning"):
+    if name != "turning":
         return
     # One flat vector a time, with a complex part as its real and its imaginary part.
     pieces = jax.tree.map(
@@ -400,22 +400,18 @@ def test_compiled_batched_and_traced_once():
     def read(inputs):
         given = free._replace(step=step, inputs=inputs)
         trajectory = given.run()
-        cotangents = lg.loss_cotangents(loss, trajectory)
-        whole = lg.contributions(step, given.params, trajectory, cotangents)
-        return whole, lg.adjoint(given.chain(), cotangents).to_array()
+        cotangents = jax.tree.map(jnp.cos, trajectory.states)
+        return lg.contributions(step, given.params, trajectory, cotangents)
 
-    together, compiled = jax.vmap(read)(inputs), jax.jit(read)
-    for i in range(3):
-        one = compiled(inputs[i])
+    together = jax.jit(jax.vmap(read))(inputs)
+    assert together.cumulative_shares.shape == (3, T + 1)
+    np.testing.assert_allclose(together.cumulative_shares[:, -1], np.ones(3), **CLOSE)
+    ones = [read(inputs[0])]
+    count = len(traces)
+    ones += [read(inputs[1]), read(inputs[2])]
+    assert len(traces) == count
+    for i, one in enumerate(ones):
         assert_trees_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), one)
-    eager, count = read(inputs[0]), len(traces)
-    assert_trees_close(eager, compiled(inputs[0]))
-    read(inputs[1])
-    # Abstract calls that look at the shapes are all that is left.
-    lists = len(traces) - count
-    assert lists < 8
-    assert together[0].cumulative_shares.shape == (3, T + 1)
-    np.testing.assert_allclose(together[0].cumulative_shares[:, -1], np.ones(3), **CLOSE)
 
 
 class Module(eqx.Module):
