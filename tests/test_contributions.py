@@ -1,7 +1,7 @@
 """What each step adds to a gradient, against a loop where each step has parameters of its own."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,12 +13,12 @@ from registry import CELLS, D, H, Problem, T, problem
 
 import lstmgrad as lg
 
-CLOSE = {"rtol": 1e-12, "atol": 1e-13}
+CLOSE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-13}
 
 
 class Turning(NamedTuple):
     slow: jax.Array
-    count: jax.Array
+    steps: jax.Array
     turn: jax.Array
 
 
@@ -27,7 +27,7 @@ def turning_step(params, state, x):
     drive = params["table"][x["word"]] + x["drive"]
     slow = jnp.tanh(params["mix"] @ state.slow + drive + jnp.real(state.turn))
     turn = params["phase"] * state.turn + jax.lax.complex(slow, x["drive"])
-    return Turning(slow, state.count + 1, turn)
+    return Turning(slow, state.steps + 1, turn)
 
 
 def turning() -> Problem:
@@ -115,7 +115,8 @@ def found(name: str) -> lg.Contributions:
 
 def rows(tree) -> np.ndarray:
     """All leaves side by side, one row for each entry of axis 0; complex ones as pairs."""
-    leaves = [np.asarray(leaf).reshape(len(leaf), -1) for leaf in jax.tree.leaves(tree)]
+    arrays: list[Any] = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+    leaves = [leaf.reshape(len(leaf), -1) for leaf in arrays]
     pairs = [[leaf.real, leaf.imag] if np.iscomplexobj(leaf) else [leaf] for leaf in leaves]
     return np.concatenate([part for pair in pairs for part in pair], axis=1)
 
@@ -264,7 +265,7 @@ def test_parts_far_outside_of_the_range(w, dtype):
     back = np.arange(length - 1, -1, -1)
     exact = back * np.log(w)
     # The logarithm adds the room for squares to the exponent, and takes it away again.
-    few = {"rtol": 8 * eps(dtype), "atol": 200 * eps(dtype)}
+    few: dict[str, Any] = {"rtol": 8 * eps(dtype), "atol": 200 * eps(dtype)}
     np.testing.assert_allclose(got.log_norm, exact, **few)
     np.testing.assert_allclose(got.input_log_norms, exact, **few)
     # Shares of a geometric series; what is far below the largest is 0.
@@ -473,12 +474,12 @@ def test_losses_that_are_no_number(kind):
 def test_cotangents_of_a_loss():
     given = given_of("turning")
     got = lg.loss_cotangents(lambda states: jnp.sum(states.slow[2:] ** 2), given.run())
-    assert got.count is None
+    assert got.steps is None
     np.testing.assert_array_equal(got.turn, 0)
     np.testing.assert_allclose(got.slow[2:], 2 * given.run().states.slow[2:])
     np.testing.assert_array_equal(got.slow[:2], 0)
     with pytest.raises(ValueError, match="trajectory: expected a lstmgrad Trajectory"):
-        lg.loss_cotangents(lambda states: 0.0, given.run().states)
+        lg.loss_cotangents(loss, given.run().states)  # pyright: ignore[reportArgumentType]
 
 
 ones = functools.partial(jnp.ones, dtype="float64")
@@ -541,7 +542,7 @@ def test_lengths_of_truncation():
 @pytest.mark.usefixtures("as_installed")
 def test_what_has_no_residuals():
     with pytest.raises(ValueError, match="bias: expected a lstmgrad TruncationBias or Contrib"):
-        lg.truncation_length(jnp.ones(3))
+        lg.truncation_length(jnp.ones(3))  # pyright: ignore[reportArgumentType]
     given = given_of("rnn")
     arguments = given.step, given.params, given.run(), cotangents_of("rnn")
     for length, message in ((0, "1 or more"), (T + 1, f"at most T = {T}")):

@@ -1,5 +1,7 @@
 """Which step lost the gradient, and to what: gains that add up to ln σ."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from registry import H, Problem, T, chain_of, every_cell, problem, random_chain
 
 import lstmgrad as lg
 
-CLOSE = {"rtol": 0, "atol": 1e-10}
+CLOSE: dict[str, Any] = {"rtol": 0, "atol": 1e-10}
 LONG = 100
 
 

@@ -4,6 +4,8 @@ Source: by hand, step t adds w^(T-t) h_{t-1} to dh_T/dw and w^(T-t) to dh_T/dx_t
 x = 1, w = .9, T = 30 by a sum in extended precision. Tolerance 1e-12 relative in float64.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 import lstmgrad as lg
 
 W, T = 0.9, 30
-CLOSE = {"rtol": 1e-12, "atol": 0}
+CLOSE: dict[str, Any] = {"rtol": 1e-12, "atol": 0}
 BACK = np.arange(T - 1, -1, -1)
 
 
