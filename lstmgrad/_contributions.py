@@ -129,7 +129,7 @@ def contributions(
     inner = jax.vmap(lambda *entry: local.along(moving, total, *entry))(chain.factors, rows)
     part, earlier = together(parts, inner), together(sums, inner)
     whole = earlier[-1]
-    # All of them times 2^(exponent - exponent of the whole), squares twice.
+    # By mantissas: large logarithms are rounded. No exponent is above that of the whole sum.
     below = power_below(exponents - ceilings[-1], inner.dtype)
     rest = jnp.sqrt(earlier / whole) * power_below(ceilings - ceilings[-1], inner.dtype)
     rest = jnp.concatenate([rest[::-1], 0 * rest[-1:]])
