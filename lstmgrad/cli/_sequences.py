@@ -20,11 +20,11 @@ from lstmgrad.cli._error import CommandError
 
 
 class Sequence(NamedTuple):
-    """One sequence, ready for training.
+    """One sequence.
 
     Attributes:
         source: where it came from.
-        rows: (N,) int32 positions in the alphabet, or (N, d) float64, standardized.
+        rows: (N,) int32 positions in the alphabet, or (N, d) float64.
         width: d, the input features of a cell: the alphabet's size, or the number of columns.
         summary: what it is, for the output.
     """
@@ -46,7 +46,9 @@ class Sequence(NamedTuple):
 
 
 def read_sequence(path: Path | None) -> Sequence:
-    """Returns the sequence in a file, or the Zen of Python.
+    """Returns the sequence in a file, or the Zen of Python, ready for training.
+
+    Columns of numbers are standardized.
 
     Args:
         path: a .txt, .csv or .npy file; None for the built-in text.
@@ -57,11 +59,23 @@ def read_sequence(path: Path | None) -> Sequence:
     """
     if path is None:
         return _from_text(_zen(), "the Zen of Python")
-    readers: dict[str, Callable[[Path, bytes], Sequence]] = {
-        ".txt": _read_text,
-        ".csv": _read_csv,
-        ".npy": _read_npy,
-    }
+    sequence = _read(path, {".txt": _read_text} | _NUMBERS)
+    return sequence if sequence.symbolic else _standardized(sequence)
+
+
+def read_numbers(path: Path) -> Sequence:
+    """Returns the numbers in a file as they are.
+
+    Args:
+        path: a .csv or .npy file.
+
+    Raises:
+        CommandError: as for `read_sequence`, or the file is of text.
+    """
+    return _read(path, _NUMBERS)
+
+
+def _read(path: Path, readers: dict[str, Callable[[Path, bytes], Sequence]]) -> Sequence:
     _refuse_directory(path)
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -230,18 +244,15 @@ def _from_numbers(values: np.ndarray, source: str) -> Sequence:
         raise CommandError(
             f"{source}: expected at least 2 rows of 1 or more numbers, but it has {count} x {width}"
         )
-    rows, constant = _standardized(values)
-    note = f" ({constant} constant, only centered)" if constant else ""
-    return Sequence(
-        source,
-        rows,
-        width,
-        f"{count} rows of {width} columns, standardized{note}",
-    )
+    return Sequence(source, values, width, f"{count} rows of {width} columns")
 
 
-def _standardized(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Columns of mean 0 and standard deviation 1, and how many were constant and are now 0."""
+_NUMBERS = {".csv": _read_csv, ".npy": _read_npy}
+
+
+def _standardized(sequence: Sequence) -> Sequence:
+    """Columns of mean 0 and standard deviation 1; those that were constant are 0."""
+    values = sequence.rows
     varies = values.max(axis=0) > values.min(axis=0)
     # Scaled first, because the square of 1e200 is not a float. Exactly constant columns would
     # otherwise be blown-up rounding.
@@ -250,4 +261,7 @@ def _standardized(values: np.ndarray) -> tuple[np.ndarray, int]:
     centered = scaled - scaled.mean(axis=0)
     deviation = np.sqrt(np.mean(centered**2, axis=0))
     deviation = np.where(varies & (deviation > 0), deviation, 1.0)
-    return centered / deviation, int(np.sum(~varies))
+    constant = int(np.sum(~varies))
+    note = f" ({constant} constant, only centered)" if constant else ""
+    summary = f"{sequence.summary}, standardized{note}"
+    return sequence._replace(rows=centered / deviation, summary=summary)
