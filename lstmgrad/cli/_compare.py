@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import lstmgrad as lg
 from lstmgrad.cli._console import say
 from lstmgrad.cli._error import CommandError
-from lstmgrad.cli._models import BATCH, CELLS, Kind, build, evaluator, train, window_size
+from lstmgrad.cli._models import BATCH, KINDS, build, evaluator, train, window_size
 from lstmgrad.cli._options import DEFAULT_LENGTH, Options
 from lstmgrad.cli._outputs import output_directory, write_whole
 from lstmgrad.cli._report import loss_table, norm_table, reading
@@ -33,12 +33,13 @@ def compare(options: Options) -> None:
     sequence = read_sequence(options.input)
     length = _length(options, sequence)
     lags = _lags(options, length)
+    parts = {name: KINDS[name].parts(options.hidden) for name in options.cells}
     with output_directory(options.out, FILES):
         say(*_preamble(options, sequence, length))
         dtype = jnp.dtype(options.dtype)
         curves, losses = [], {}
         for name in options.cells:
-            of_cell, losses[name] = _measure(CELLS[name], name, sequence, length, options, dtype)
+            of_cell, losses[name] = _measure(name, parts[name], sequence, length, options, dtype)
             curves += of_cell
         study = Study(tuple(curves), losses, lags, length, options.train, sequence)
         say(*loss_table(study), *norm_table(study), textwrap.fill(reading(study), 79), "")
@@ -53,9 +54,15 @@ def compare(options: Options) -> None:
 
 
 def _measure(
-    kind: Kind, name: str, sequence: Sequence, length: int, options: Options, dtype: jnp.dtype
+    name: str,
+    parts: tuple[str, ...],
+    sequence: Sequence,
+    length: int,
+    options: Options,
+    dtype: jnp.dtype,
 ) -> tuple[list[Curve], dict[str, float]]:
     """The norm profiles and the loss of one cell, by stage."""
+    kind = KINDS[name]
     model = build(kind, sequence, options.hidden, dtype)
     rows = jnp.asarray(sequence.rows, jnp.int32 if sequence.symbolic else dtype)
     key = jax.random.fold_in(jax.random.key(options.seed), kind.number)
@@ -66,15 +73,15 @@ def _measure(
     def analyze(params, rows):
         inputs = model.encode(rows)
         trajectory = lg.unroll(model.cell.step, params, model.cell.initial_state(), inputs)
-        chain = lg.linearize(model.cell.step, params, trajectory)
-        profiles = [lg.backward_norms(chain, of=part, wrt=part) for part in kind.parts]
+        chain = kind.linearize(model.cell.step, params, trajectory)
+        profiles = [lg.backward_norms(chain, of=part, wrt=part) for part in parts]
         return [(p, lg.decay_rate(p), lg.horizon(p, THRESHOLD)) for p in profiles]
 
     def measured(stage: str, params) -> list[Curve]:
         found = jax.device_get(analyze(params.cell, rows[:length]))
         return [
             Curve(name, part, stage, profile, float(rate), float(horizon))
-            for part, (profile, rate, horizon) in zip(kind.parts, found, strict=True)
+            for part, (profile, rate, horizon) in zip(parts, found, strict=True)
         ]
 
     params = jax.jit(model.init)(init_key)
@@ -83,7 +90,7 @@ def _measure(
         params = train(model, params, rows, train_key, options.train, kind.title)
         curves += measured(TRAINED, params)
         losses[TRAINED] = float(loss_of(params))
-    curves.sort(key=lambda curve: kind.parts.index(curve.part))
+    curves.sort(key=lambda curve: parts.index(curve.part))
     return curves, losses
 
 
@@ -112,7 +119,7 @@ def _lags(options: Options, length: int) -> tuple[int, ...]:
 
 
 def _preamble(options: Options, sequence: Sequence, length: int) -> list[str]:
-    titles = ", ".join(CELLS[name].title for name in options.cells)
+    titles = ", ".join(KINDS[name].title for name in options.cells)
     window, unit = window_size(len(sequence.rows)), sequence.unit
     training = f"{options.train} steps of Adam on the next {unit}, {BATCH} windows of {window} each"
     return [
@@ -132,6 +139,6 @@ def _figures(study: Study) -> dict[str, bytes]:
     panels: dict[str, list[tuple[str, lg.NormProfile]]] = {}
     for curve in study.curves:
         named = panels.setdefault(stage_title(curve.stage, study.steps), [])
-        named.append((f"{CELLS[curve.cell].title} ${curve.part}$", curve.profile))
+        named.append((f"{KINDS[curve.cell].title} ${curve.part}$", curve.profile))
     figure = plot.comparison(panels, threshold=THRESHOLD)
     return {name: plot.encode(figure, name.rpartition(".")[2]) for name in FIGURES}

@@ -1,6 +1,7 @@
 """A cell with a linear readout, and its short training on predicting what comes next."""
 
 import sys
+import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -10,12 +11,15 @@ import numpy as np
 import optax
 
 import lstmgrad as lg
+from lstmgrad._layout import layout_of
+from lstmgrad.cli._error import CommandError
 from lstmgrad.cli._sequences import Sequence
 
 WINDOW = 100
 BATCH = 16
 LEARNING_RATE = 3e-3
 CLIP = 1.0
+WIDEST = 4096
 
 
 class Kind(NamedTuple):
@@ -24,25 +28,67 @@ class Kind(NamedTuple):
     Attributes:
         title: its name in tables and figures.
         make: ``make(input_size, hidden_size, dtype=) -> Cell``.
-        parts: the parts of its state whose norms are measured, each against itself.
         number: keeps the random stream of a cell the same, whichever cells run beside it.
+        linearize: `lg.linearize`, or what gives the same chain for less.
+        held: parts of its state without a derivative.
     """
 
     title: str
     make: Callable[..., lg.cells.Cell]
-    parts: tuple[str, ...]
     number: int
+    linearize: Callable[..., lg.Chain] = lg.linearize
+    held: tuple[str, ...] = ()
+
+    def parts(self, hidden: int) -> tuple[str, ...]:
+        """The parts of its state whose norms are measured, each against itself.
+
+        Args:
+            hidden: hidden units.
+
+        Raises:
+            CommandError: a part has more numbers than an array of their square allows.
+        """
+        layout = layout_of(jax.eval_shape(self.make(1, hidden).initial_state))
+        parts = tuple(str(part) for part in layout.parts if part not in self.held)
+        sizes = {part: layout.block_size(part, "part") for part in parts}
+        if self.linearize is lg.linearize and max(sizes.values()) > max(WIDEST, hidden):
+            part = max(sizes, key=lambda part: sizes[part])
+            raise CommandError(
+                f"--hidden: expected less than {hidden} with {self.title}, whose {part} would have "
+                f"{sizes[part]} numbers: its norms take an array of their square, and {WIDEST} "
+                "numbers are allowed"
+            )
+        return parts
 
 
-CELLS = {
-    "rnn": Kind("RNN", lg.cells.rnn, ("h",), 0),
-    "gru": Kind("GRU", lg.cells.gru, ("h",), 1),
-    "lstm": Kind("LSTM", lg.cells.lstm, ("h", "c"), 2),
-}
+def _kinds() -> dict[str, Kind]:
+    """All cells of the library, in its order."""
+    titles = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
+    numbers = {"rnn": 0, "gru": 1, "lstm": 2}
+    diagonal = ("min_gru", "min_lstm", "lru", "rg_lru", "selective_ssm")
+    stabilized = ("slstm", "mlstm")
+    return {
+        name: Kind(
+            titles.get(name, name),
+            make,
+            # Of the name alone, so that it outlives a new cell in the registry.
+            numbers.get(name, zlib.crc32(name.encode())),
+            lg.linearize_diagonal if name in diagonal else lg.linearize,
+            ("m",) if name in stabilized else (),
+        )
+        for name, make in lg.cells.registry().items()
+    }
+
+
+KINDS = _kinds()
+"""What can be compared."""
+
+CELLS = {name: KINDS[name] for name in ("rnn", "gru", "lstm")}
+"""What is compared unless something else is asked for."""
 
 
 class Params(NamedTuple):
-    """Attributes: cell, its parameters; weight (d, h) and bias (d,) of the readout of h."""
+    """Attributes: cell, its parameters; weight (d, ·) and bias (d,) of the readout of h."""
 
     cell: Any
     weight: jax.Array
@@ -77,10 +123,11 @@ def build(kind: Kind, sequence: Sequence, hidden: int, dtype: Any) -> Model:
     """
     width = sequence.width
     cell = kind.make(width, hidden, dtype=dtype)
+    size = jax.eval_shape(lambda: _numbers(cell.initial_state().h)).size
 
     def init(key: jax.Array) -> Params:
         cell_key, readout_key = jax.random.split(key)
-        weight = jax.nn.initializers.glorot_normal()(readout_key, (width, hidden), dtype)
+        weight = jax.nn.initializers.glorot_normal()(readout_key, (width, size), dtype)
         return Params(cell.init(cell_key), weight, jnp.zeros(width, dtype))
 
     def encode(rows: jax.Array) -> jax.Array:
@@ -89,7 +136,7 @@ def build(kind: Kind, sequence: Sequence, hidden: int, dtype: Any) -> Model:
     def loss(params: Params, rows: jax.Array) -> jax.Array:
         trajectory = lg.unroll(cell.step, params.cell, cell.initial_state(), encode(rows[:-1]))
         hidden_states = trajectory.states.h[1:]
-        predicted = jax.vmap(lambda h: params.weight @ h + params.bias)(hidden_states)
+        predicted = jax.vmap(lambda h: params.weight @ _numbers(h) + params.bias)(hidden_states)
         if sequence.symbolic:
             return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(predicted, rows[1:]))
         return jnp.mean(jnp.square(predicted - rows[1:]))
@@ -159,6 +206,12 @@ def window_size(count: int) -> int:
         count: rows in the sequence.
     """
     return min(WINDOW, count - 1)
+
+
+def _numbers(h: jax.Array) -> jax.Array:
+    """A hidden state as one real vector, whatever it is."""
+    parts = (h.real, h.imag) if jnp.iscomplexobj(h) else (h,)
+    return jnp.concatenate([part.reshape(-1) for part in parts])
 
 
 def _mean_loss(model: Model, size: int) -> Callable[..., jax.Array]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstmgrad import __version__
-from lstmgrad.cli._models import CELLS
+from lstmgrad.cli._models import CELLS, KINDS
 from lstmgrad.cli._parser import Parser, add_common, add_whole, whole
 
 DEFAULT_LENGTH = 200
@@ -50,7 +50,7 @@ class Options(NamedTuple):
 
     Attributes:
         input: the file to read; None is the built-in text.
-        cells: names from `CELLS`, in the order of the rows.
+        cells: names from `KINDS`, in the order of the rows.
         hidden: hidden units of each cell.
         length: steps to analyze; None is `DEFAULT_LENGTH` or all there are, if fewer.
         train: training steps.
@@ -98,7 +98,8 @@ def _parser() -> Parser:
         type=_cells,
         metavar="NAMES",
         default=tuple(CELLS),
-        help=f"cells to compare, separated by commas (default: {','.join(CELLS)})",
+        help=f"cells to compare, separated by commas (default: {','.join(CELLS)}), of "
+        f"{', '.join(KINDS)}",
     )
     add_whole(parser, "--hidden", 1, 64, "UNITS", "hidden units of each cell")
     option(
@@ -123,8 +124,8 @@ def _parser() -> Parser:
 def _cells(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in text.split(","))
     for position, name in enumerate(names):
-        if name not in CELLS:
-            known = ", ".join(CELLS)
+        if name not in KINDS:
+            known = ", ".join(KINDS)
             raise argparse.ArgumentTypeError(f"unknown cell {name!r}; the known ones are {known}")
         if name in names[:position]:
             raise argparse.ArgumentTypeError(f"cell {name!r} is named twice")

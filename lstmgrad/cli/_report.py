@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lstmgrad.cli._console import listed
-from lstmgrad.cli._models import CELLS
+from lstmgrad.cli._models import KINDS
 from lstmgrad.cli._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
 
 
@@ -21,13 +21,12 @@ def loss_table(study: Study) -> list[str]:
         # Not 1 where a column is constant.
         chance = f"{np.mean(study.sequence.rows**2):.3f} for always the mean"
     stages = [INITIAL, TRAINED] if study.steps else [INITIAL]
-    lines = [
-        f"Training loss, {study.loss_unit}; {chance}",
-        "cell  " + "".join(f"{stage:>10}" for stage in stages),
-    ]
-    for cell, losses in study.losses.items():
-        lines.append(f"{CELLS[cell].title:6}" + "".join(f"{losses[s]:10.3f}" for s in stages))
-    return [*lines, ""]
+    rows = [("cell",), *((KINDS[cell].title,) for cell in study.losses)]
+    names = _aligned(rows, (5,))
+    values = [[f"{stage:>10}" for stage in stages]]
+    values += [[f"{losses[s]:10.3f}" for s in stages] for losses in study.losses.values()]
+    lines = [name + "".join(numbers) for name, numbers in zip(names, values, strict=True)]
+    return [f"Training loss, {study.loss_unit}; {chance}", *lines, ""]
 
 
 def norm_table(study: Study) -> list[str]:
@@ -40,14 +39,15 @@ def norm_table(study: Study) -> list[str]:
     lines = [
         "log10 of the spectral norm of ds_T/ds_k by lag T - k; decay rate in nats/step;",
         f"memory horizon: the steps after which the norm stays below {THRESHOLD:g}",
-        "cell  s  stage   " + "".join(f"{name:>9}" for name in columns) + "    decay  horizon",
     ]
-    for curve in study.curves:
+    rows = [("cell", "s", "stage")]
+    rows += [(KINDS[curve.cell].title, curve.part, curve.stage) for curve in study.curves]
+    names = _aligned(rows, (5, 2, 7))
+    lines.append(names[0] + "".join(f"{name:>9}" for name in columns) + "    decay  horizon")
+    for name, curve in zip(names[1:], study.curves, strict=True):
         norms = "".join(f"{curve.log10_norm(lag):9.2f}" for lag in study.lags)
-        lines.append(
-            f"{CELLS[curve.cell].title:5} {curve.part:2} {curve.stage:8}{norms}"
-            f"{curve.decay_rate:9.4f}{_horizon(curve, study.length):>9}"
-        )
+        horizon = _horizon(curve, study.length)
+        lines.append(f"{name}{norms}{curve.decay_rate:9.4f}{horizon:>9}")
     unmet = sum(int(np.sum(_finite_but_unmet(curve))) for curve in study.curves)
     if unmet:
         lines.append(
@@ -93,6 +93,13 @@ def reading(study: Study) -> str:
     if len(ranked) > 1 and ranked[0].horizon > ranked[1].horizon:
         text += f"; so the gradient reaches farthest in {ranked[0].title}"
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _aligned(rows: list[tuple[str, ...]], least: tuple[int, ...]) -> list[str]:
+    """The rows as text, every column as wide as its longest entry, each with a space behind it."""
+    columns = zip(*rows, strict=True)
+    widths = [max(width, *map(len, c)) for width, c in zip(least, columns, strict=True)]
+    return ["".join(f"{x:{w}} " for x, w in zip(row, widths, strict=True)) for row in rows]
 
 
 def _finite_but_unmet(curve: Curve) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import lstmgrad as lg
-from lstmgrad.cli._models import CELLS
+from lstmgrad.cli._models import KINDS
 from lstmgrad.cli._sequences import Sequence
 
 INITIAL, TRAINED = "initial", "trained"
@@ -15,7 +15,7 @@ class Curve(NamedTuple):
     """One part of one cell at one stage.
 
     Attributes:
-        cell: a name from `CELLS`.
+        cell: a name from `KINDS`.
         part: the part of the state, differentiated by itself.
         stage: `INITIAL` or `TRAINED`.
         profile: from `backward_norms`, lags 0 to the length.
@@ -37,7 +37,7 @@ class Curve(NamedTuple):
     @property
     def title(self) -> str:
         """How the curve is called in a sentence."""
-        return f"{CELLS[self.cell].title} {self.part}"
+        return f"{KINDS[self.cell].title} {self.part}"
 
 
 class Study(NamedTuple):
