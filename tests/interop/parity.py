@@ -67,7 +67,7 @@ def assert_outputs(trajectory: lg.Trajectory, outputs: Any, dtype: str) -> None:
 
 
 def assert_jacobians(state: Any, jacobian: Any, expected: Any) -> None:
-    """Block (i, j) of the Jacobian is expected[i][j], to 1e-11 of its largest entry."""
+    """Block (i, j) of the Jacobian is expected[i][j], to 1e-12 of its largest entry."""
     starts = np.cumsum([0, *(part.size for part in state)])
     for i, row in enumerate(expected):
         for j, block in enumerate(row):
@@ -76,7 +76,7 @@ def assert_jacobians(state: Any, jacobian: Any, expected: Any) -> None:
             size = np.abs(block).max()
             # Only the layers above a part can be deaf to it.
             assert size > 0 or i < j
-            np.testing.assert_allclose(got, block, rtol=0, atol=1e-11 * size)
+            np.testing.assert_allclose(got, block, rtol=0, atol=1e-12 * size)
 
 
 def alive(tree: Any) -> Any:

@@ -67,7 +67,7 @@ def assert_parity(model, arrays, direction, dtype, derivatives=True):
             block = arrays[f"jacobian/{i}{j}"][row, :, column]
             # A layer is deaf to those above it.
             assert np.abs(block).max() > 0 or row < column
-            np.testing.assert_allclose(got, block, rtol=0, atol=1e-11 * np.abs(block).max())
+            np.testing.assert_allclose(got, block, rtol=0, atol=1e-12 * np.abs(block).max())
 
 
 @every_network
