@@ -77,43 +77,28 @@ def test_the_mean_over_all_masks_of_h_detach_is_a_plus_p_b():
     np.testing.assert_allclose(mean, want, rtol=0, atol=1e-12)
 
 
-def test_the_constant_error_carousel_of_1997_is_the_identity_bit_for_bit(truth):
-    def step(params, state, x):
-        W, U = params
-        h = jax.lax.stop_gradient(state["h"])
-        i, g, o = jnp.split(W @ x + U @ h, 3)
-        c = state["c"] + jax.nn.sigmoid(i) * jnp.tanh(g)
-        return {"h": jax.nn.sigmoid(o) * jnp.tanh(c), "c": c}
-
-    keys = jax.random.split(jax.random.key(0), 3)
-    params = jax.random.normal(keys[0], (3 * H, 2)), jax.random.normal(keys[1], (3 * H, H))
-    inputs = jax.random.normal(keys[2], (1000, 2))
-    start = {"h": jnp.zeros(H), "c": jnp.zeros(H)}
-    chain = lg.linearize(step, params, lg.unroll(step, params, start, inputs))
-    off = np.abs(lg.jacobian(chain, of="c", wrt="c") - np.eye(H)).max()
-    truth("dc_1000/dc_0 of the cell of 1997, less the identity", 0, off)
-
-
-def test_the_cell_of_1997_keeps_the_gradient_bit_for_bit():
+def test_the_cell_of_1997_keeps_the_gradient_bit_for_bit(truth):
+    """Cut at the gates, what is left of its gradient is the route through the cell."""
     cell = lg.cells.lstm_1997(2, H)
     params = cell.init(jax.random.key(0))
     inputs = jax.random.normal(jax.random.key(1), (1000, 2))
     trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
     route = lg.routes(cell.step, params, trajectory)["cell"]
-    np.testing.assert_array_equal(lg.jacobian(route, of="c", wrt="c"), np.eye(H))
+    off = np.abs(lg.jacobian(route, of="c", wrt="c") - np.eye(H)).max()
+    truth("dc_1000/dc_0 of the cell of 1997, less the identity", 0, off)
     np.testing.assert_array_equal(lg.forward_norms(route, of="c", wrt="c").log_norms, 0)
 
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 6.0)
 RATIOS = (0.69, 0.25, 0.027, 4e-4, 2.5e-10)
-UNITS, SIZE, STEPS, SEEDS = 64, 8, 50, 10
+UNITS, SIZE, STEPS, SEEDS = 64, 4, 50, 10
 
 
 def log_ratio(scale, seed):
     """Ln of ‖cell path‖/‖rest‖ of dc_T/dc_0 at recurrent weights N(0, s²/n)."""
     cell, keys = lg.cells.lstm(SIZE, UNITS), jax.random.split(jax.random.key(seed), 3)
     params = cell.init(keys[0])._replace(
-        weight_ih=jnp.sqrt(3 / SIZE) * jax.random.normal(keys[0], (4 * UNITS, SIZE)),
+        weight_ih=jax.random.normal(keys[0], (4 * UNITS, SIZE)),
         weight_hh=scale / np.sqrt(UNITS) * jax.random.normal(keys[1], (4 * UNITS, UNITS)),
     )
     inputs = jax.random.normal(keys[2], (STEPS, SIZE))
@@ -129,8 +114,8 @@ def log_ratio(scale, seed):
 def test_the_rest_drowns_the_cell_path_as_the_weights_grow():
     """The observation of h-detach: n = 64, T = 50, forget bias 1, inputs N(0, 1).
 
-    The table, of five seeds, does not say what the input weights are: 8 inputs and N(0, 3/8) fit
-    it. From seed to seed the ratio varies by a factor of e^0.8 at small weights and e^3.3 at the
+    The table, of five seeds, does not say what the input weights are: 4 inputs and N(0, 1) fit it.
+    From seed to seed the ratio varies by a factor of e^0.8 at small weights and e^3.3 at the
     largest, so the figures are held against our mean logarithm with the standard error of both.
     """
     read = jax.jit(jax.vmap(jax.vmap(log_ratio, (None, 0)), (0, None)))
