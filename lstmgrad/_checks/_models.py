@@ -1,0 +1,234 @@
+"""Models: trees of arrays, steps, trajectories, losses and layers."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+
+from lstmgrad._types import Inputs, Params, State, StepFn
+
+
+def leaf_name(path: Any) -> str:
+    """The name of a pytree leaf as one would write it in code, `.h` or `['h'][0]`."""
+    return jtu.keystr(path) or "the whole array"
+
+
+def type_name(leaf: Any) -> str:
+    """`float32[4,8]`, for messages."""
+    return f"{jnp.result_type(leaf).name}[{','.join(map(str, jnp.shape(leaf)))}]"
+
+
+def check_arrays(tree: Any, argument: str) -> None:
+    """Every leaf is a number or an array of numbers."""
+    for path, leaf in jtu.tree_leaves_with_path(tree):
+        try:
+            jnp.result_type(leaf)
+        except TypeError:
+            raise ValueError(
+                f"{argument}: expected arrays, but leaf {leaf_name(path)} is {leaf!r}."
+                f"{_unregistered(leaf)}"
+            ) from None
+
+
+def check_leaves(arguments: Mapping[str, Any]) -> None:
+    """Every leaf is an array, or can be part of a key of the compilation cache."""
+    for argument, tree in arguments.items():
+        for path, leaf in jtu.tree_leaves_with_path(tree):
+            try:
+                hash(leaf if not hasattr(leaf, "dtype") else None)
+            except TypeError:
+                raise ValueError(
+                    f"{argument}: expected arrays, or what can be hashed, but leaf "
+                    f"{leaf_name(path)} is {leaf!r}.{_unregistered(leaf)}"
+                ) from None
+
+
+def _unregistered(leaf: Any) -> str:
+    """What to do about a dataclass that JAX does not look into."""
+    if not dataclasses.is_dataclass(leaf):
+        return ""
+    return (
+        f" Make it a pytree: jax.tree_util.register_dataclass({type(leaf).__name__}), or a "
+        "NamedTuple or eqx.Module instead."
+    )
+
+
+def check_state(state: State) -> None:
+    """The state has something to differentiate, in one real dtype."""
+    check_arrays(state, "state")
+    leaves = jtu.tree_leaves_with_path(state)
+    inexact = [
+        (path, leaf) for path, leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+    ]
+    if not inexact:
+        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in leaves) or "no leaf at all"
+        raise ValueError(
+            "state: expected at least one floating-point or complex leaf, because only those have "
+            f"derivatives, but came {what}. Convert it, e.g. state.astype(jnp.float32)."
+        )
+    if not any(math.prod(jnp.shape(leaf)) for _, leaf in inexact):
+        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
+        raise ValueError(
+            f"state: expected a number to differentiate, but all leaves are empty: {what}."
+        )
+    dtypes = {jnp.finfo(jnp.result_type(leaf)).dtype for _, leaf in inexact}
+    if any(jnp.finfo(dtype).bits < 16 for dtype in dtypes):
+        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
+        raise ValueError(
+            f"state: expected floats of 16 bits or more, but came {what}. Cast the state to one of "
+            "them."
+        )
+    if len(dtypes) > 1:
+        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
+        raise ValueError(
+            f"state: expected one floating-point precision in all leaves, but came {what}. "
+            "Cast the state to one dtype."
+        )
+
+
+def check_time_axis(tree: Any, argument: str) -> int:
+    """All leaves share a first axis, time, of length one or more; returns that length."""
+    check_arrays(tree, argument)
+    leaves = jtu.tree_leaves_with_path(tree)
+    if not leaves:
+        raise ValueError(
+            f"{argument}: expected arrays with time as their first axis, but there is no array. "
+            "A step without inputs still needs to know T: pass jnp.arange(T) and ignore it."
+        )
+    lengths = {}
+    for path, leaf in leaves:
+        shape = jnp.shape(leaf)
+        if not shape:
+            raise ValueError(
+                f"{argument}: expected time as the first axis, but leaf {leaf_name(path)} is a "
+                "scalar."
+            )
+        lengths.setdefault(shape[0], leaf_name(path))
+    if len(lengths) > 1:
+        what = ", ".join(f"{name} has {length}" for length, name in lengths.items())
+        raise ValueError(
+            f"{argument}: expected the same number of time steps in every leaf, but {what}."
+        )
+    (length,) = lengths
+    if length == 0:
+        raise ValueError(f"{argument}: expected at least one time step, but the length is 0.")
+    return length
+
+
+def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
+    """One abstract call of the step: the state comes back in the same structure and types."""
+    try:
+        # A closure, because the step and its parameters may hold leaves that are no arrays.
+        after = jax.eval_shape(lambda state, x: step(params, state, x), state, x)
+    except Exception as error:
+        shapes = jax.tree.map(type_name, (state, x))
+        error.add_note(
+            f"raised by step(params, state, x) on a state {shapes[0]} and one step's input "
+            f"{shapes[1]} (time axis removed; no batch axis: use jax.vmap around the call)"
+        )
+        raise
+    before_def, after_def = jax.tree.structure(state), jax.tree.structure(after)
+    if before_def != after_def:
+        paths = [[leaf_name(p) for p, _ in jtu.tree_leaves_with_path(s)] for s in (state, after)]
+        missing = [name for name in paths[0] if name not in paths[1]]
+        new = [name for name in paths[1] if name not in paths[0]]
+        leaves = [f"leaf {name} is missing" for name in missing]
+        leaves += [f"leaf {name} is new" for name in new]
+        what = f": {', '.join(leaves)}" if leaves else ""
+        pair = isinstance(after, tuple) and before_def in map(jax.tree.structure, after)
+        advice = " Return the state alone, without an output." if pair else ""
+        raise ValueError(
+            "step: expected it to return a state of the structure it was given, "
+            f"{before_def}, but it returned {after_def}{what}.{advice}"
+        )
+    for (path, old), new in zip(
+        jtu.tree_leaves_with_path(state), jax.tree.leaves(after), strict=True
+    ):
+        if type_name(old) != type_name(new):
+            raise ValueError(
+                f"step: expected state leaf {leaf_name(path)} to stay {type_name(old)}, but the "
+                f"step returned {type_name(new)}. The state's shapes and dtypes must not change "
+                "from step to step; cast the initial state, the parameters or the inputs."
+            )
+
+
+def check_trajectory(trajectory: Any) -> State:
+    """T + 1 states to T inputs; returns the first state."""
+    length = check_time_axis(trajectory.inputs, "trajectory.inputs")
+    count = check_time_axis(trajectory.states, "trajectory.states")
+    if count != length + 1:
+        raise ValueError(
+            f"trajectory: expected T + 1 = {length + 1} states, the start included, for T = "
+            f"{length} inputs, but came {count}."
+        )
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], trajectory.states)
+
+
+def check_loss(result: Any) -> None:
+    """A loss is one real number."""
+    leaves = jax.tree.leaves(result)
+    if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
+        what = ", ".join(type_name(leaf) for leaf in leaves) or "nothing"
+        raise ValueError(
+            f"loss: expected a function of the states to one real number, but it returned {what}. "
+            "Sum or average over time and outputs."
+        )
+
+
+def check_differentiable(params: Any, inputs: Any) -> None:
+    """There is a leaf that a gradient can be taken with respect to."""
+    if not jax.tree.leaves((params, inputs)):
+        raise ValueError(
+            "params: expected a floating-point or complex array in the parameters or the inputs, "
+            "to take a gradient with respect to, but there is none. Of a module that is its own "
+            "step, pass the module as params: step = lambda module, state, x: module(state, x)."
+        )
+
+
+def check_gated(params: Any, known: tuple[type, ...]) -> None:
+    """Parameters of a cell whose forget gate has a bias."""
+    if type(params) not in known:
+        raise ValueError(
+            "params: expected those of a cell with a forget gate, "
+            f"{', '.join(kind.__name__ for kind in known)}, but came {type(params).__name__}. "
+            "Other cells have no bias that says how long they remember."
+        )
+
+
+def check_layers(weights: list[Any], biases: list[Any]) -> int:
+    """Layers that follow one another; returns the largest width."""
+    if not weights:
+        raise ValueError("weights: expected at least one layer, but came none.")
+    if len(biases) != len(weights):
+        raise ValueError(
+            f"biases: expected one for each of the {len(weights)} layers, but came {len(biases)}."
+        )
+    before, dtype = None, weights[0].dtype
+    kind = dtype.name if jnp.issubdtype(dtype, jnp.floating) else "floating-point"
+    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        fits = weight.ndim == 2 and before in (None, weight.shape[1])
+        if not fits or weight.dtype.name != kind:
+            columns = "" if before is None else f" of {before} columns"
+            raise ValueError(
+                f"weights: expected a {kind} matrix{columns} in layer {index + 1}, one column for "
+                f"each unit of the layer before, but came {type_name(weight)}."
+            )
+        before = weight.shape[0]
+        if bias.shape != (before,) or bias.dtype != weight.dtype:
+            raise ValueError(
+                f"biases: expected {weight.dtype}[{before}] in layer {index + 1}, like its weight, "
+                f"but came {type_name(bias)}."
+            )
+    return max(max(weight.shape) for weight in weights)
+
+
+def check_layer_input(shape: tuple, dtype: Any, width: int, expected: Any) -> None:
+    """A vector that is not wider than the layers."""
+    if len(shape) != 1 or shape[0] > width or dtype != expected:
+        raise ValueError(
+            f"x: expected a vector {expected}[n] with n <= {width}, the width of the layers, but "
+            f"came {dtype}{list(shape)}. For a batch, use jax.vmap."
+        )
