@@ -1,5 +1,6 @@
 """Models: trees of arrays, steps, trajectories, losses and layers."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
