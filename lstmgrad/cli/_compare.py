@@ -15,6 +15,7 @@ from lstmgrad.cli._report import loss_table, norm_table, reading
 from lstmgrad.cli._results import curves_file, table_file
 from lstmgrad.cli._sequences import Sequence, read_sequence
 from lstmgrad.cli._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
+from lstmgrad.cli._trained import Trained, read_trained
 
 FIGURES = ("norms.png", "norms.svg")
 FILES = (*FIGURES, "norms.npz", "table.json")
@@ -30,19 +31,34 @@ def compare(options: Options) -> None:
         CommandError: the input, the lengths or the output directory will not do; nothing is
             written then.
     """
-    sequence = read_sequence(options.input)
+    trained = None
+    if options.weights is not None:
+        trained = read_trained(options, options.weights)
+        options = options._replace(cells=(trained.kind,), hidden=trained.units)
+    sequence = read_sequence(options.input) if trained is None else trained.sequence
     length = _length(options, sequence)
     lags = _lags(options, length)
     parts = {name: KINDS[name].parts(options.hidden) for name in options.cells}
     with output_directory(options.out, FILES):
-        say(*_preamble(options, sequence, length))
+        say(*_preamble(options, sequence, length, trained))
         dtype = jnp.dtype(options.dtype)
-        curves, losses = [], {}
-        for name in options.cells:
-            of_cell, losses[name] = _measure(name, parts[name], sequence, length, options, dtype)
-            curves += of_cell
-        study = Study(tuple(curves), losses, lags, length, options.train, sequence)
-        say(*loss_table(study), *norm_table(study), textwrap.fill(reading(study), 79), "")
+        curves, losses, steps = [], {}, None
+        if trained is not None:
+            curves = _measure_trained(trained, length)
+        else:
+            steps = options.train
+            for name in options.cells:
+                of_cell, losses[name] = _measure(
+                    name, parts[name], sequence, length, options, dtype
+                )
+                curves += of_cell
+        study = Study(tuple(curves), losses, lags, length, steps, sequence)
+        say(
+            *(loss_table(study) if losses else ()),
+            *norm_table(study),
+            textwrap.fill(reading(study), 79),
+            "",
+        )
         # Nothing is written before everything is computed and drawn.
         contents = {
             **_figures(study),
@@ -73,9 +89,7 @@ def _measure(
     def analyze(params, rows):
         inputs = model.encode(rows)
         trajectory = lg.unroll(model.cell.step, params, model.cell.initial_state(), inputs)
-        chain = kind.linearize(model.cell.step, params, trajectory)
-        profiles = [lg.backward_norms(chain, of=part, wrt=part) for part in parts]
-        return [(p, lg.decay_rate(p), lg.horizon(p, THRESHOLD)) for p in profiles]
+        return _profiles(kind.linearize(model.cell.step, params, trajectory), parts)
 
     def measured(stage: str, params) -> list[Curve]:
         found = jax.device_get(analyze(params.cell, rows[:length]))
@@ -92,6 +106,31 @@ def _measure(
         losses[TRAINED] = float(loss_of(params))
     curves.sort(key=lambda curve: parts.index(curve.part))
     return curves, losses
+
+
+def _measure_trained(trained: Trained, length: int) -> list[Curve]:
+    """The norm profiles of every part of a trained network."""
+    model, parts = trained.model, trained.model.state._fields
+    inputs = jnp.asarray(trained.sequence.rows[:length], model.state[0].dtype)
+
+    @jax.jit
+    def analyze(params, inputs):
+        trajectory = lg.unroll(model.step, params, model.state, inputs)
+        return _profiles(lg.linearize(model.step, params, trajectory), parts)
+
+    found = jax.device_get(analyze(model.params, inputs))
+    return [
+        Curve(trained.kind, part, TRAINED, profile, float(rate), float(horizon))
+        for part, (profile, rate, horizon) in zip(parts, found, strict=True)
+    ]
+
+
+def _profiles(
+    chain: lg.Chain, parts: tuple[str, ...]
+) -> list[tuple[lg.NormProfile, jax.Array, jax.Array]]:
+    """Of each part its profile, decay rate and horizon."""
+    profiles = [lg.backward_norms(chain, of=part, wrt=part) for part in parts]
+    return [(p, lg.decay_rate(p), lg.horizon(p, THRESHOLD)) for p in profiles]
 
 
 def _length(options: Options, sequence: Sequence) -> int:
@@ -118,15 +157,22 @@ def _lags(options: Options, length: int) -> tuple[int, ...]:
     return options.lags
 
 
-def _preamble(options: Options, sequence: Sequence, length: int) -> list[str]:
+def _preamble(
+    options: Options, sequence: Sequence, length: int, trained: Trained | None
+) -> list[str]:
     titles = ", ".join(KINDS[name].title for name in options.cells)
     window, unit = window_size(len(sequence.rows)), sequence.unit
     training = f"{options.train} steps of Adam on the next {unit}, {BATCH} windows of {window} each"
+    made = f"hidden size {options.hidden}, {options.dtype}, seed {options.seed}"
+    if trained is not None:
+        made, training = trained.summary, "as it is in the file"
+    elif not options.train:
+        training = "none"
     return [
         f"data      {sequence.source}",
         f"          {sequence.summary}",
-        f"model     {titles}; hidden size {options.hidden}, {options.dtype}, seed {options.seed}",
-        f"training  {training if options.train else 'none'}",
+        f"model     {titles}; {made}",
+        f"training  {training}",
         f"analysis  first {length} steps from the zero state",
         "",
     ]

@@ -1,24 +1,32 @@
 """The options of the comparison and what each may be."""
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from lstmgrad import __version__
+from lstmgrad.cli._error import CommandError
 from lstmgrad.cli._models import CELLS, KINDS
 from lstmgrad.cli._parser import Parser, add_common, add_whole, whole
 
 DEFAULT_LENGTH = 200
+_OF_CELLS = {"--cells", "--hidden", "--train", "--seed"}
+_OF_WEIGHTS = {"--prefix", "--layer", "--direction", "--activation"}
 
 _DESCRIPTION = """\
-How far does the gradient reach in an RNN, a GRU and an LSTM?
+How far does the gradient reach in an RNN, a GRU and an LSTM, or in a trained
+network of your own?
 
 Runs each cell over a sequence, at initialization and after a short training,
 and measures the spectral norm of ds_T/ds_k exactly, for every lag T - k up to
 --length: for the hidden state h of each cell, and for the cell state c of the
 LSTM. Prints a table; writes norms.png and norms.svg (the figure), norms.npz
 (the curves) and table.json into the --out directory.
+
+With --weights, measures the network in the file in place of the cells, as it
+is, on the numbers of --input: every part of its state against itself.
 """
 
 _EPILOG = """\
@@ -27,13 +35,19 @@ input files:
   .csv   rows of numbers, one step a row, with or without a line of names;
   .npy   an array of shape (T, d) or (T,); trained to predict the next row.
          Columns are standardized to mean 0 and standard deviation 1; a
-         constant column is only centered.
+         constant column is only centered. With --weights they stay as they
+         are, because the weights expect the scale they were trained on.
+
+cells:
+@CELLS@
 
 examples:
   python -m lstmgrad
       the whole comparison on the Zen of Python, in under a minute
   python -m lstmgrad --input weather.csv --length 500 --lags 1,24,168,500
       a time series of your own, read at the lags of an hour, a day, a week
+  python -m lstmgrad --weights model.safetensors --input data.npy
+      a network that was trained in PyTorch, on the numbers that it reads
   python -m lstmgrad --cells lstm --train 0 --dtype float64 --out at-init
       one cell at initialization, in double precision
 
@@ -50,6 +64,11 @@ class Options(NamedTuple):
 
     Attributes:
         input: the file to read; None is the built-in text.
+        weights: a file of a trained network; None is to train the cells.
+        prefix: which network of that file.
+        layer: which of its layers; None is all.
+        direction: of a bidirectional one.
+        activation: of a plain one, "tanh" or "relu".
         cells: names from `KINDS`, in the order of the rows.
         hidden: hidden units of each cell.
         length: steps to analyze; None is `DEFAULT_LENGTH` or all there are, if fewer.
@@ -61,6 +80,11 @@ class Options(NamedTuple):
     """
 
     input: Path | None
+    weights: Path | None
+    prefix: str | None
+    layer: int | None
+    direction: str | None
+    activation: str | None
     cells: tuple[str, ...]
     hidden: int
     length: int | None
@@ -81,11 +105,18 @@ def parse(argv: Sequence[str]) -> Options:
         CommandError: an argument is unknown, or its value is not one it may have.
         SystemExit: after ``--help`` and ``--version``.
     """
-    return Options(**vars(_parser().parse_args(argv)))
+    options = Options(**vars(_parser().parse_args(argv)))
+    given = {word.partition("=")[0] for word in argv}
+    if options.weights is None and (unused := sorted(given & _OF_WEIGHTS)):
+        raise CommandError(f"{unused[0]}: expected a --weights file that it is about")
+    if options.weights is not None and (unused := sorted(given & _OF_CELLS)):
+        raise CommandError(f"{unused[0]}: expected no such option beside --weights")
+    return options
 
 
 def _parser() -> Parser:
-    parser = Parser("lstmgrad", _DESCRIPTION, _EPILOG)
+    names = textwrap.fill(", ".join(KINDS), 76, initial_indent="  ", subsequent_indent="  ")
+    parser = Parser("lstmgrad", _DESCRIPTION, _EPILOG.replace("@CELLS@", names))
     option = parser.add_argument
     option(
         "--input",
@@ -94,12 +125,23 @@ def _parser() -> Parser:
         help="a .txt, .csv or .npy file (default: the Zen of Python, from the standard library)",
     )
     option(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="a .safetensors or .pt file of a trained LSTM, GRU or RNN of PyTorch, analyzed on the "
+        "numbers of --input as they are, in place of --cells; no code in it is run",
+    )
+    option("--prefix", metavar="NAME", help="which network of --weights, if there are several")
+    option("--layer", type=whole(0), metavar="N", help="one layer of --weights (default: all)")
+    option("--direction", choices=("forward", "reverse"), help="of a bidirectional --weights")
+    option("--activation", choices=("tanh", "relu"), help="of an RNN in --weights")
+    option(
         "--cells",
         type=_cells,
         metavar="NAMES",
         default=tuple(CELLS),
-        help=f"cells to compare, separated by commas (default: {','.join(CELLS)}), of "
-        f"{', '.join(KINDS)}",
+        help="cells to compare, separated by commas, or all; the names are below "
+        f"(default: {','.join(CELLS)})",
     )
     add_whole(parser, "--hidden", 1, 64, "UNITS", "hidden units of each cell")
     option(
@@ -123,10 +165,14 @@ def _parser() -> Parser:
 
 def _cells(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in text.split(","))
+    if names == ("all",):
+        return tuple(KINDS)
     for position, name in enumerate(names):
         if name not in KINDS:
             known = ", ".join(KINDS)
-            raise argparse.ArgumentTypeError(f"unknown cell {name!r}; the known ones are {known}")
+            raise argparse.ArgumentTypeError(
+                f"unknown cell {name!r}; the known ones are {known}, or all of them by the name all"
+            )
         if name in names[:position]:
             raise argparse.ArgumentTypeError(f"cell {name!r} is named twice")
     return names

@@ -62,7 +62,7 @@ def reading(study: Study) -> str:
     Args:
         study: what was measured.
     """
-    stage = TRAINED if study.steps else INITIAL
+    stage = INITIAL if study.steps == 0 else TRAINED
     curves = [curve for curve in study.curves if curve.stage == stage]
     groups: dict[str, list[Curve]] = {"nan": [], "grown": [], "lasting": [], "faded": []}
     for curve in curves:

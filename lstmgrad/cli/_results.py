@@ -62,7 +62,7 @@ def table_file(study: Study, options: Options) -> bytes:
                 "log10_norm": {str(lag): curve.log10_norm(lag) for lag in study.lags},
                 "decay_rate": curve.decay_rate,
                 "horizon": curve.horizon,
-                "loss": study.losses[curve.cell][curve.stage],
+                "loss": study.losses.get(curve.cell, {}).get(curve.stage),
             }
             for curve in study.curves
         ],
@@ -79,10 +79,11 @@ def _header(name: str, study: Study, options: Options) -> dict[str, Any]:
     return {
         **header(name),
         "data": f"{study.sequence.source}: {study.sequence.summary}",
+        "weights": None if options.weights is None else str(options.weights),
         "cells": list(options.cells),
         "hidden": options.hidden,
         "length": study.length,
-        "training_steps": options.train,
+        "training_steps": study.steps,
         "seed": options.seed,
         "dtype": options.dtype,
         "threshold": THRESHOLD,

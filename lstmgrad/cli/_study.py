@@ -45,10 +45,10 @@ class Study(NamedTuple):
 
     Attributes:
         curves: by cell, then part, then stage.
-        losses: by cell, then stage; in `loss_unit`.
+        losses: by cell, then stage, in `loss_unit`; none for weights from a file.
         lags: the columns of the table.
         length: T, the steps that were analyzed.
-        steps: training steps.
+        steps: training steps; None for weights from a file.
         sequence: what the cells ran over.
     """
 
@@ -56,7 +56,7 @@ class Study(NamedTuple):
     losses: dict[str, dict[str, float]]
     lags: tuple[int, ...]
     length: int
-    steps: int
+    steps: int | None
     sequence: Sequence
 
     @property
@@ -67,13 +67,15 @@ class Study(NamedTuple):
         return "standardized mean squared error"
 
 
-def stage_title(stage: str, steps: int) -> str:
+def stage_title(stage: str, steps: int | None) -> str:
     """The stage in words.
 
     Args:
         stage: `INITIAL` or `TRAINED`.
-        steps: training steps.
+        steps: training steps; None for weights from a file.
     """
     if stage == INITIAL:
         return "at initialization"
+    if steps is None:
+        return "as trained"
     return f"after {steps} training step{'' if steps == 1 else 's'}"

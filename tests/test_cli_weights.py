@@ -1,0 +1,171 @@
+"""The command line on a trained network of PyTorch, from a file of its weights."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import lstmgrad as lg
+from lstmgrad.cli import main
+
+D, H, T = 2, 3, 15
+INPUTS = np.random.default_rng(1).normal(size=(T, D))
+
+
+def weights(gates, layers=1, reverse=False):
+    """Random ones under PyTorch's names."""
+    generator = np.random.default_rng(0)
+    tensors = {}
+    for layer in range(layers):
+        for end in ("", "_reverse")[: 1 + reverse]:
+            name = f"net.{{}}_l{layer}{end}"
+            tensors[name.format("weight_ih")] = (gates * H, H if layer else D)
+            tensors[name.format("weight_hh")] = (gates * H, H)
+            tensors[name.format("bias_ih")] = tensors[name.format("bias_hh")] = (gates * H,)
+    return {
+        name: generator.normal(size=shape).astype(np.float32) for name, shape in tensors.items()
+    }
+
+
+def run(directory, content, *arguments):
+    """(exit code, what was printed, the sentence of a refusal) for a file of the content."""
+    directory.mkdir(exist_ok=True)
+    np.save(directory / "data.npy", INPUTS)
+    path = directory / "net.safetensors"
+    path.write_bytes(content if isinstance(content, bytes) else safetensors.numpy.save(content))
+    given = ["compare", "--weights", str(path), "--out", str(directory / "out"), *arguments]
+    if "--input" not in arguments:
+        given += ["--input", str(directory / "data.npy")]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(given)
+    return code, out.getvalue(), err.getvalue()
+
+
+def table(directory):
+    return json.loads((directory / "out" / "table.json").read_text("utf-8"))
+
+
+def expected(network, inputs, part, **options):
+    """By the library, in double precision, whose biases were added up in single precision."""
+    model = lg.interop.from_torch(network, **options)
+    model = model._replace(
+        params=jax.tree.map(jnp.float64, model.params), state=jax.tree.map(jnp.float64, model.state)
+    )
+    chain = lg.linearize(model.step, model.params, lg.unroll(*model, inputs))
+    return lg.backward_norms(chain, of=part, wrt=part).log_norms
+
+
+def test_from_a_file_of_two_layers_to_the_norms_of_every_part(tmp_path):
+    code, out, err = run(tmp_path, weights(4, layers=2), "--dtype", "float64")
+    assert (code, err) == (0, "")
+    assert "2 layers of 3 units, float64" in out
+    assert "loss" not in out
+    assert "As trained, the norm of the gradient" in " ".join(out.split())
+    found = table(tmp_path)
+    assert [row["part"] for row in found["rows"]] == ["h0", "c0", "h1", "c1"]
+    assert {row["cell"] for row in found["rows"]} == {"lstm"}
+    assert (found["training_steps"], found["hidden"], found["length"]) == (None, H, T)
+    assert found["weights"].endswith("net.safetensors")
+    assert found["rows"][0]["loss"] is None
+    # The numbers of the file as they are, not standardized.
+    with np.load(tmp_path / "out" / "norms.npz") as file:
+        norms = file["lstm_c1_trained"]
+    np.testing.assert_allclose(
+        norms, expected(weights(4, layers=2), INPUTS, "c1"), rtol=0, atol=1e-10
+    )
+    assert (tmp_path / "out" / "norms.png").stat().st_size > 1000
+
+
+def test_a_reverse_direction_reads_from_the_end(tmp_path):
+    network = weights(3, reverse=True)
+    options = ["--direction", "reverse", "--dtype", "float64", "--length", "5"]
+    code, out, _ = run(tmp_path, network, *options)
+    assert code == 0
+    assert "from the last to the first" in out
+    with np.load(tmp_path / "out" / "norms.npz") as file:
+        norms = file["gru_h_trained"]
+    truth = expected(network, INPUTS[::-1][:5], "h", direction="reverse")
+    np.testing.assert_allclose(norms, truth, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_the_activation_of_a_plain_network(tmp_path, activation):
+    options = ["--activation", activation, "--dtype", "float64"]
+    assert run(tmp_path, weights(1), *options)[0] == 0
+    function = {"tanh": jnp.tanh, "relu": jax.nn.relu}[activation]
+    with np.load(tmp_path / "out" / "norms.npz") as file:
+        norms = file["rnn_h_trained"]
+    truth = expected(weights(1), INPUTS, "h", activation=function)
+    np.testing.assert_allclose(norms, truth, rtol=0, atol=1e-10)
+
+
+LSTM = safetensors.numpy.save(weights(4))
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (LSTM[:-1], [], "--weights: expected an intact safetensors file of weights alone"),
+        (b"", [], "net.safetensors is damaged"),
+        ({"x": np.ones(2)}, [], "--weights: expected recurrent weights under PyTorch's names"),
+        (weights(4) | {"b.weight_ih": np.ones(2)}, [], "weight_hh is missing"),
+        (weights(1), [], "--activation: expected tanh or relu, because the weights of an nn.RNN"),
+        (weights(4), ["--activation", "tanh"], "--activation: expected None, because an LSTM"),
+        (weights(4), ["--layer", "1"], "--layer: expected 0 to 0 or None, but came 1"),
+        (weights(4), ["--prefix", "other"], "--prefix: expected one of 'net.', but came 'other'"),
+        (weights(4, reverse=True), [], "--direction: expected 'forward' or 'reverse', because"),
+        (weights(4), ["--train", "3"], "--train: expected no such option beside --weights"),
+        (weights(4), ["--cells=gru"], "--cells: expected no such option beside --weights"),
+        (weights(4), ["--length", "16"], "--length: expected 15 at most"),
+        (
+            weights(4),
+            ["--input", "words.txt"],
+            "words.txt: expected a file that ends in .csv, .npy",
+        ),
+    ],
+)
+def test_refusals(tmp_path, content, arguments, message):
+    code, out, err = run(tmp_path, content, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("lstmgrad: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_is_refused_and_not_run(tmp_path):
+    code, _, err = run(tmp_path, pickle.dumps(Malicious(tmp_path / "was-run")))
+    assert code == 2
+    assert "as its name says, but net.safetensors is a torch file" in err
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_other_columns_no_input_and_no_file(tmp_path):
+    np.save(tmp_path / "three.npy", np.ones((5, 3)))
+    _, _, err = run(tmp_path, LSTM, "--input", str(tmp_path / "three.npy"))
+    assert "expected 2 columns, what" in err
+    for arguments, message in (
+        (["--weights", str(tmp_path / "net.safetensors")], "--input: expected a .csv or .npy file"),
+        (["--weights", str(tmp_path / "none.pt")], "none.pt: cannot be read: No such file"),
+        (["--layer", "0"], "--layer: expected a --weights file that it is about"),
+    ):
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+        assert message in err.getvalue()
