@@ -262,6 +262,21 @@ def test_comparison_stays_readable_beside_a_curve_that_falls_to_1e_300():
 def test_comparison_fits_a_column_and_nothing_overlaps():
     named = [(f"LSTM ${part}$", profile(-0.1 * LAGS)) for part in "hcxy"]
     figure = plot.comparison({"at initialization": named, "after 300 training steps": named})
+    assert_fits_a_column(figure)
+    texts = [text for ax in figure.axes for text in (ax.xaxis.label, ax.yaxis.label)]
+    assert min(float(text.get_fontsize()) for text in texts) >= 7
+
+
+@pytest.mark.parametrize("name", ["antisymmetric_rnn", "antisymmetric_rnn_of_two"])
+def test_comparison_of_twenty_long_names_fits_a_column(name):
+    named = [(f"{name} $h$", profile(-0.1 * i * LAGS)) for i in range(20)]
+    figure = plot.comparison({"at initialization": named})
+    assert_fits_a_column(figure)
+    (ax,) = figure.axes
+    assert ax.get_window_extent().height >= 1.5 * figure.dpi
+
+
+def assert_fits_a_column(figure):
     assert figure.get_size_inches()[0] == 3.4
     figure.draw_without_rendering()
     boxes = [figure.legends[0].get_window_extent()]
@@ -272,8 +287,6 @@ def test_comparison_fits_a_column_and_nothing_overlaps():
         assert box.x0 >= 0
         assert box.x1 <= figure.bbox.x1
         assert not any(box.overlaps(other) for other in boxes[index + 1 :])
-    texts = [text for ax in figure.axes for text in (ax.xaxis.label, ax.yaxis.label)]
-    assert min(float(text.get_fontsize()) for text in texts) >= 7
 
 
 def test_comparison_says_which_curve_is_no_number():

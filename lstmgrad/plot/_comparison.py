@@ -17,6 +17,7 @@ from lstmgrad._norms import NormProfile
 from lstmgrad.plot._curves import Curve
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import default_style
+from lstmgrad.plot._style import letters
 
 
 def comparison(
@@ -27,7 +28,8 @@ def comparison(
     The panels are stacked and share both axes and one legend. They reach down to the end of the
     curve that lasts longest, and as far as the threshold's fourth power where others go lower, so
     that one curve at 1e-300 does not flatten the rest: where a curve leaves its panel, a triangle
-    marks the lag. A cross marks the last lag before an exact zero.
+    marks the lag. A cross marks the last lag before an exact zero. Up to twenty curves have a color
+    and dashes of their own; from seven on the panels are taller, and so is the page with its legend.
 
     Args:
         panels: for each panel's title, its curves as (label, profile), in the same order.
@@ -49,7 +51,9 @@ def comparison(
         raise ValueError("panels: expected at least one panel, and a curve in each, but came none.")
     limit = math.log10(threshold)
     with default_style():
-        figure = Figure(figsize=(3.4, 0.95 + 1.65 * len(panels)), layout="constrained")
+        most = max(map(len, panels.values()))
+        height = 0.95 + (1.65 if most <= 6 else 2.5) * len(panels)
+        figure = Figure(figsize=(3.4, height), layout="constrained")
         grid = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
         curves = [by_lag(profile)[1] for named in panels.values() for _, profile in named]
         bottom, top = vertical_range(curves, limit)
@@ -104,7 +108,10 @@ def _legend(figure: Figure, ax: Axes, limit: float, exits: set[str]) -> None:
         if markers:
             handles.append(tuple(Line2D([], [], marker=m, **style) for m in sorted(markers)))
             labels.append(meaning)
-    columns = min(3, len(handles))
+    longest = max(map(letters, labels))
+    columns = min(len(handles), 3 if longest <= 14 else 2 if longest <= 20 else 1)
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.16 * max(0, rows - 3))
     figure.legend(
         _by_rows(handles, columns),
         _by_rows(labels, columns),

@@ -104,7 +104,7 @@ def legend_over_data(
     size = FontProperties(size="small").get_size_in_points()
     box = ax.get_window_extent()
     width, height = (72 / figure_of(ax).dpi * length for length in (box.width, box.height))
-    widths = [size * (4 + 0.55 * _letters(str(handle.get_label()))) for handle in handles]
+    widths = [size * (4 + 0.55 * letters(str(handle.get_label()))) for handle in handles]
     columns = len(handles)
     while columns > 1 and sum(map(max, np.array_split(widths, columns))) > 0.95 * width:
         columns -= 1
@@ -141,6 +141,6 @@ class _Below(MaxNLocator):
         return [tick for tick in ticks if tick <= self.top]
 
 
-def _letters(label: str) -> int:
+def letters(label: str) -> int:
     """About how many letters wide a label with math text is."""
     return len(re.sub(r"\\[a-zA-Z]+|\\.", "x", label).translate(str.maketrans("", "", "${}_^")))
