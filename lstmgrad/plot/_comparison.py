@@ -29,7 +29,7 @@ def comparison(
     curve that lasts longest, and as far as the threshold's fourth power where others go lower, so
     that one curve at 1e-300 does not flatten the rest: where a curve leaves its panel, a triangle
     marks the lag. A cross marks the last lag before an exact zero. Up to twenty curves have a color
-    and dashes of their own; from seven on the panels are taller, and so is the page with its legend.
+    and dashes of their own; from seven on the panels are taller, and the page with its legend.
 
     Args:
         panels: for each panel's title, its curves as (label, profile), in the same order.
