@@ -99,8 +99,8 @@ def check_scope(inside: Any, params: Any, scope: str) -> None:
 
 
 def check_type(value: Any, kinds: tuple[type, ...], argument: str) -> None:
-    """One of a framework's own recurrent layers."""
-    if not isinstance(value, kinds):
+    """One of a framework's own recurrent layers; a subclass may compute anything."""
+    if type(value) not in kinds:
         raise ValueError(
             f"{argument}: expected one of {', '.join(kind.__name__ for kind in kinds)}, but came "
             f"{type(value).__name__}. Of another kind of cell, write the step: any "
@@ -155,6 +155,17 @@ def check_prefix(prefix: str | None, known: list[str], names: Any) -> str:
         if candidate in known:
             return candidate
     raise ValueError(f"prefix: expected one of {what}, but came {prefix!r}.")
+
+
+def check_others(names: Any, prefix: str, known: Any) -> None:
+    """No weights beside those that a network of PyTorch's own has."""
+    for name in names:
+        if name.startswith((f"{prefix}weight_", f"{prefix}bias_")) and not known(name):
+            raise ValueError(
+                "source: expected a network of PyTorch's own, whose weights are weight_ih_l0, "
+                f"weight_hh_l0, weight_hr_l0, bias_ih_l0, bias_hh_l0, ..., but came {name}. "
+                "Of another network, write the step."
+            )
 
 
 def check_shapes(leaves: Any, where: str) -> None:

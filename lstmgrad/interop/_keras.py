@@ -82,7 +82,7 @@ def from_keras(layer: Any, *, direction: str | None = None) -> Model:
     }
     check_type(cell, tuple(makers), "layer")
     check_built(cell)
-    make = next(make for kind, make in makers.items() if isinstance(cell, kind))
+    make = makers[type(cell)]
     return make(cell, _array(cell.kernel).T, _array(cell.recurrent_kernel).T)
 
 

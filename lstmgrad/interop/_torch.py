@@ -22,6 +22,7 @@ from lstmgrad.interop._checks import (
     check_activation,
     check_direction,
     check_layer,
+    check_others,
     check_prefix,
     check_shapes,
     check_type,
@@ -96,6 +97,7 @@ def from_torch(
     tensors = named_tensors(source)
     networks = _networks(tensors)
     prefix = check_prefix(prefix, list(networks), tensors)
+    check_others(tensors, prefix, _NAME.fullmatch)
     layers, both = networks[prefix]
     check_direction(direction, both, "the network")
     check_layer(layer, len(layers), both)

@@ -144,8 +144,13 @@ def test_a_live_module_of_another_kind_is_refused():
             self.weight_ih = torch.nn.Parameter(torch.ones(4 * H, D))
             self.weight_hh = torch.nn.Parameter(torch.ones(4 * H, H))
 
-    with pytest.raises(ValueError, match=r"source: expected one of LSTM, .* but came Mine"):
-        lg.interop.from_torch(Mine())
+    class MyLSTM(torch.nn.LSTM):
+        pass
+
+    for module in (Mine(), MyLSTM(D, H)):
+        name = type(module).__name__
+        with pytest.raises(ValueError, match=rf"source: expected one of LSTM, .* but came {name}"):
+            lg.interop.from_torch(module)
 
 
 def test_sixteen_bits_are_widened():
@@ -192,6 +197,11 @@ def test_projections_have_two_sizes():
 WRONG = {
     "names": (lambda w: {f"x{k}": v for k, v in w.items()}, {}, "expected recurrent weights under"),
     "nothing": (lambda w: {}, {}, "no tensor at all"),
+    "peephole": (
+        lambda w: w | {"weight_ch_l0": np.ones(12)},
+        {},
+        "expected a network of PyTorch's own, .* but came weight_ch_l0",
+    ),
     "missing": (
         lambda w: {k: v for k, v in w.items() if k != "weight_hh_l0"},
         {},
