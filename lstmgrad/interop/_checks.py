@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -245,6 +246,16 @@ def check_content(path: Path, content: str, wanted: str) -> None:
         raise ValueError(
             f"source: expected a {wanted} file, as its name says, but {path.name} is a {content} "
             f"file. If you know where it comes from, rename it to end in {ends}."
+        )
+
+
+def check_reader(version: str) -> None:
+    """A PyTorch whose reader of weights alone keeps what it promises."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < (2, 6):
+        raise ValueError(
+            "source: expected PyTorch 2.6 or later to read the file, because the reader of earlier "
+            f"ones can be made to run code (CVE-2025-32434), but {version} is installed."
         )
 
 

@@ -66,7 +66,8 @@ def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
 
 
 def _dtype(cell: Any, variables: Any) -> Any:
-    return cell.dtype or jax.tree.leaves(variables["params"])[0].dtype
+    own = jax.tree.leaves(variables["params"])[0].dtype
+    return own if cell.dtype is None else cell.dtype
 
 
 @functools.cache

@@ -63,7 +63,8 @@ def from_nnx(cell: Any, *, state: State = None) -> Model:
 
 
 def _dtype(cell: Any, params: Any) -> Any:
-    return cell.dtype or jax.tree.leaves(params)[0].dtype
+    own = jax.tree.leaves(params)[0].dtype
+    return own if cell.dtype is None else cell.dtype
 
 
 def _call(graph: Any, params: Params, carry: Any, x: Inputs) -> Any:

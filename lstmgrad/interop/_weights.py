@@ -18,6 +18,7 @@ import numpy as np
 from lstmgrad.interop._checks import (
     check_content,
     check_dtype,
+    check_reader,
     check_source,
     check_suffix,
     require,
@@ -36,7 +37,8 @@ def named_tensors(source: Any) -> dict[str, Any]:
 
     Raises:
         ImportError: what reads the file is not installed.
-        ValueError: the file is not what its name says, damaged, or holds more than weights.
+        ValueError: the file is not what its name says, damaged, or holds more than weights; PyTorch
+            is older than 2.6, and not safe to read it.
         FileNotFoundError: there is no such file.
     """
     if hasattr(source, "state_dict"):
@@ -98,6 +100,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
     torch = require("torch", "torch")
+    check_reader(torch.__version__)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols

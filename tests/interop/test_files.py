@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -138,6 +139,24 @@ def test_damaged_torch_files(tmp_path):
         with pytest.raises(ValueError, match=r"^source: .* model.pt is damaged") as caught:
             lg.interop.from_torch(path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["1.13.1", "2.5.1+cpu", "2.6.0", "2.10.0+cu130"])
+def test_a_reader_that_can_be_made_to_run_code_is_not_used(tmp_path, monkeypatch, version):
+    read = []
+    torch = types.SimpleNamespace(
+        __version__=version, load=lambda *a, **k: read.append(k) or WEIGHTS
+    )
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"PK\x03\x04")
+    if version in ("1.13.1", "2.5.1+cpu"):
+        with pytest.raises(ValueError, match=r"expected PyTorch 2.6 or later to read the file"):
+            lg.interop.from_torch(path)
+        assert not read
+    else:
+        lg.interop.from_torch(path)
+        assert read == [{"map_location": "cpu", "weights_only": True}]
 
 
 MISSING = {
