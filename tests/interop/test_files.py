@@ -4,6 +4,7 @@ import os
 import pickle
 import sys
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,9 +145,9 @@ def test_damaged_torch_files(tmp_path):
 @pytest.mark.parametrize("version", ["1.13.1", "2.5.1+cpu", "2.6.0", "2.10.0+cu130"])
 def test_a_reader_that_can_be_made_to_run_code_is_not_used(tmp_path, monkeypatch, version):
     read = []
-    torch = types.SimpleNamespace(
-        __version__=version, load=lambda *a, **k: read.append(k) or WEIGHTS
-    )
+    torch: Any = types.ModuleType("torch")
+    torch.__version__ = version
+    torch.load = lambda *path, **options: read.append(options) or WEIGHTS
     monkeypatch.setitem(sys.modules, "torch", torch)
     path = tmp_path / "model.pt"
     path.write_bytes(b"PK\x03\x04")
