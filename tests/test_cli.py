@@ -140,7 +140,8 @@ def test_curves_carry_their_meaning(all_cells):
     assert metadata["versions"]["lstmgrad"] == lg.__version__
     np.testing.assert_array_equal(curves.pop("lags"), np.arange(13))
     assert set(metadata["curves"]) == set(curves)
-    assert metadata["curves"]["lstm_c_trained"] == {"cell": "lstm", "part": "c", "stage": "trained"}
+    names = {"cell": "lstm", "part": "c", "wrt": "c", "stage": "trained"}
+    assert metadata["curves"]["lstm_c_trained"] == names
 
 
 def test_initial_norms_are_those_of_the_library(all_cells):
@@ -206,6 +207,57 @@ def test_training_lowers_the_loss():
     assert float(loss(params)) == pytest.approx(math.log(sequence.width), abs=0.5)
     assert float(loss(trained)) < float(loss(params)) - 0.1
     assert {leaf.dtype for leaf in jax.tree.leaves(trained)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", lg.cells.registry())
+def test_every_cell_has_a_readout_and_parts(name):
+    kind, sequence = _models.KINDS[name], read_sequence(None)
+    model = _models.build(kind, sequence, 3, jnp.dtype("float32"))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    rows = jax.ShapeDtypeStruct((5,), jnp.int32)
+    loss, gradients = jax.eval_shape(jax.value_and_grad(model.loss), params, rows)
+    assert (loss.shape, loss.dtype) == ((), jnp.float32)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
+    features = {"lru": 6, "selective_ssm": 48}.get(name, 3)
+    assert params.weight.shape == (sequence.width, features)
+    # The stabilizer m is held.
+    two = {"co_rnn": "hz", "slstm": "hcn", "mlstm": "hcn", "min_lstm": "h"}
+    assert kind.parts(3) == tuple(two.get(name, "hc" if "lstm" in name[-9:] else "h"))
+
+
+def test_the_random_streams_of_the_cells_are_their_own():
+    numbers = {name: kind.number for name, kind in _models.KINDS.items()}
+    assert [numbers[name] for name in ("rnn", "gru", "lstm")] == [0, 1, 2]
+    assert len(set(numbers.values())) == len(numbers) == len(lg.cells.registry())
+    assert numbers["peephole_lstm"] == 3450917008  # wherever it stands in the registry
+
+
+def test_all_is_every_cell():
+    assert parse(["--cells", "all"]).cells == tuple(lg.cells.registry())
+
+
+def test_a_matrix_state_and_a_complex_one(tmp_path):
+    arguments = ["--cells", "lru,mlstm", "--hidden", "3", "--length", "6"]
+    found = run(tmp_path, *arguments, "--train", "0")
+    assert (found.code, found.err) == (0, "")
+    lines = found.out.splitlines()
+    (header,) = [line for line in lines if "horizon" in line and line.startswith("cell")]
+    rows = lines[lines.index(header) + 1 :][:4]
+    assert {len(row) for row in rows} == {len(header)}
+    assert [row[header.index("stage") :].split()[0] for row in rows] == ["initial"] * 4
+    assert [row.split()[1] for row in rows] == ["h", "h", "c", "n"]
+    curves = found.curves()
+    # Of the LRU by its eigenvalues.
+    sequence, kind = read_sequence(None), _models.KINDS["lru"]
+    model = _models.build(kind, sequence, 3, jnp.dtype("float32"))
+    key = jax.random.fold_in(jax.random.key(0), kind.number)
+    log_gains = -np.exp(np.asarray(model.init(jax.random.split(key)[0]).cell.nu_log))
+    expected = np.arange(7) * log_gains.max()
+    np.testing.assert_allclose(curves["lru_h_initial"], expected, rtol=1e-5, atol=5e-6)
+    # Nothing reads the mLSTM's output, and all of its memory decays alike.
+    assert (curves["mlstm_h_initial"][1:] == -np.inf).all()
+    np.testing.assert_allclose(curves["mlstm_c_initial"], curves["mlstm_n_initial"], rtol=1e-4)
+    assert "is exactly zero at lag 6 in mlstm h" in " ".join(found.out.split())
 
 
 def test_progress_bar_only_on_a_terminal(monkeypatch):
@@ -276,7 +328,9 @@ def test_defaults():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--cells", "rnn,foo"], "unknown cell 'foo'; the known ones are rnn, gru, lstm"),
+        (["--cells", "rnn,foo"], "unknown cell 'foo'; the known ones are rnn, leaky_rnn, residual"),
+        (["--cells", "rnn,all"], "unknown cell 'all'; the known ones are"),
+        (["--cells", "gru,mlstm", "--hidden", "65"], "--hidden: expected less than 65 with mlstm"),
         (["--cells", ""], "unknown cell ''"),
         (["--cells", "gru,GRU"], "cell 'gru' is named twice"),
         (["--train", "-1"], "--train: expected a whole number, 0 or more, but came '-1'"),
@@ -528,6 +582,7 @@ START = "At initialization, the norm of the gradient "
     [
         ([curve(-0.45)], "is below 0.001 for good from lag 7 in RNN h."),
         ([curve(-0.1)], "is still 0.001 or more at lag 20 in RNN h."),
+        ([curve(1e-9)], "is still 0.001 or more at lag 20 in RNN h."),  # 1, but for rounding
         (
             [curve(-0.45), curve(-0.95, "lstm", "c")],
             "is below 0.001 for good from lag 7 in RNN h and lag 4 in LSTM c; "
@@ -590,6 +645,17 @@ def test_numbers_that_are_not_finite_are_named_in_the_table_and_in_json():
     assert table["rows"][1]["horizon"] == "nan"
     assert table["rows"][2]["horizon"] == "inf"
     assert "'-inf'" in table["nonfinite"]
+
+
+def test_the_figure_says_how_many_curves_it_shows(tmp_path, monkeypatch):
+    many = [curve(-0.01 * i, part=f"h{i}") for i in range(21)]
+    monkeypatch.setattr(_compare, "_measure", lambda *_: (many, {"initial": 1.0}))
+    arguments = ["--cells", "rnn", "--train", "0", "--length", "20", "--dtype", "float64"]
+    found = run(tmp_path, *arguments)
+    assert "The figure shows the first 20 of 21 curves; norms.npz has them all." in found.out
+    assert len(found.curves()) == 21 + 2
+    monkeypatch.setattr(_compare, "_measure", lambda *_: (many[:20], {"initial": 1.0}))
+    assert "The figure shows" not in run(tmp_path, *arguments).out
 
 
 def test_norms_that_missed_their_tolerance_are_counted_below_the_table():

@@ -53,34 +53,40 @@ def table(directory):
     return json.loads((directory / "out" / "table.json").read_text("utf-8"))
 
 
-def expected(network, inputs, part, **options):
+def expected(network, inputs, part, wrt=None, **options):
     """By the library, in double precision, whose biases were added up in single precision."""
     model = lg.interop.from_torch(network, **options)
     model = model._replace(
         params=jax.tree.map(jnp.float64, model.params), state=jax.tree.map(jnp.float64, model.state)
     )
     chain = lg.linearize(model.step, model.params, lg.unroll(*model, inputs))
-    return lg.backward_norms(chain, of=part, wrt=part).log_norms
+    return lg.backward_norms(chain, of=part, wrt=wrt or part).log_norms
 
 
 def test_from_a_file_of_two_layers_to_the_norms_of_every_part(tmp_path):
     code, out, err = run(tmp_path, weights(4, layers=2), "--dtype", "float64")
     assert (code, err) == (0, "")
-    assert "2 layers of 3 units, float64" in out
+    assert "LSTM; 2 layers of 3 units, 2 inputs; float32, analyzed in float64" in out
+    assert "15 rows of 2 columns, as they are, not standardized" in out
     assert "loss" not in out
     assert "As trained, the norm of the gradient" in " ".join(out.split())
     found = table(tmp_path)
-    assert [row["part"] for row in found["rows"]] == ["h0", "c0", "h1", "c1"]
+    blocks = [(row["part"], row["wrt"]) for row in found["rows"]]
+    assert blocks == [(s, s) for s in ("h0", "c0", "h1", "c1")] + [("h1", "h0"), ("c1", "c0")]
+    table_rows = [line.split()[1] for line in out.splitlines() if line.startswith("LSTM ")]
+    assert table_rows == ["h0", "c0", "h1", "c1", "h1/h0", "c1/c0"]
+    assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
     assert {row["cell"] for row in found["rows"]} == {"lstm"}
     assert (found["training_steps"], found["hidden"], found["length"]) == (None, H, T)
     assert found["weights"].endswith("net.safetensors")
     assert found["rows"][0]["loss"] is None
     # The numbers of the file as they are, not standardized.
     with np.load(tmp_path / "out" / "norms.npz") as file:
-        norms = file["lstm_c1_trained"]
-    np.testing.assert_allclose(
-        norms, expected(weights(4, layers=2), INPUTS, "c1"), rtol=0, atol=1e-10
-    )
+        norms = {name: file[name] for name in file}
+    for part, wrt, name in (("c1", "c1", "c1"), ("c1", "c0", "c1_by_c0")):
+        truth = expected(weights(4, layers=2), INPUTS, part, wrt)
+        np.testing.assert_allclose(norms[f"lstm_{name}_trained"], truth, rtol=0, atol=1e-10)
+    assert norms["lstm_c1_by_c0_trained"][0] == -np.inf
     assert (tmp_path / "out" / "norms.png").stat().st_size > 1000
 
 
@@ -154,6 +160,26 @@ def test_code_is_refused_and_not_run(tmp_path):
     assert code == 2
     assert "as its name says, but net.safetensors is a torch file" in err
     assert not (tmp_path / "was-run").exists()
+
+
+def test_code_in_a_torch_file_is_not_run(tmp_path):
+    # With PyTorch or without it.
+    np.save(tmp_path / "data.npy", INPUTS)
+    for name, content in (
+        ("net.pt", pickle.dumps(Malicious(tmp_path / "was-run"))),
+        ("renamed.pt", LSTM),
+        ("net.onnx", LSTM),
+    ):
+        (tmp_path / name).write_bytes(content)
+        err = io.StringIO()
+        options = ["--input", str(tmp_path / "data.npy"), "--out", str(tmp_path / "out")]
+        with contextlib.redirect_stderr(err):
+            assert main(["--weights", str(tmp_path / name), *options]) == 2
+        assert err.getvalue().startswith("lstmgrad: error: --weights: ")
+        assert err.getvalue().count("\n") == 1
+        assert not (tmp_path / "was-run").exists()
+        assert not (tmp_path / "out").exists()
+    assert "expected a file that ends in .safetensors" in err.getvalue()
 
 
 def test_other_columns_no_input_and_no_file(tmp_path):

@@ -267,7 +267,7 @@ def test_comparison_fits_a_column_and_nothing_overlaps():
     assert min(float(text.get_fontsize()) for text in texts) >= 7
 
 
-@pytest.mark.parametrize("name", ["antisymmetric_rnn", "antisymmetric_rnn_of_two"])
+@pytest.mark.parametrize("name", ["residual", "antisymmetric_rnn", "antisymmetric_rnn_of_two"])
 def test_comparison_of_twenty_long_names_fits_a_column(name):
     named = [(f"{name} $h$", profile(-0.1 * i * LAGS)) for i in range(20)]
     figure = plot.comparison({"at initialization": named})

@@ -1,6 +1,7 @@
-"""The comparison: each cell over one sequence, measured at initialization and after training."""
+"""The comparison: cells over one sequence, before and after training; or a network of a file."""
 
 import textwrap
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,9 @@ from lstmgrad.cli._results import curves_file, table_file
 from lstmgrad.cli._sequences import Sequence, read_sequence
 from lstmgrad.cli._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
 from lstmgrad.cli._trained import Trained, read_trained
+
+DRAWN = 20
+"""Curves in a panel: as many as colors and dashes can tell apart."""
 
 FIGURES = ("norms.png", "norms.svg")
 FILES = (*FIGURES, "norms.npz", "table.json")
@@ -66,6 +70,8 @@ def compare(options: Options) -> None:
             "table.json": table_file(study, options),
         }
         write_whole(options.out, contents)
+        if (count := len({(curve.cell, curve.part, curve.wrt) for curve in curves})) > DRAWN:
+            say(f"The figure shows the first {DRAWN} of {count} curves; norms.npz has them all.")
         say(f"Wrote {', '.join(FILES)} into {options.out}")
 
 
@@ -89,7 +95,8 @@ def _measure(
     def analyze(params, rows):
         inputs = model.encode(rows)
         trajectory = lg.unroll(model.cell.step, params, model.cell.initial_state(), inputs)
-        return _profiles(kind.linearize(model.cell.step, params, trajectory), parts)
+        chain = kind.linearize(model.cell.step, params, trajectory)
+        return _profiles(chain, zip(parts, parts, strict=True))
 
     def measured(stage: str, params) -> list[Curve]:
         found = jax.device_get(analyze(params.cell, rows[:length]))
@@ -109,27 +116,27 @@ def _measure(
 
 
 def _measure_trained(trained: Trained, length: int) -> list[Curve]:
-    """The norm profiles of every part of a trained network."""
-    model, parts = trained.model, trained.model.state._fields
+    """The norm profiles of a trained network."""
+    model, blocks = trained.model, trained.blocks
     inputs = jnp.asarray(trained.sequence.rows[:length], model.state[0].dtype)
 
     @jax.jit
     def analyze(params, inputs):
         trajectory = lg.unroll(model.step, params, model.state, inputs)
-        return _profiles(lg.linearize(model.step, params, trajectory), parts)
+        return _profiles(lg.linearize(model.step, params, trajectory), blocks)
 
     found = jax.device_get(analyze(model.params, inputs))
     return [
         Curve(trained.kind, part, TRAINED, profile, float(rate), float(horizon))
-        for part, (profile, rate, horizon) in zip(parts, found, strict=True)
+        for (part, _), (profile, rate, horizon) in zip(blocks, found, strict=True)
     ]
 
 
 def _profiles(
-    chain: lg.Chain, parts: tuple[str, ...]
+    chain: lg.Chain, blocks: Iterable[tuple[str, str]]
 ) -> list[tuple[lg.NormProfile, jax.Array, jax.Array]]:
-    """Of each part its profile, decay rate and horizon."""
-    profiles = [lg.backward_norms(chain, of=part, wrt=part) for part in parts]
+    """Of each block, a part by a part, its profile, decay rate and horizon."""
+    profiles = [lg.backward_norms(chain, of=of, wrt=wrt) for of, wrt in blocks]
     return [(p, lg.decay_rate(p), lg.horizon(p, THRESHOLD)) for p in profiles]
 
 
@@ -165,13 +172,15 @@ def _preamble(
     training = f"{options.train} steps of Adam on the next {unit}, {BATCH} windows of {window} each"
     made = f"hidden size {options.hidden}, {options.dtype}, seed {options.seed}"
     if trained is not None:
-        made, training = trained.summary, "as it is in the file"
+        made, training = trained.summary, f"as it is in {options.weights}"
     elif not options.train:
         training = "none"
+    model = textwrap.wrap(f"{titles}; {made}", 69)
     return [
         f"data      {sequence.source}",
         f"          {sequence.summary}",
-        f"model     {titles}; {made}",
+        f"model     {model[0]}",
+        *(f"          {line}" for line in model[1:]),
         f"training  {training}",
         f"analysis  first {length} steps from the zero state",
         "",
@@ -185,6 +194,10 @@ def _figures(study: Study) -> dict[str, bytes]:
     panels: dict[str, list[tuple[str, lg.NormProfile]]] = {}
     for curve in study.curves:
         named = panels.setdefault(stage_title(curve.stage, study.steps), [])
-        named.append((f"{KINDS[curve.cell].title} ${curve.part}$", curve.profile))
-    figure = plot.comparison(panels, threshold=THRESHOLD)
+        label = f"${curve.part}$" if curve.wrt == curve.part else f"${curve.part}$ by ${curve.wrt}$"
+        if study.steps is not None:  # one of several cells
+            label = f"{KINDS[curve.cell].title} {label}"
+        named.append((label, curve.profile))
+    drawn = {title: named[:DRAWN] for title, named in panels.items()}
+    figure = plot.comparison(drawn, threshold=THRESHOLD)
     return {name: plot.encode(figure, name.rpartition(".")[2]) for name in FIGURES}

@@ -40,8 +40,12 @@ def norm_table(study: Study) -> list[str]:
         "log10 of the spectral norm of ds_T/ds_k by lag T - k; decay rate in nats/step;",
         f"memory horizon: the steps after which the norm stays below {THRESHOLD:g}",
     ]
+    if across := [_block(curve) for curve in study.curves if curve.wrt != curve.part]:
+        lines.append(f"{', '.join(across)}: the top layer at T by the lowest at k")
     rows = [("cell", "s", "stage")]
-    rows += [(KINDS[curve.cell].title, curve.part, curve.stage) for curve in study.curves]
+    rows += [(KINDS[curve.cell].title, _block(curve), curve.stage) for curve in study.curves]
+    if study.steps is None:  # there is one stage
+        rows = [row[:2] for row in rows]
     names = _aligned(rows, (5, 2, 7))
     lines.append(names[0] + "".join(f"{name:>9}" for name in columns) + "    decay  horizon")
     for name, curve in zip(names[1:], study.curves, strict=True):
@@ -69,7 +73,7 @@ def reading(study: Study) -> str:
         last = curve.log10_norm(study.length)
         if math.isnan(curve.horizon):
             groups["nan"].append(curve)
-        elif last > 0:
+        elif last >= 0.05:  # less is printed as 10^0.0, and may be rounding
             groups["grown"].append(curve)
         else:
             groups["lasting" if math.isinf(curve.horizon) else "faded"].append(curve)
@@ -95,10 +99,14 @@ def reading(study: Study) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+def _block(curve: Curve) -> str:
+    return curve.part if curve.wrt == curve.part else f"{curve.part}/{curve.wrt}"
+
+
 def _aligned(rows: list[tuple[str, ...]], least: tuple[int, ...]) -> list[str]:
     """The rows as text, every column as wide as its longest entry, each with a space behind it."""
     columns = zip(*rows, strict=True)
-    widths = [max(width, *map(len, c)) for width, c in zip(least, columns, strict=True)]
+    widths = [max(width, *map(len, c)) for width, c in zip(least, columns, strict=False)]
     return ["".join(f"{x:{w}} " for x, w in zip(row, widths, strict=True)) for row in rows]
 
 

@@ -15,7 +15,8 @@ def curves_file(study: Study, options: Options) -> bytes:
     """The content of norms.npz; it loads with ``numpy.load(file, allow_pickle=False)``.
 
     `lags` (T+1,) and, for every curve, ``{cell}_{part}_{stage}`` (T+1,), the natural logarithm of
-    the norm; `metadata` is a string of JSON, with a format version, that says so.
+    the norm, of one layer's part by another's ``{cell}_{part}_by_{wrt}_{stage}``; `metadata` is a
+    string of JSON, with a format version, that says so.
 
     Args:
         study: what was measured.
@@ -26,11 +27,8 @@ def curves_file(study: Study, options: Options) -> bytes:
     }
     metadata = {
         **_header("lstmgrad norms", study, options),
-        "quantity": "ln ||d part_T / d part_k||_2 against the lag T - k",
-        "curves": {
-            _key(curve): {"cell": curve.cell, "part": curve.part, "stage": curve.stage}
-            for curve in study.curves
-        },
+        "quantity": "ln ||d part_T / d wrt_k||_2 against the lag T - k",
+        "curves": {_key(curve): _names(curve) for curve in study.curves},
     }
     buffer = io.BytesIO()
     lags = np.arange(study.length + 1)
@@ -48,7 +46,7 @@ def table_file(study: Study, options: Options) -> bytes:
     table = {
         **_header("lstmgrad table", study, options),
         "units": {
-            "log10_norm": "log10 ||d part_T / d part_k||_2, by lag T - k",
+            "log10_norm": "log10 ||d part_T / d wrt_k||_2, by lag T - k",
             "decay_rate": "nats per step",
             "horizon": f"steps; 'inf': the norm is {THRESHOLD:g} or more at the longest lag",
             "loss": study.loss_unit,
@@ -56,9 +54,7 @@ def table_file(study: Study, options: Options) -> bytes:
         "nonfinite": NONFINITE,
         "rows": [
             {
-                "cell": curve.cell,
-                "part": curve.part,
-                "stage": curve.stage,
+                **_names(curve),
                 "log10_norm": {str(lag): curve.log10_norm(lag) for lag in study.lags},
                 "decay_rate": curve.decay_rate,
                 "horizon": curve.horizon,
@@ -72,7 +68,12 @@ def table_file(study: Study, options: Options) -> bytes:
 
 
 def _key(curve: Curve) -> str:
-    return f"{curve.cell}_{curve.part}_{curve.stage}"
+    across = "" if curve.wrt == curve.part else f"_by_{curve.wrt}"
+    return f"{curve.cell}_{curve.part}{across}_{curve.stage}"
+
+
+def _names(curve: Curve) -> dict[str, str]:
+    return {"cell": curve.cell, "part": curve.part, "wrt": curve.wrt, "stage": curve.stage}
 
 
 def _header(name: str, study: Study, options: Options) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def _header(name: str, study: Study, options: Options) -> dict[str, Any]:
         "hidden": options.hidden,
         "length": study.length,
         "training_steps": study.steps,
-        "seed": options.seed,
+        "seed": options.seed if options.weights is None else None,
         "dtype": options.dtype,
         "threshold": THRESHOLD,
     }

@@ -12,11 +12,11 @@ THRESHOLD = 1e-3
 
 
 class Curve(NamedTuple):
-    """One part of one cell at one stage.
+    """One part of one cell at one stage, by itself or by a part of another layer.
 
     Attributes:
         cell: a name from `KINDS`.
-        part: the part of the state, differentiated by itself.
+        part: the part of the state that is differentiated, with respect to `profile.wrt`.
         stage: `INITIAL` or `TRAINED`.
         profile: from `backward_norms`, lags 0 to the length.
         decay_rate: nats per step.
@@ -37,7 +37,13 @@ class Curve(NamedTuple):
     @property
     def title(self) -> str:
         """How the curve is called in a sentence."""
-        return f"{KINDS[self.cell].title} {self.part}"
+        across = "" if self.wrt == self.part else f" by {self.wrt}"
+        return f"{KINDS[self.cell].title} {self.part}{across}"
+
+    @property
+    def wrt(self) -> str:
+        """The part with respect to which it is differentiated."""
+        return str(self.profile.wrt)
 
 
 class Study(NamedTuple):

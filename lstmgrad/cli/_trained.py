@@ -1,7 +1,9 @@
 """A trained network of PyTorch, from a file of its weights, and the numbers that it reads."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import lstmgrad as lg
 from lstmgrad.cli._error import CommandError
 from lstmgrad.cli._options import Options
 from lstmgrad.cli._sequences import Sequence, read_numbers
+from lstmgrad.interop._weights import named_tensors
 
 _ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, None: None}
 _KINDS = {
@@ -27,6 +30,7 @@ class Trained(NamedTuple):
         model: its step, parameters and zero state, in the dtype asked for.
         kind: the name of its cells.
         units: of a layer.
+        layers: how many.
         summary: what it is, for the output.
         sequence: rows of its inputs as they are in the file, from the last to the first for a
             reverse direction.
@@ -35,8 +39,16 @@ class Trained(NamedTuple):
     model: lg.interop.Model
     kind: str
     units: int
+    layers: int
     summary: str
     sequence: Sequence
+
+    @property
+    def blocks(self) -> list[tuple[str, str]]:
+        """What is measured: each part by itself; of a stack the top layer's by the lowest's."""
+        parts, top = self.model.state._fields, self.layers - 1
+        across = [(f"{kind}{top}", f"{kind}0") for kind in "hc" if top and f"{kind}0" in parts]
+        return [*zip(parts, parts, strict=True), *across]
 
 
 def read_trained(options: Options, weights: Path) -> Trained:
@@ -49,7 +61,8 @@ def read_trained(options: Options, weights: Path) -> Trained:
     Raises:
         CommandError: one of the files is missing or not what it should be, or they do not fit.
     """
-    model = _model(options, weights)
+    tensors = _tensors(weights)
+    model = _model(options, tensors)
     dtype = jnp.dtype(options.dtype)
     params, state = jax.tree.map(lambda leaf: leaf.astype(dtype), (model.params, model.state))
     layers = params if type(params) is tuple else (params,)
@@ -65,30 +78,50 @@ def read_trained(options: Options, weights: Path) -> Trained:
             f"{options.input}: expected {width} columns, what {weights} reads, "
             f"but it has {sequence.width}"
         )
+    sequence = sequence._replace(summary=f"{sequence.summary}, as they are, not standardized")
     if options.direction == "reverse":
         sequence = sequence._replace(
             rows=sequence.rows[::-1], summary=f"{sequence.summary}, from the last to the first"
         )
     count = f"{len(layers)} layer{'s' * (len(layers) > 1)}"
-    summary = f"{weights}; {count} of {units} units, {options.dtype}"
+    projected = "" if state[0].size == units else f" with projections to {state[0].size}"
+    inputs = f"{width} input{'s' * (width > 1)}"
+    kept = " and ".join(sorted({_dtype(t) for name, t in tensors.items() if "weight_hh" in name}))
+    summary = f"{count} of {units} units{projected}, {inputs}; {kept}, analyzed in {options.dtype}"
     return Trained(
         lg.interop.Model(model.step, params, state),
         _KINDS[type(layers[0])],
         units,
+        len(layers),
         summary,
         sequence,
     )
 
 
-def _model(options: Options, weights: Path) -> lg.interop.Model:
-    try:
+def _tensors(weights: Path) -> dict[str, Any]:
+    with _refusing(weights):
+        return named_tensors(weights)
+
+
+def _model(options: Options, tensors: dict[str, Any]) -> lg.interop.Model:
+    with _refusing(options.weights):
         return lg.interop.from_torch(
-            weights,
+            tensors,
             prefix=options.prefix,
             layer=options.layer,
             direction=options.direction,
             activation=_ACTIVATIONS[options.activation],
         )
+
+
+def _dtype(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+@contextlib.contextmanager
+def _refusing(weights: Path | None) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         # "source: expected ..." is about the option of another name.
         argument, _, rest = str(error).partition(": ")

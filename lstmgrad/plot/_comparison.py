@@ -98,6 +98,7 @@ def _legend(figure: Figure, ax: Axes, limit: float, exits: set[str]) -> None:
     """One legend above all panels, where it hides no data."""
     handles: list[Any]
     handles, labels = ax.get_legend_handles_labels()
+    longest = max(map(letters, labels))
     handles.append(Line2D([], [], color="0.6", linewidth=0.7))
     labels.append(f"threshold $10^{{{limit:.3g}}}$")
     style = {"color": "0.3", "markersize": 4, "linestyle": ""}
@@ -108,8 +109,7 @@ def _legend(figure: Figure, ax: Axes, limit: float, exits: set[str]) -> None:
         if markers:
             handles.append(tuple(Line2D([], [], marker=m, **style) for m in sorted(markers)))
             labels.append(meaning)
-    longest = max(map(letters, labels))
-    columns = min(len(handles), 3 if longest <= 14 else 2 if longest <= 20 else 1)
+    columns = min(len(handles), 3 if longest <= 10 else 2 if longest <= 20 else 1)
     rows = -(-len(handles) // columns)
     figure.set_figheight(figure.get_figheight() + 0.16 * max(0, rows - 3))
     figure.legend(
