@@ -448,6 +448,7 @@ def test_one_column_of_any_real_dtype(tmp_path, dtype):
     np.save(tmp_path / "a.npy", np.array([0, 1, 0, 1], dtype))
     sequence = read_sequence(tmp_path / "a.npy")
     np.testing.assert_allclose(sequence.rows, [[-1], [1], [-1], [1]])
+    assert sequence.summary == "4 rows of 1 column, standardized"
 
 
 def test_out_is_a_file_or_below_one(tmp_path, monkeypatch):

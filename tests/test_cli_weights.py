@@ -185,7 +185,9 @@ def test_code_in_a_torch_file_is_not_run(tmp_path):
 def test_other_columns_no_input_and_no_file(tmp_path):
     np.save(tmp_path / "three.npy", np.ones((5, 3)))
     _, _, err = run(tmp_path, LSTM, "--input", str(tmp_path / "three.npy"))
-    assert "expected 2 columns, what" in err
+    assert f"expected 2 columns, what {tmp_path / 'net.safetensors'} reads, but it has 3" in err
+    _, _, err = run(tmp_path, weights(4, layers=2), "--layer", "1")
+    assert f"expected 3 columns, what layer 1 of {tmp_path / 'net.safetensors'} reads" in err
     for arguments, message in (
         (["--weights", str(tmp_path / "net.safetensors")], "--input: expected a .csv or .npy file"),
         (["--weights", str(tmp_path / "none.pt")], "none.pt: cannot be read: No such file"),

@@ -21,12 +21,13 @@ network of your own?
 
 Runs each cell over a sequence, at initialization and after a short training,
 and measures the spectral norm of ds_T/ds_k exactly, for every lag T - k up to
---length: for the hidden state h of each cell, and for the cell state c of the
-LSTM. Prints a table; writes norms.png and norms.svg (the figure), norms.npz
+--length: for each part s of a cell's state, such as the hidden state h and the
+cell state c of the LSTM. Prints a table; writes norms.png and norms.svg (the figure), norms.npz
 (the curves) and table.json into the --out directory.
 
 With --weights, measures the network in the file in place of the cells, as it
-is, on the numbers of --input: every part of its state against itself.
+is, on the numbers of --input: every part of its state, and the top layer by
+the lowest.
 """
 
 _EPILOG = """\
@@ -38,7 +39,7 @@ input files:
          constant column is only centered. With --weights they stay as they
          are, because the weights expect the scale they were trained on.
 
-cells:
+cells (all of them at 64 units take several minutes):
 @CELLS@
 
 examples:

@@ -244,7 +244,8 @@ def _from_numbers(values: np.ndarray, source: str) -> Sequence:
         raise CommandError(
             f"{source}: expected at least 2 rows of 1 or more numbers, but it has {count} x {width}"
         )
-    return Sequence(source, values, width, f"{count} rows of {width} columns")
+    summary = f"{count} rows of {width} column{'s' * (width > 1)}"
+    return Sequence(source, values, width, summary)
 
 
 _NUMBERS = {".csv": _read_csv, ".npy": _read_npy}

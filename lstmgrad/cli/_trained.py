@@ -68,14 +68,15 @@ def read_trained(options: Options, weights: Path) -> Trained:
     layers = params if type(params) is tuple else (params,)
     # The first leaf of a layer is weight_ih.
     width, units = jax.tree.leaves(params)[0].shape[1], state[-1].size
+    reader = weights if options.layer is None else f"layer {options.layer} of {weights}"
     if options.input is None:
         raise CommandError(
-            f"--input: expected a .csv or .npy file of {width} columns, what {weights} reads"
+            f"--input: expected a .csv or .npy file of {width} columns, what {reader} reads"
         )
     sequence = read_numbers(options.input)
     if sequence.width != width:
         raise CommandError(
-            f"{options.input}: expected {width} columns, what {weights} reads, "
+            f"{options.input}: expected {width} columns, what {reader} reads, "
             f"but it has {sequence.width}"
         )
     sequence = sequence._replace(summary=f"{sequence.summary}, as they are, not standardized")
