@@ -95,7 +95,7 @@ def test_a_reverse_direction_reads_from_the_end(tmp_path):
     options = ["--direction", "reverse", "--dtype", "float64", "--length", "5"]
     code, out, _ = run(tmp_path, network, *options)
     assert code == 0
-    assert "from the last to the first" in out
+    assert "as they are, not standardized, last row first" in out
     with np.load(tmp_path / "out" / "norms.npz") as file:
         norms = file["gru_h_trained"]
     truth = expected(network, INPUTS[::-1][:5], "h", direction="reverse")
@@ -124,10 +124,17 @@ LSTM = safetensors.numpy.save(weights(4))
         ({"x": np.ones(2)}, [], "--weights: expected recurrent weights under PyTorch's names"),
         (weights(4) | {"b.weight_ih": np.ones(2)}, [], "weight_hh is missing"),
         (weights(1), [], "--activation: expected tanh or relu, because the weights of an nn.RNN"),
-        (weights(4), ["--activation", "tanh"], "--activation: expected None, because an LSTM"),
-        (weights(4), ["--layer", "1"], "--layer: expected 0 to 0 or None, but came 1"),
+        (weights(4), ["--activation", "tanh"], "--activation: expected no such option, because an"),
+        (weights(4), ["--layer", "1"], "--layer: expected 0 to 0 or no such option, but came 1"),
         (weights(4), ["--prefix", "other"], "--prefix: expected one of 'net.', but came 'other'"),
         (weights(4, reverse=True), [], "--direction: expected 'forward' or 'reverse', because"),
+        (weights(4, reverse=True), [], "reads the sequence from its end\n"),
+        (
+            weights(4) | {f"b.{name}": w for name, w in weights(3).items()},
+            [],
+            "--prefix: expected one of 'b.net.', 'net.', because the source has 2 recurrent "
+            "networks, but it was left out",
+        ),
         (weights(4), ["--train", "3"], "--train: expected no such option beside --weights"),
         (weights(4), ["--cells=gru"], "--cells: expected no such option beside --weights"),
         (weights(4), ["--length", "16"], "--length: expected 15 at most"),

@@ -22,8 +22,8 @@ network of your own?
 Runs each cell over a sequence, at initialization and after a short training,
 and measures the spectral norm of ds_T/ds_k exactly, for every lag T - k up to
 --length: for each part s of a cell's state, such as the hidden state h and the
-cell state c of the LSTM. Prints a table; writes norms.png and norms.svg (the figure), norms.npz
-(the curves) and table.json into the --out directory.
+cell state c of the LSTM. Prints a table; writes norms.png and norms.svg (the
+figure), norms.npz (the curves) and table.json into the --out directory.
 
 With --weights, measures the network in the file in place of the cells, as it
 is, on the numbers of --input: every part of its state, and the top layer by

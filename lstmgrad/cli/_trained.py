@@ -21,6 +21,14 @@ _KINDS = {
     lg.cells.GRUParams: "gru",
     lg.cells.RNNParams: "rnn",
 }
+# What the library says of its arguments, as said of options.
+_PLAIN = {
+    "jnp.tanh or jax.nn.relu": "tanh or relu",
+    "but came None": "but it was left out",
+    "expected None": "expected no such option",
+    " or None": " or no such option",
+    ": inputs[::-1]": "",
+}
 
 
 class Trained(NamedTuple):
@@ -82,7 +90,7 @@ def read_trained(options: Options, weights: Path) -> Trained:
     sequence = sequence._replace(summary=f"{sequence.summary}, as they are, not standardized")
     if options.direction == "reverse":
         sequence = sequence._replace(
-            rows=sequence.rows[::-1], summary=f"{sequence.summary}, from the last to the first"
+            rows=sequence.rows[::-1], summary=f"{sequence.summary}, last row first"
         )
     count = f"{len(layers)} layer{'s' * (len(layers) > 1)}"
     projected = "" if state[0].size == units else f" with projections to {state[0].size}"
@@ -127,8 +135,9 @@ def _refusing(weights: Path | None) -> Iterator[None]:
         # "source: expected ..." is about the option of another name.
         argument, _, rest = str(error).partition(": ")
         option = "weights" if argument == "source" else argument
-        plain = rest.replace("jnp.tanh or jax.nn.relu", "tanh or relu").removesuffix(".")
-        raise CommandError(f"--{option}: {plain}") from None
+        for of_python, plain in _PLAIN.items():
+            rest = rest.replace(of_python, plain)
+        raise CommandError(f"--{option}: {rest.removesuffix('.')}") from None
     except ImportError as error:
         raise CommandError(f"--weights: {error}".removesuffix(".")) from None
     except OSError as error:
