@@ -193,6 +193,9 @@ def test_other_columns_no_input_and_no_file(tmp_path):
     np.save(tmp_path / "three.npy", np.ones((5, 3)))
     _, _, err = run(tmp_path, LSTM, "--input", str(tmp_path / "three.npy"))
     assert f"expected 2 columns, what {tmp_path / 'net.safetensors'} reads, but it has 3" in err
+    np.save(tmp_path / "large.npy", np.full((5, 2), 1e200))
+    _, _, err = run(tmp_path, LSTM, "--input", str(tmp_path / "large.npy"))
+    assert "expected numbers that float32 can hold" in err
     _, _, err = run(tmp_path, weights(4, layers=2), "--layer", "1")
     assert f"expected 3 columns, what layer 1 of {tmp_path / 'net.safetensors'} reads" in err
     for arguments, message in (

@@ -20,6 +20,7 @@ BATCH = 16
 LEARNING_RATE = 3e-3
 CLIP = 1.0
 WIDEST = 4096
+"""Numbers in a part, where that is more than its units: a matrix of 64 x 64."""
 
 
 class Kind(NamedTuple):

@@ -49,7 +49,7 @@ def table_file(study: Study, options: Options) -> bytes:
             "log10_norm": "log10 ||d part_T / d wrt_k||_2, by lag T - k",
             "decay_rate": "nats per step",
             "horizon": f"steps; 'inf': the norm is {THRESHOLD:g} or more at the longest lag",
-            "loss": study.loss_unit,
+            "loss": study.loss_unit if study.losses else None,
         },
         "nonfinite": NONFINITE,
         "rows": [

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import lstmgrad as lg
 from lstmgrad.cli._error import CommandError
@@ -69,7 +70,7 @@ def read_trained(options: Options, weights: Path) -> Trained:
     Raises:
         CommandError: one of the files is missing or not what it should be, or they do not fit.
     """
-    tensors = _tensors(weights)
+    tensors, prefix = _tensors(weights), options.prefix or ""
     model = _model(options, tensors)
     dtype = jnp.dtype(options.dtype)
     params, state = jax.tree.map(lambda leaf: leaf.astype(dtype), (model.params, model.state))
@@ -87,6 +88,11 @@ def read_trained(options: Options, weights: Path) -> Trained:
             f"{options.input}: expected {width} columns, what {reader} reads, "
             f"but it has {sequence.width}"
         )
+    if np.abs(sequence.rows).max() > np.finfo(dtype).max:
+        raise CommandError(
+            f"{options.input}: expected numbers that {dtype} can hold, because they are not "
+            "standardized; --dtype float64 holds them all"
+        )
     sequence = sequence._replace(summary=f"{sequence.summary}, as they are, not standardized")
     if options.direction == "reverse":
         sequence = sequence._replace(
@@ -95,7 +101,9 @@ def read_trained(options: Options, weights: Path) -> Trained:
     count = f"{len(layers)} layer{'s' * (len(layers) > 1)}"
     projected = "" if state[0].size == units else f" with projections to {state[0].size}"
     inputs = f"{width} input{'s' * (width > 1)}"
-    kept = " and ".join(sorted({_dtype(t) for name, t in tensors.items() if "weight_hh" in name}))
+    own = [name for name in tensors if "weight_hh" in name and name.startswith(prefix)]
+    dtypes = {str(tensors[name].dtype).removeprefix("torch.") for name in own}
+    kept = " and ".join(sorted(dtypes))
     summary = f"{count} of {units} units{projected}, {inputs}; {kept}, analyzed in {options.dtype}"
     return Trained(
         lg.interop.Model(model.step, params, state),
@@ -121,10 +129,6 @@ def _model(options: Options, tensors: dict[str, Any]) -> lg.interop.Model:
             direction=options.direction,
             activation=_ACTIVATIONS[options.activation],
         )
-
-
-def _dtype(tensor: Any) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 @contextlib.contextmanager
