@@ -155,7 +155,10 @@ def svd_norm(block: Scaled) -> NormReading:
     # An SVD of a matrix with an inf writes to stderr and gives NaN.
     sigma = jnp.linalg.svd(jnp.where(finite, matrix, 0.0), compute_uv=False)
     log_sigma = log_of(jnp.max(sigma, initial=0.0), block.exponent)
-    log_norm = jnp.where(finite, log_sigma, jnp.max(jnp.abs(matrix), initial=0.0))
+    # The slope of a maximum divides by the number of entries that equal it: zero of them where the
+    # compiler has rounded the entries anew.
+    broken = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix), initial=0.0))
+    log_norm = jnp.where(finite, log_sigma, broken)
     error = jnp.where(finite, jnp.finfo(matrix.dtype).eps, jnp.nan).astype(matrix.dtype)
     return NormReading(log_norm, error)
 

@@ -60,16 +60,20 @@ def test_the_cell_route_is_the_additive_path():
 
 
 def test_the_cell_route_is_the_product_of_the_forget_gates():
-    """Bit for bit: nothing but products of two numbers is between them."""
+    """Bit for bit where the gates are the same: only products of two numbers are between them."""
     given = problem("lstm", length=40)
     route = routes_of(given)["cell"]
-    cells = np.asarray(route.materialize().factors)[:, H:, H:]
+    dense = route.materialize()
+    cells = np.asarray(dense.factors)[:, H:, H:]
     gates = np.diagonal(cells, axis1=1, axis2=2)
     assert np.all((gates > 0) & (gates < 1))
     product = np.ones(H)
     for gate in gates:
         product = gate * product
-    np.testing.assert_array_equal(lg.jacobian(route, of="c", wrt="c"), np.diag(product))
+    np.testing.assert_array_equal(lg.jacobian(dense, of="c", wrt="c"), np.diag(product))
+    # Another program may round the gates otherwise in the last place, once a step.
+    got = lg.jacobian(route, of="c", wrt="c")
+    np.testing.assert_allclose(got, np.diag(product), rtol=40 * eps("float64"), atol=0)
 
 
 def test_an_h_that_is_let_through_in_part():
