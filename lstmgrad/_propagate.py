@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chain import Chain
@@ -133,7 +134,7 @@ def _observe_nothing(carry: None, block: Scaled) -> tuple[None, None]:
 
 
 @compiled
-def push_forward(chain: Chain, tangents: Float[Array, "n *m"] | Scaled) -> Scaled:
+def push_forward(chain: Chain, tangents: Float[Array | np.ndarray, "n *m"] | Scaled) -> Scaled:
     """Returns the perturbation of s_T that perturbations of s_0 become: J_T ··· J_1 V.
 
     Args:
@@ -163,7 +164,7 @@ def push_forward(chain: Chain, tangents: Float[Array, "n *m"] | Scaled) -> Scale
 
 
 @compiled
-def pull_back(chain: Chain, cotangents: Float[Array, "*m n"] | Scaled) -> Scaled:
+def pull_back(chain: Chain, cotangents: Float[Array | np.ndarray, "*m n"] | Scaled) -> Scaled:
     """Returns what cotangents of s_T become at s_0: U J_T ··· J_1, back-propagation through time.
 
     Args:

@@ -3,15 +3,15 @@
 import os
 
 os.environ["MPLBACKEND"] = "Agg"
-# Most of the time goes into compiling programs that run once, which takes half as long without
-# optimization. With XLA_FLAGS set, to nothing even, they are compiled as for a user.
-FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-os.environ.setdefault("XLA_FLAGS", FLAGS)
 
 import jax
 import jaxtyping
 import pytest
 
+# Most of the time goes into compiling programs that run once, which takes half as long without
+# optimization. With XLA_FLAGS set, to nothing even, they are compiled as for a user.
+FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

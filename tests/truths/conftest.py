@@ -54,7 +54,9 @@ class Table:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":
             found = [row for name, row in report.user_properties if name == "truth"]
-            self.rows |= {(report.nodeid, index): row for index, row in enumerate(found)}
+            for index, row in enumerate(found):
+                assert isinstance(row, tuple | list)  # as it comes from another process
+                self.rows[report.nodeid, index] = tuple(row)
 
     def pytest_sessionfinish(self) -> None:
         lines = []
