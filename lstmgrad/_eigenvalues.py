@@ -1,15 +1,13 @@
 """Eigenvalues of the step Jacobians, for the complex plane."""
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
 from lstmgrad._chain import Chain
 from lstmgrad._checks import check_kind
 from lstmgrad._compile import compiled
-from lstmgrad._scaled import widen
+from lstmgrad._propagate import sweep_renewed
+from lstmgrad._scaled import Scaled, scaled, widen
 
 
 @compiled
@@ -36,15 +34,14 @@ def step_eigenvalues(chain: Chain) -> Complex[Array, "T n"]:
     """
     check_kind(chain, Chain, "chain")
     len(chain)
-    identity = jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
+    identity = scaled(jnp.eye(chain.layout.size, dtype=chain.layout.dtype))
 
-    def read(memory: Any, entry: Any):
-        memory, factor = chain.visit(memory, entry)
+    def read(carry: None, block: Scaled) -> tuple[None, Scaled, Array]:
         # Pushed unit vectors are the rows of the transpose, which has the same eigenvalues.
-        matrix = widen(chain.push(factor, identity))
+        matrix = widen(block.to_array())
         broken = jnp.any(jnp.isnan(matrix))
         values = jnp.linalg.eigvals(jnp.where(broken, 0.0, matrix))
         values = values[jnp.argsort(-jnp.abs(values))]
-        return memory, jnp.where(broken, jnp.nan, values)
+        return None, identity, jnp.where(broken, jnp.nan, values)
 
-    return jax.lax.scan(read, chain.begin(), chain.factors)[1]
+    return sweep_renewed(chain, identity, read, None)[1]
