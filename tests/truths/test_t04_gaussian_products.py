@@ -41,3 +41,18 @@ def test_z_scores(n, steps, truth):
     # The scatter of 32 blocks or fewer tells the standard error to about 1/√62, five times that.
     ratio = np.asarray(found.standard_errors) / exact
     assert np.abs(np.log(ratio)).max() < 5 / np.sqrt(54)
+
+
+def test_the_largest_singular_value_of_a_product_of_large_matrices(truth):
+    """(L+1)^(L+1)/L^L for σ² as n → ∞.
+
+    The edge of the spectrum lies below and fluctuates by some n^(-2/3): by 1 to 5 of them in
+    products by NumPy at n = 500 and 1000.
+    """
+    n = 1000
+    normal = np.random.default_rng(0).standard_normal((8, n, n), np.float32)
+    norms = lg.forward_norms(lg.DenseChain(normal / np.float32(np.sqrt(n)))).log_norms
+    for count in (1, 2, 4, 8):
+        limit = (count + 1) ** (count + 1) / count**count
+        quantity = f"largest σ² of a product of {count} Gaussian {n} × {n} matrices"
+        truth(quantity, limit, np.exp(2 * float(norms[count])), rtol=6 * n ** (-2 / 3))
