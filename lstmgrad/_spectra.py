@@ -244,6 +244,8 @@ def _apply(factor: Float[Array, "n m"], product: _Product) -> _Product:
     sizes_of_rows = norms_along(block, axis=1)
     heights, sizes = jnp.frexp(jnp.max(jnp.abs(block), axis=0))
     dead = (heights == 0) | jnp.all(rows == 0, axis=1)
+    # What meets a row of zeros counts for nothing, and must not pass for a near dependence.
+    block = jnp.where(dead[None], 0.0, block)
     by_column = jnp.lexsort((-heights, -(sizes + exponents), dead))
     by_row = jnp.argsort(-sizes_of_rows)
     block, rows, exponents = block[by_row][:, by_column], rows[by_column], exponents[by_column]
