@@ -85,7 +85,7 @@ def contributions(
             differentiate.
 
     Notes:
-        Three to four times the time of `jax.grad`: one backward sweep for λ_t, and one forward sweep
+        Three to four times the time of `jax.grad`: one backward sweep for λ_t, and a forward sweep
         that reads every part and every sum once more for their norms. Memory of the adjoint,
         (T, n), and of a few gradients: the parts are never held together. Norms are good for any T;
         parts far below the largest one keep their logarithm though they vanish in the sum.
