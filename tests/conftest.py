@@ -8,7 +8,7 @@ import jax
 import jaxtyping
 import pytest
 
-# Most of the time goes into compiling programs that run once, which takes half as long without
+# Most of the time goes into compiling programs that run once, which is much quicker without
 # optimization. With XLA_FLAGS set, to nothing even, they are compiled as for a user.
 FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
