@@ -10,7 +10,7 @@ import pytest
 from registry import T, chain_of, problem, random_chain
 
 import lstmgrad as lg
-from lstmgrad._layout import layout_of
+from lstmgrad._chains.layout import layout_of
 
 pytestmark = pytest.mark.usefixtures("as_installed")
 

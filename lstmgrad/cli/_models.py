@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 import lstmgrad as lg
-from lstmgrad._layout import layout_of
+from lstmgrad._chains.layout import layout_of
 from lstmgrad.cli._error import CommandError
 from lstmgrad.cli._sequences import Sequence
 

@@ -12,8 +12,8 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lstmgrad._drawing import by_lag, vertical_range
-from lstmgrad._norms import NormProfile
+from lstmgrad.plot._drawing import by_lag, vertical_range
+from lstmgrad._norms.profiles import NormProfile
 from lstmgrad.plot._curves import Curve
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import default_style

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
-from lstmgrad._drawing import gapped
+from lstmgrad.plot._drawing import gapped
 from lstmgrad.plot._style import COLORS, DASHES
 
 BAND = (0.1, 0.9)

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.image import AxesImage
 
-from lstmgrad._contribution_map import ContributionMap
-from lstmgrad._drawing import log10, symbol
-from lstmgrad._norm_map import NormMap
+from lstmgrad._gradients.maps import ContributionMap
+from lstmgrad.plot._drawing import log10, symbol
+from lstmgrad._norms.maps import NormMap
 from lstmgrad.plot._style import axes_of, check_result, check_single, figure_of
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
-from lstmgrad._drawing import SYMBOL
+from lstmgrad.plot._drawing import SYMBOL
 
 # Ordered so that neighbors differ in luminance; five colors and four dashes repeat after twenty.
 COLORS = ("#000000", "#e69f00", "#0072b2", "#d55e00", "#56b4e9")

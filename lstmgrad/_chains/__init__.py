@@ -1,0 +1,1 @@
+"""The noun: models, trajectories, chains of step Jacobians, and what moves through them."""

@@ -1,0 +1,188 @@
+"""The product of a chain and all its prefixes, sequential in time or parallel.
+
+Φ_t = J_t ··· J_1,  Φ_T = ds_T/ds_0.
+
+The product of matrices is associative, so the prefixes may be formed in any grouping: one after
+the other (least arithmetic), by an associative scan (depth log T, about twice the arithmetic, T n²
+numbers held), or sequentially inside blocks of time that run beside one another, with an
+associative scan over the blocks. A CPU is best at the first; an accelerator with small n and long T
+spends the first waiting, step after step, for work too small to fill it.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstmgrad._chains.chain import Chain
+from lstmgrad._checks import check_count, check_kind, check_stored
+from lstmgrad._compile import compiled
+from lstmgrad._chains.propagate import push_forward, sweep_forward
+from lstmgrad._numeric.scaled import Scaled, scaled
+
+
+class Method(NamedTuple):
+    """How products over time are formed; `sequential`, `parallel` and `blocked(...)` are values.
+
+    Attributes:
+        product: chain ↦ Φ_T as a `Scaled` with an (n, n) mantissa.
+        prefixes: chain ↦ Φ_1, ..., Φ_T as a `Scaled` with a (T, n, n) mantissa, (T,) exponents.
+    """
+
+    product: Callable[[Chain], Scaled]
+    prefixes: Callable[[Chain], Scaled]
+
+
+def _sequential_product(chain: Chain) -> Scaled:
+    return push_forward(chain, _identity(chain))
+
+
+def _sequential_prefixes(chain: Chain) -> Scaled:
+    def observe(carry: None, block: Scaled) -> tuple[None, Scaled]:
+        return None, Scaled(block.mantissa.T, block.exponent)
+
+    return sweep_forward(chain, scaled(_identity(chain)), observe, None)[1]
+
+
+def _parallel_prefixes(chain: Chain) -> Scaled:
+    return _associative(jax.vmap(scaled)(chain.materialize().factors))
+
+
+def _parallel_product(chain: Chain) -> Scaled:
+    if len(chain) == 0:
+        return scaled(_identity(chain))
+    return jax.tree.map(lambda leaf: leaf[-1], _parallel_prefixes(chain))
+
+
+def _associative(factors: Scaled) -> Scaled:
+    """Prefix products of a stack of scaled matrices, the latest on the left."""
+    return jax.lax.associative_scan(jax.vmap(lambda early, late: late @ early), factors)
+
+
+sequential = Method(_sequential_product, _sequential_prefixes)
+"""One factor after the other: the least arithmetic and memory; the only one for a stream."""
+
+parallel = Method(_parallel_product, _parallel_prefixes)
+"""An associative scan over the dense factors: depth log T, O(T n²) memory."""
+
+
+def blocked(block_size: int) -> Method:
+    """Returns the method that is sequential inside blocks of time and parallel over the blocks.
+
+    Args:
+        block_size: steps a block, 1 or more. The product holds T / block_size matrices instead of
+            T; about √T is a good choice.
+
+    Raises:
+        ValueError: the block size is not a whole number of 1 or more.
+    """
+    return _blocked(check_count(block_size, "block_size"))
+
+
+@functools.cache  # the same object for the same size, so that it is a stable key of compilation
+def _blocked(size: int) -> Method:
+    def cut(chain: Chain) -> tuple[Any, Chain]:
+        """Full blocks of entries, stacked, and the chain of what is left."""
+        check_stored(chain.reversible)
+        count = len(chain) // size
+        blocks = jax.tree.map(
+            lambda leaf: leaf[: count * size].reshape(count, size, *leaf.shape[1:]), chain.factors
+        )
+        return blocks, chain[count * size :]
+
+    def product(chain: Chain) -> Scaled:
+        blocks, rest = cut(chain)
+        if len(chain) < size:
+            return _sequential_product(chain)
+        totals = jax.vmap(lambda block: _sequential_product(_with(chain, block)))(blocks)
+        whole = jax.tree.map(lambda leaf: leaf[-1], _associative(totals))
+        return _sequential_product(rest) @ whole
+
+    def prefixes(chain: Chain) -> Scaled:
+        blocks, rest = cut(chain)
+        if len(chain) < size:
+            return _sequential_prefixes(chain)
+        inner = jax.vmap(lambda block: _sequential_prefixes(_with(chain, block)))(blocks)
+        totals = _associative(jax.tree.map(lambda leaf: leaf[:, -1], inner))
+        before = jax.tree.map(
+            lambda one, many: jnp.concatenate([one[None], many]),
+            scaled(_identity(chain)),
+            totals,
+        )
+        times = jax.vmap(lambda many, one: jax.vmap(lambda late: late @ one)(many))
+        full = times(inner, jax.tree.map(lambda leaf: leaf[:-1], before))
+        full = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), full)
+        last = jax.tree.map(lambda leaf: leaf[-1], before)
+        tail = jax.vmap(lambda late: late @ last)(_sequential_prefixes(rest))
+        return jax.tree.map(lambda *pieces: jnp.concatenate(pieces), full, tail)
+
+    return Method(product, prefixes)
+
+
+@compiled
+def product(chain: Chain, *, method: Method = sequential) -> Scaled:
+    """Returns ds_T/ds_0 = J_T ··· J_1, the whole (n, n) product, at any length.
+
+    Args:
+        chain: T factors on a state of flat size n; ``chain[k:t]`` gives ds_t/ds_k.
+        method: `sequential`, `parallel` or `blocked(block_size)`; the same numbers up to rounding.
+
+    Returns:
+        `Scaled` with an (n, n) mantissa; the identity for the empty chain.
+
+    Raises:
+        ValueError: a method other than `sequential` for a stream.
+
+    Notes:
+        Sequentially T pushes of n tangents, O(n²) memory. One exponent serves the whole matrix: the
+        top singular value is as good as the dtype, the tail of the spectrum is not (it needs a QR).
+
+    Example:
+        ``product(chain[k:]) @ product(chain[:k])`` is ``product(chain)``.
+
+    References:
+        Blelloch 1990, Prefix sums and their applications; Martin & Cundy 2018 (arXiv:1709.04057)
+        for linear recurrences.
+    """
+    check_kind(chain, Chain, "chain")
+    check_kind(method, Method, "method")
+    len(chain)
+    return method.product(chain)
+
+
+@compiled
+def prefix_products(chain: Chain, *, method: Method = sequential) -> Scaled:
+    """Returns ds_t/ds_0 for every t = 1..T.
+
+    Args:
+        chain: T factors on a state of flat size n.
+        method: `sequential`, `parallel` or `blocked(block_size)`; the same numbers up to rounding.
+
+    Returns:
+        `Scaled` with mantissas (T, n, n) and exponents (T,), one each; Φ_t is at index t-1.
+
+    Raises:
+        ValueError: a method other than `sequential` for a stream.
+
+    Notes:
+        O(T n²) memory for the result alone. Use `forward_norms` where only norms are wanted.
+
+    Example:
+        The last one is ``product(chain)``.
+    """
+    check_kind(chain, Chain, "chain")
+    check_kind(method, Method, "method")
+    len(chain)
+    return method.prefixes(chain)
+
+
+def _identity(chain: Chain) -> Float[Array, "n n"]:
+    return jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
+
+
+def _with(chain: Chain, factors: Any) -> Chain:
+    return eqx.tree_at(lambda chain: chain.factors, chain, factors)

@@ -1,0 +1,122 @@
+"""The adjoint: what every state of the run means to the loss.
+
+A loss looks at the states directly, and at later states through earlier ones. With the direct part
+ℓ_t (the loss differentiated with respect to each state as if no state depended on another), the
+whole derivative follows backward in time,
+
+    λ_T = ℓ_T,      λ_t = ℓ_t + λ_{t+1} J_{t+1},      λ_t = dL/ds_t.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstmgrad._chains.chain import Chain
+from lstmgrad._checks import (
+    check_cotangents,
+    check_kind,
+    check_loss,
+    check_same_parts,
+    check_stored,
+)
+from lstmgrad._compile import compiled
+from lstmgrad._chains.layout import Layout, layout_of, ravel
+from lstmgrad._chains.propagate import sweep_adjoint
+from lstmgrad._numeric.scaled import Scaled, add, scaled
+from lstmgrad._chains.trajectory import Trajectory
+from lstmgrad._types import State
+
+
+def loss_cotangents(loss: Callable[[State], Array], trajectory: Trajectory) -> State:
+    """Returns ∂L/∂s_t at every t for a loss on states, each state seen as independent.
+
+    Args:
+        loss: ``loss(states) -> scalar``, on states with T+1 on axis 0; a loss on outputs computes
+            them from the states, as in ``lambda states: loss(readout @ states.h[-1])``.
+        trajectory: where to differentiate.
+
+    Returns:
+        A pytree like `trajectory.states`, with None for leaves that are not differentiable: the
+        cotangents that `adjoint` and `contributions` take.
+
+    Raises:
+        ValueError: the loss is not a real scalar.
+
+    Example:
+        ``loss_cotangents(lambda states: jnp.sum(states.h[-1]), trajectory)`` is 1 on h_T and zero
+        elsewhere.
+    """
+    check_kind(trajectory, Trajectory, "trajectory")
+    leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, trajectory.states))
+    moving = [index for index, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+    def of_moving(values: list[Array]) -> Any:
+        filled = list(leaves)
+        for index, value in zip(moving, values, strict=True):
+            filled[index] = value
+        return loss(jax.tree.unflatten(treedef, filled))
+
+    values = [leaves[index] for index in moving]
+    check_loss(jax.eval_shape(of_moving, values))
+    found: list[Array | None] = [None] * len(leaves)
+    for index, value in zip(moving, jax.grad(of_moving)(values), strict=True):
+        found[index] = value
+    return jax.tree.unflatten(treedef, found)
+
+
+@compiled
+def adjoint(chain: Chain, cotangents: State) -> Scaled:
+    """Returns dL/ds_t for every t, through all later states.
+
+    Args:
+        chain: T factors that can be pulled back (not a stream).
+        cotangents: ∂L/∂s_t at every t, as `loss_cotangents` or `jax.grad` of a loss with respect to
+            `trajectory.states` gives them: a pytree like the states, T+1 on axis 0 of every leaf;
+            or one array (T+1, n) of flat vectors.
+
+    Returns:
+        `Scaled` with one exponent a time: mantissa (T+1, n), exponent (T+1,); entry t is the flat
+        dL/ds_t. ``.to_array()`` gives plain numbers, ``.log_abs()`` their logarithms.
+
+    Raises:
+        ValueError: the cotangents do not have the structure, the shapes or the dtype of T+1 states;
+            a stream.
+
+    Notes:
+        T vjps of one vector; O(T n) memory; differentiable. For a complex part z = x + iy the flat
+        vector has ∂L/∂x and ∂L/∂y, where `jax.grad` has ∂L/∂x - i ∂L/∂y.
+
+    Example:
+        ``adjoint(chain, cotangents).to_array()[0]`` is the gradient with respect to the start.
+    """
+    check_kind(chain, Chain, "chain")
+    check_stored(chain.reversible)
+    sources = jax.vmap(scaled)(flat_cotangents(cotangents, chain.layout, len(chain)))
+    sources = Scaled(sources.mantissa[:, None], sources.exponent)
+    earlier, last = (jax.tree.map(lambda leaf, s=s: leaf[s], sources) for s in (slice(-1), -1))
+    first, later = sweep_adjoint(chain, last, earlier, add, lambda factor, block: block)
+    return jax.tree.map(
+        lambda one, rest: jnp.concatenate([one[None], rest]),
+        Scaled(first.mantissa[0], first.exponent),
+        Scaled(later.mantissa[:, 0], later.exponent),
+    )
+
+
+def flat_cotangents(cotangents: State, layout: Layout, length: int) -> Float[Array, "times n"]:
+    """The cotangents as flat vectors, one a time.
+
+    Args:
+        cotangents: as `adjoint` takes them.
+        layout: of the states.
+        length: T.
+    """
+    leaves = check_cotangents(cotangents, layout, length)
+    if jnp.shape(leaves[0]) != (length + 1, layout.size):
+        first = jax.tree.map(lambda leaf: leaf[0], eqx.filter(cotangents, eqx.is_inexact_array))
+        check_same_parts(layout_of(first).parts, layout.parts)
+    leaves = [jnp.conj(leaf) if jnp.iscomplexobj(leaf) else jnp.asarray(leaf) for leaf in leaves]
+    return jax.vmap(lambda one: ravel(one))(leaves)

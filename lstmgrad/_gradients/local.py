@@ -1,0 +1,181 @@
+"""The part of a gradient that one step makes, and sizes of such parts in any range."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lstmgrad._chains.chain import nan_with
+from lstmgrad._chains.layout import ravel
+from lstmgrad._numeric.scaled import Scaled, exponent_of, power_below, widen
+from lstmgrad._types import Inputs, Params, State, StepFn
+
+
+class LocalStep(eqx.Module):
+    """One step as a function of the parameters and the input, where it is taken.
+
+    Attributes:
+        step: the step function.
+        fixed: the parameters without their differentiable leaves.
+    """
+
+    step: StepFn
+    fixed: Params
+
+    def pullback(
+        self, moving: Params, factor: tuple[State, Inputs]
+    ) -> Callable[[Float[Array, " n"]], tuple[Params, Inputs]]:
+        """What a cotangent of the state behind the step means to the parameters and to the input.
+
+        Args:
+            moving: the differentiable leaves of the parameters.
+            factor: s_{t-1} and x_t.
+        """
+        state, x = factor
+        x_moving, x_fixed = differentiable(x)
+
+        def after_step(moving: Params, x_moving: Inputs) -> Float[Array, " n"]:
+            return self._after(moving, state, eqx.combine(x_moving, x_fixed))
+
+        with jax.default_matmul_precision("highest"):
+            after, vjp = jax.vjp(after_step, moving, x_moving)
+
+        def pull(row: Float[Array, " n"]) -> tuple[Params, Inputs]:
+            with jax.default_matmul_precision("highest"):
+                return jax.tree.map(functools.partial(nan_with, after), vjp(row))
+
+        return pull
+
+    def pull_all(
+        self, moving: Params, factors: tuple[State, Inputs], rows: Scaled
+    ) -> tuple[Params, Int[Array, ""]]:
+        """What one cotangent behind every step means to the parameters, all steps together.
+
+        Args:
+            moving: the differentiable leaves of the parameters.
+            factors: s_{t-1} and x_t with T on axis 0.
+            rows: (T, n), with an exponent each.
+
+        Returns:
+            The sum over time, and the exponent that goes with it.
+        """
+        states, inputs = factors
+
+        def after_steps(moving: Params) -> Float[Array, "T n"]:
+            return jax.vmap(lambda state, x: self._after(moving, state, x))(states, inputs)
+
+        exponents = jax.vmap(exponent_of)(rows)
+        top = jnp.max(exponents)
+        gains = power_below(exponents - top, rows.mantissa.dtype)
+        with jax.default_matmul_precision("highest"):
+            after, vjp = jax.vjp(after_steps, moving)
+            (part,) = vjp(gains[:, None] * rows.mantissa)
+        return jax.tree.map(functools.partial(nan_with, after), part), top
+
+    def along(
+        self,
+        moving: Params,
+        direction: Params,
+        factor: tuple[State, Inputs],
+        row: Float[Array, " n"],
+    ) -> Float[Array, ""]:
+        """The inner product of what `pullback` gives for the parameters with a gradient.
+
+        Args:
+            moving: the differentiable leaves of the parameters.
+            direction: the gradient, like `moving`.
+            factor: s_{t-1} and x_t.
+            row: the cotangent.
+        """
+        state, x = factor
+        tangent = jax.tree.map(jnp.conj, direction)
+        with jax.default_matmul_precision("highest"):
+            after, moved = jax.jvp(
+                lambda moving: self._after(moving, state, x), (moving,), (tangent,)
+            )
+            return jnp.vdot(nan_with(after, widen(row)), widen(moved), precision="highest")
+
+    def _after(self, moving: Params, state: State, x: Inputs) -> Float[Array, " n"]:
+        return ravel(self.step(eqx.combine(moving, self.fixed), state, x))
+
+
+def differentiable(tree: Any) -> tuple[Any, Any]:
+    """The leaves that can be differentiated, and the others; None in place of what is missing."""
+    return eqx.partition(tree, eqx.is_inexact_array)
+
+
+def with_room(value: Scaled, *trees: Any) -> Scaled:
+    """The value with entries so far above 1 that parts which are far smaller can be squared.
+
+    Args:
+        value: normalized, one block.
+        trees: what parts are taken for: their dtypes have to hold the entries, too.
+    """
+    leaves = [value.mantissa, *jax.tree.leaves(trees)]
+    room = min(jnp.finfo(leaf.dtype).maxexp for leaf in leaves) // 8
+    return Scaled(value.mantissa * 2.0**room, exponent_of(value) - room)
+
+
+def times(tree: Any, factor: Float[Array, ""]) -> Any:
+    """Every leaf times a number, in the precision of the leaf.
+
+    Args:
+        tree: a pytree of differentiable arrays.
+        factor: the number.
+    """
+    return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), tree)
+
+
+def plain(tree: Any, exponent: Int[Array, "..."]) -> Any:
+    """Every leaf times 2^exponent, with ±inf and 0 beyond the dtype's range.
+
+    Args:
+        tree: a pytree of differentiable arrays.
+        exponent: one for all leaves; both may have axes in front.
+    """
+
+    def unscaled(leaf: Array) -> Array:
+        if jnp.iscomplexobj(leaf):
+            return jax.lax.complex(unscaled(leaf.real), unscaled(leaf.imag))
+        return Scaled(leaf, exponent).to_array()
+
+    return jax.tree.map(unscaled, tree)
+
+
+def squares(tree: Any) -> Any:
+    """The squared Frobenius norm of every leaf, in one reading; the squares have to fit the dtype.
+
+    Args:
+        tree: a pytree of arrays.
+    """
+
+    def square(leaf: Array) -> Float[Array, ""]:
+        flat = (leaf if jnp.iscomplexobj(leaf) else widen(leaf)).reshape(-1)
+        return jnp.vdot(flat, flat, precision="highest").real
+
+    return jax.tree.map(square, tree)
+
+
+def log_norms(squares: Any, exponents: Int[Array, "..."]) -> Any:
+    """Ln of the norms of leaves times 2^exponent.
+
+    Args:
+        squares: what `squares` gives.
+        exponents: one for all leaves; both may have axes in front.
+    """
+    return jax.tree.map(lambda square: Scaled(square, 2 * exponents).log_abs() / 2, squares)
+
+
+def together(squares: Any, like: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The squared norm of all leaves together.
+
+    Args:
+        squares: what `squares` gives, each of the shape of `like`.
+        like: of the shape and dtype of the result.
+    """
+    leaves = [leaf.astype(like.dtype) for leaf in jax.tree.leaves(squares)]
+    return sum(leaves, start=jnp.zeros_like(like))

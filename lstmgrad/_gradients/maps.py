@@ -1,0 +1,104 @@
+"""What each step adds to the gradient of the loss at each time: a table of norms over (t, k).
+
+A loss that is a sum over time, L = Σ_t L_t, has a gradient that is a sum over pairs: what step k
+adds to dL_t/dθ comes through all steps from k to t, and is lost with them.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lstmgrad._gradients.adjoint import flat_cotangents
+from lstmgrad._chains.chain import linearize
+from lstmgrad._checks import check_differentiable, check_every
+from lstmgrad._compile import compiled
+from lstmgrad._gradients.local import LocalStep, differentiable, log_norms, squares, together, with_room
+from lstmgrad._chains.propagate import sweep_adjoint
+from lstmgrad._numeric.scaled import Scaled, scaled, widen
+from lstmgrad._chains.trajectory import Trajectory
+from lstmgrad._types import Params, State, StepFn
+
+
+class ContributionMap(eqx.Module):
+    """Norms of what step k adds to the gradient of the loss at time t.
+
+    Attributes:
+        times: (G,), t = every, 2·every, ... <= T: the rows.
+        steps: (T,), k = 1, ..., T: the columns; step k makes s_k.
+        log_norms: (G, T), ln of the norm over all parameters; -inf where nothing is added, NaN
+            where k > t and nothing is defined.
+    """
+
+    times: Int[Array, "*batch G"]
+    steps: Int[Array, "*batch T"]
+    log_norms: Float[Array, "*batch G T"]
+
+
+@compiled
+def contribution_map(
+    step: StepFn, params: Params, trajectory: Trajectory, cotangents: State, *, every: int = 1
+) -> ContributionMap:
+    """Returns the norm of what step k adds to the gradient of the loss at t, for all pairs.
+
+    Args:
+        step: the step function of the model.
+        params: its parameters.
+        trajectory: as for `linearize`.
+        cotangents: ∂L/∂s_t at every t, as for `adjoint`; those at t are taken as the loss at t.
+        every: read losses at t = every, 2·every, ... <= T only.
+
+    Returns:
+        `ContributionMap`.
+
+    Raises:
+        ValueError: as `contributions`, but the parameters themselves need a leaf to differentiate;
+            `every` below 1 or above T.
+
+    Notes:
+        One sweep of G rows through the chain, and G T / 2 gradients of single steps, one after the
+        other: O(G n) memory, one gradient and the map.
+
+    Example:
+        The sum of row t over k, as vectors, is the gradient of the loss at t.
+    """
+    chain = linearize(step, params, trajectory)
+    length, dtype = len(chain), chain.layout.dtype
+    every = check_every(every, length)
+    moving, fixed = differentiable(params)
+    check_differentiable(moving, None)
+    sources = jax.vmap(scaled)(flat_cotangents(cotangents, chain.layout, length))
+    count, local = length // every, LocalStep(step, fixed)
+    times = (jnp.arange(count) + 1) * every
+    # Past the last row where no loss is read, and then nothing is put in.
+    moments = jnp.arange(length + 1)
+    rows = jnp.where((moments % every == 0) & (moments > 0), moments // every - 1, count)
+
+    def inject(block: Scaled, source: tuple[Int[Array, ""], Scaled]) -> Scaled:
+        row, arriving = source
+        return jax.tree.map(lambda old, new: old.at[row].set(new, mode="drop"), block, arriving)
+
+    def observe(factor: Any, block: Scaled) -> Float[Array, " G"]:
+        pull = local.pullback(moving, factor)
+
+        def size(one: Scaled) -> Float[Array, ""]:
+            def there() -> Float[Array, ""]:
+                row, exponent = with_room(one, moving)
+                part, _ = pull(row)
+                return log_norms(together(squares(part), nothing), exponent)
+
+            return jax.lax.cond(jnp.any(one.mantissa != 0), there, lambda: nothing)
+
+        nothing = jnp.full((), -jnp.inf, widen(block.mantissa).dtype)
+        return jax.lax.map(size, block)
+
+    empty = Scaled(jnp.zeros((count, chain.layout.size), dtype), jnp.zeros(count, jnp.int32))
+    entries = (rows, sources)
+    earlier, last = (jax.tree.map(lambda leaf, s=s: leaf[s], entries) for s in (slice(-1), -1))
+    _, sizes = sweep_adjoint(chain, inject(empty, last), earlier, inject, observe)
+    below = times[:, None] >= moments[None, 1:]
+    return ContributionMap(
+        times=times, steps=moments[1:], log_norms=jnp.where(below, sizes.T, jnp.nan)
+    )

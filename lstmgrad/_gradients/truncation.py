@@ -1,0 +1,139 @@
+"""How much of the gradient truncated back-propagation through time leaves out.
+
+Truncated after L steps, the loss at t sees the steps t, t-1, ..., t-L+1 only. With λ^l_k the part
+of dL/ds_k that comes from the losses l steps later,
+
+    λ^0_k = ∂L/∂s_k,      λ^l_k = λ^{l-1}_{k+1} J_{k+1},      g_L = Σ_{l<L} Σ_k λ^l_k ∂step_k/∂θ,
+
+and its bias is ‖g - g_L‖/‖g‖.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lstmgrad._gradients.adjoint import adjoint, flat_cotangents
+from lstmgrad._chains.chain import linearize
+from lstmgrad._checks import (
+    check_differentiable,
+    check_length,
+    check_positive,
+    check_residuals,
+)
+from lstmgrad._compile import compiled
+from lstmgrad._gradients.contributions import Contributions
+from lstmgrad._gradients.local import LocalStep, differentiable, log_norms, squares, times, together
+from lstmgrad._numeric.scaled import Scaled, normalize, power_below, scaled, widen
+from lstmgrad._chains.trajectory import Trajectory
+from lstmgrad._types import Params, State, StepFn
+
+
+class TruncationBias(eqx.Module):
+    """The bias of truncated back-propagation through time, by its length.
+
+    Attributes:
+        lengths: (L+1,), 0, 1, ..., the steps that the gradient of each loss goes back.
+        residuals: (L+1,), ‖g - g_L‖/‖g‖: 1 at length 0, and above 1 where the truncated gradient
+            is further from the gradient than nothing is; down to the dtype's rounding.
+    """
+
+    lengths: Int[Array, "*batch L"]
+    residuals: Float[Array, "*batch L"]
+
+
+@compiled
+def truncation_bias(
+    step: StepFn,
+    params: Params,
+    trajectory: Trajectory,
+    cotangents: State,
+    *,
+    max_length: int | None = None,
+) -> TruncationBias:
+    """Returns how far the gradient of truncated back-propagation is from the whole one.
+
+    Args:
+        step: the step function of the model.
+        params: its parameters.
+        trajectory: as for `linearize`.
+        cotangents: ∂L/∂s_t at every t, as for `adjoint`.
+        max_length: the longest truncation; None is T.
+
+    Returns:
+        `TruncationBias`. `truncation_length` reads a length off it.
+
+    Raises:
+        ValueError: as `contributions`, but the parameters themselves need a leaf to differentiate;
+            `max_length` below 1 or above T.
+
+    Notes:
+        One batched pull and one gradient of all T steps at once a length, as matrix products: T
+        lengths cost O(T²), so bound `max_length` where T is in the thousands. O(T n) memory and
+        two gradients. For a loss on the last state alone the residuals are those of
+        `contributions`, which costs a sweep or two.
+
+    References:
+        Williams & Peng 1990; Tallec & Ollivier 2017 (arXiv:1705.08209), on the bias.
+    """
+    chain = linearize(step, params, trajectory)
+    steps = check_length(max_length, "max_length", len(chain))
+    moving, fixed = differentiable(params)
+    check_differentiable(moving, None)
+    local, dtype = LocalStep(step, fixed), chain.layout.dtype
+    later = adjoint(chain, cotangents)
+    whole = local.pull_all(moving, chain.factors, Scaled(later.mantissa[1:], later.exponent[1:]))
+    direct = flat_cotangents(cotangents, chain.layout, len(chain))[1:]
+
+    def log_size(part: tuple[Params, Int[Array, ""]]) -> Float[Array, ""]:
+        tree, exponent = part
+        return log_norms(together(squares(tree), widen(jnp.zeros((), dtype))), exponent)
+
+    def earlier(row: Scaled, factor) -> Scaled:
+        return normalize(Scaled(chain.pull(factor, row.mantissa[None])[0], row.exponent))
+
+    def longer(carry: tuple, _: None) -> tuple[tuple, Float[Array, ""]]:
+        rows, (rest, exponent) = carry
+        part, part_exponent = local.pull_all(moving, chain.factors, rows)
+        top = jnp.maximum(exponent, part_exponent)
+        keep, gain = (power_below(e - top, dtype) for e in (exponent, part_exponent))
+        rest = jax.tree.map(jnp.subtract, times(rest, keep), times(part, gain))
+        rows = jax.tree.map(
+            lambda leaf: jnp.concatenate([leaf[1:], jnp.zeros_like(leaf[:1])]),
+            jax.vmap(earlier)(rows, chain.factors),
+        )
+        return (rows, (rest, top)), log_size((rest, top))
+
+    start = (jax.vmap(scaled)(direct), whole)
+    _, log_sizes = jax.lax.scan(longer, start, length=steps)
+    size = log_size(whole)
+    residuals = jnp.exp(jnp.concatenate([size[None], log_sizes]) - size)
+    return TruncationBias(lengths=jnp.arange(steps + 1), residuals=residuals)
+
+
+def truncation_length(
+    bias: TruncationBias | Contributions, tolerance: float = 0.1
+) -> Float[Array, "*batch"]:
+    """Returns the shortest truncation from which on the bias stays within the tolerance.
+
+    Args:
+        bias: from `truncation_bias`; from `contributions` where the loss is on the last state.
+        tolerance: the largest ‖g - g_L‖/‖g‖ to accept, above zero.
+
+    Returns:
+        Steps, as a float: +inf if the longest truncation that was measured is not enough, NaN if
+        there is no gradient.
+
+    Raises:
+        ValueError: another kind of record; a tolerance that is not above zero.
+
+    Example:
+        For a gradient to which each step adds half as much as the next, g_L lacks 2^-L of it, and
+        the length for 0.1 is 4.
+    """
+    check_residuals(isinstance(bias, TruncationBias | Contributions), bias)
+    residuals, tolerance = bias.residuals, check_positive(tolerance, "tolerance")
+    above = ~(residuals <= tolerance)
+    index = jnp.max(jnp.where(above, jnp.arange(1, above.shape[-1] + 1), 0), axis=-1)
+    steps = jnp.where(above[..., -1], jnp.inf, index.astype(residuals.dtype))
+    return jnp.where(jnp.any(jnp.isnan(residuals), axis=-1), jnp.nan, steps)

@@ -1,0 +1,1 @@
+"""How far the gradient reaches: spectral norms of ds_t/ds_k over every lag."""

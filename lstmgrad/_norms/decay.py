@@ -1,0 +1,74 @@
+"""Two numbers read off a norm profile: how far the gradient reaches, and how fast it decays."""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstmgrad._checks import check_kind, check_positive
+from lstmgrad._compile import compiled
+from lstmgrad._norms.profiles import NormProfile
+
+
+def horizon(profile: NormProfile, threshold: float = 1e-3) -> Float[Array, "*batch"]:
+    """Returns the memory horizon: the first lag from which the norm stays below the threshold.
+
+    min { L : ‖∂s_t/∂s_k‖₂ < threshold for every lag t-k >= L }, over the lags of the profile. The
+    *last* crossing counts, because a non-normal product may sink, grow and sink again.
+
+    Args:
+        profile: from `backward_norms` or `forward_norms`; a batch of profiles gives a batch.
+        threshold: the norm below which a gradient counts as lost, above zero.
+
+    Returns:
+        Steps, as a float: +inf if the norm at the longest lag still reaches the threshold (the
+        horizon lies beyond the profile), NaN if the profile holds a NaN.
+
+    Raises:
+        ValueError: the threshold is not a number above zero.
+
+    Example:
+        For norms 0.9^lag and threshold 1e-3 the horizon is 66, as 0.9^65 > 1e-3 > 0.9^66.
+    """
+    check_kind(profile, NormProfile, "profile")
+    return _horizon(profile, math.log(check_positive(threshold, "threshold")))
+
+
+@compiled
+def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
+    """Returns the rate at which the norm decays, in nats per step; negative where it grows.
+
+    Minus the slope of the least-squares line through (lag, ln norm), over all lags at which the
+    norm is not zero.
+
+    Args:
+        profile: from `backward_norms` or `forward_norms`; a batch of profiles gives a batch.
+
+    Returns:
+        Nats per step: exp(-rate) is the factor by which an average step scales the gradient, and
+        1/rate its time constant in steps. +inf if the norm at the longest lag is exactly zero, NaN
+        if the profile holds a NaN or fewer than two lags with a norm.
+
+    Example:
+        For norms 0.9^lag the rate is -ln 0.9 = 0.105.
+    """
+    check_kind(profile, NormProfile, "profile")
+    log_norms, lags = profile.log_norms, profile.lags.astype(profile.log_norms.dtype)
+    weight = (log_norms > -jnp.inf).astype(log_norms.dtype)
+    count = jnp.sum(weight, axis=-1, keepdims=True)
+    lags = weight * (lags - jnp.sum(weight * lags, axis=-1, keepdims=True) / count)
+    slope = jnp.sum(lags * jnp.where(weight > 0, log_norms, 0.0), axis=-1) / jnp.sum(
+        lags**2, axis=-1
+    )
+    rate = jnp.where(log_norms[..., -1] == -jnp.inf, jnp.inf, -slope)
+    return jnp.where(jnp.any(jnp.isnan(log_norms), axis=-1), jnp.nan, rate)
+
+
+@compiled
+def _horizon(profile: NormProfile, limit: float) -> Float[Array, "*batch"]:
+    log_norms = profile.log_norms
+    above = log_norms >= limit
+    index = jnp.max(jnp.where(above, jnp.arange(1, above.shape[-1] + 1), 0), axis=-1, keepdims=True)
+    steps = jnp.take_along_axis(profile.lags, index, axis=-1, mode="clip")[..., 0]
+    steps = jnp.where(above[..., -1], jnp.inf, steps.astype(log_norms.dtype))
+    return jnp.where(jnp.any(jnp.isnan(log_norms), axis=-1), jnp.nan, steps)

@@ -1,0 +1,128 @@
+"""Spectral norms of ds_t/ds_k for every pair of times k <= t."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from lstmgrad._chains.chain import Chain
+from lstmgrad._checks import check_every, check_kind
+from lstmgrad._compile import compiled
+from lstmgrad._chains.layout import Layout
+from lstmgrad._norms.profiles import Norms, read_norms
+from lstmgrad._chains.propagate import sweep_backward
+from lstmgrad._types import PartName
+
+
+class NormMap(Norms):
+    """Spectral norms for every pair of times.
+
+    Attributes:
+        times: (G,), 0, every, 2·every, ..., at most T; both axes of the map.
+        log_norms: (G, G), ln ‖∂of_t/∂wrt_k‖₂ with t = times[row], k = times[column]; NaN above the
+            diagonal, where k > t and nothing is defined.
+        errors: (G, G), the estimated relative error of each norm, as in `NormProfile`.
+        of: the part of s_t, None for the whole state.
+        wrt: the part of s_k, None for the whole state.
+        rtol: the relative error that was asked for.
+    """
+
+    times: Int[Array, "*batch G"]
+    log_norms: Float[Array, "*batch G G"]
+    errors: Float[Array, "*batch G G"]
+    of: PartName | None = eqx.field(static=True)
+    wrt: PartName | None = eqx.field(static=True)
+    rtol: float | int = eqx.field(static=True)
+
+    @property
+    def converged(self) -> Bool[Array, "*batch G G"]:
+        """Whether each norm met the tolerance; True above the diagonal, where there is none."""
+        above = self.times[..., None, :] > self.times[..., :, None]
+        return super().converged | above
+
+
+@compiled
+def norm_map(
+    chain: Chain,
+    *,
+    of: PartName | None = None,
+    wrt: PartName | None = None,
+    every: int = 1,
+    rtol: float | int = 1e-5,
+    progress: Callable[[int, int], Any] | None = None,
+) -> NormMap:
+    """Returns ‖∂s_t/∂s_k‖₂ for every pair k <= t of a grid of times.
+
+    Row t is `backward_norms` of ``chain[:t]``, read at the k of the grid.
+
+    Args:
+        chain: T factors that can be pulled back (not a stream).
+        of: the part of s_t; None is the whole state.
+        wrt: the part of s_k; None is the whole state.
+        every: the spacing of the grid 0, every, 2·every, ... <= T, for both times.
+        rtol: as in `backward_norms`.
+        progress: called as ``progress(rows_done, rows)`` from the host after each row, for a
+            progress bar; None calls nothing. It is a key of compilation: pass the same function.
+
+    Returns:
+        `NormMap`, (G, G) with G = T // every + 1.
+
+    Raises:
+        ValueError: as `backward_norms`.
+
+    Notes:
+        G/2 sweeps of the chain. One sweep's block, (n_of, n), is held at a time: O(n_of n) memory
+        beyond the chain and the map.
+
+    Example:
+        The last row is `backward_norms` and column 0 is `forward_norms`, where `every` divides T.
+    """
+    check_kind(chain, Chain, "chain")
+    every = check_every(every, len(chain))
+    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
+    steps = len(chain) // every
+    chain = chain[: steps * every]
+    times = jnp.arange(steps + 1) * every
+
+    def row(index: Int[Array, ""]) -> tuple[Float[Array, " G"], Float[Array, " G"]]:
+        ending = _until(chain, times[index])
+        by_lag = read_norms(ending, sweep_backward, rows, columns, every, rtol, steps - 1 - index)
+        if progress is not None:
+            jax.debug.callback(progress, index + 1, steps + 1)
+        return by_lag.log_norm[::-1], by_lag.error[::-1]
+
+    log_norms, errors = jax.lax.map(row, jnp.arange(steps + 1))
+    below = times[:, None] >= times[None, :]
+    log_norms, errors = (jnp.where(below, values, jnp.nan) for values in (log_norms, errors))
+    return NormMap(times=times, log_norms=log_norms, errors=errors, of=of, wrt=wrt, rtol=rtol)
+
+
+def _until(chain: Chain, time: Int[Array, ""]) -> "_Until":
+    indices = jnp.arange(1, len(chain) + 1)
+    return _Until(factors=(indices, chain.factors), layout=chain.layout, chain=chain, time=time)
+
+
+class _Until(Chain):
+    """The chain J_1, ..., J_time, 1, ..., 1, for a `time` known only at run time."""
+
+    factors: Any
+    layout: Layout = eqx.field(static=True)
+    chain: Chain
+    time: Int[Array, ""]
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.chain.batch_shape
+
+    def push(self, factor: Any, rows: Array) -> Array:
+        return self._apply(self.chain.push, factor, rows)
+
+    def pull(self, factor: Any, rows: Array) -> Array:
+        return self._apply(self.chain.pull, factor, rows)
+
+    def _apply(self, move: Callable[[Any, Array], Array], factor: Any, block: Array) -> Array:
+        index, inner = factor
+        return jax.lax.cond(index <= self.time, lambda: move(inner, block), lambda: block)

@@ -1,0 +1,1 @@
+"""Numbers, norms and frames: mathematics that knows no chain."""

@@ -1,0 +1,187 @@
+"""Graded matrices: one power of two a row, so that the tail of a product outlives its head.
+
+A product of T step Jacobians has singular values e^(λ₁T) ≥ ... ≥ e^(λₙT), soon further apart than
+any float reaches: a single array holds the first of them and rounding errors of its size. But the
+product is Q·G with Q orthogonal and
+
+    G = diag(2^exponents) · mantissa,
+
+where the rows of the mantissa are of order one and far from parallel, and the whole disparity sits
+in the exponents. So G is carried, factor by factor: J Q = Q' R, G' = R G. Its singular values,
+small ones too, follow from rotations of one pair of rows after the other (one-sided Jacobi), whose
+angles depend on cosines between rows and *ratios* of their sizes, and so need no common scale.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lstmgrad._numeric.scaled import log_of, shifted
+
+_SWEEPS = 40
+
+
+class Graded(NamedTuple):
+    """The matrix ``mantissa * 2.0**exponents[:, None]``.
+
+    Attributes:
+        mantissa: (p, n), the largest absolute entry of each row in [1/2, 1), or the row zero.
+        exponents: (p,) int32, one a row.
+    """
+
+    mantissa: Float[Array, "p n"]
+    exponents: Int[Array, " p"]
+
+
+def graded(matrix: Float[Array, "p n"], exponent: Int[Array, ""]) -> Graded:
+    """Matrix · 2^exponent with one exponent a row; exact."""
+    return _normalize_rows(matrix, jnp.full(matrix.shape[0], exponent, jnp.int32))
+
+
+def multiply(left: Float[Array, "q p"], right: Graded) -> Graded:
+    """Left · right, each row to the dtype's precision relative to its own largest term."""
+    _, sizes = jnp.frexp(left)
+    counts = (left != 0) & jnp.any(right.mantissa != 0, axis=1)[None]
+    exponents = right.exponents[None]
+    lowest = jnp.iinfo(jnp.int32).min
+    tops = jnp.max(jnp.where(counts, sizes + exponents, lowest), axis=1, keepdims=True)
+    tops = jnp.where(tops == lowest, 0, tops)
+    weights = jnp.where(counts, shift_within(left, exponents - tops), 0.0)
+    return _normalize_rows(jnp.matmul(weights, right.mantissa, precision="highest"), tops[:, 0])
+
+
+def log_singular_values(
+    matrix: Graded, errors: Float[Array, " p"]
+) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+    """The logarithms of the singular values in descending order, and their errors.
+
+    Args:
+        matrix: p <= n rows.
+        errors: the relative error of each row.
+
+    Returns:
+        The logarithms, -inf for exact zeros; and the error of each, at least that of the value
+        above it, as values close to one another share theirs.
+    """
+    zero = jnp.all(matrix.mantissa == 0, axis=1)
+    order = jnp.argsort(jnp.where(zero, jnp.iinfo(jnp.int32).max, -matrix.exponents))
+    exponents = matrix.exponents[order]
+    # G = D U with U = L V and V orthogonal: D L has the same values, ...
+    lower = jnp.linalg.qr(matrix.mantissa[order].T, mode="r").T
+    # ... and its columns D L e_j are nearly orthogonal where their sizes differ: rows from here on.
+    sizes = jnp.frexp(lower)[1] + exponents[:, None]
+    lowest = jnp.iinfo(jnp.int32).min
+    tops = jnp.max(jnp.where(lower != 0, sizes, lowest), axis=0)
+    tops = jnp.where(tops == lowest, 0, tops)
+    columns = jnp.where(lower != 0, shift_within(lower, exponents[:, None] - tops[None]), 0.0)
+    values = _jacobi(columns.T, tops)
+
+    condition = jnp.linalg.norm(lower, axis=1) * row_amplification(lower.T)
+    errors = errors[order] * condition
+    errors = jax.lax.cummax(jnp.where(jnp.isnan(errors), jnp.inf, errors))
+    return values, jnp.where(values == -jnp.inf, 0.0, jnp.where(jnp.isnan(values), values, errors))
+
+
+def row_amplification(upper: Float[Array, "p n"]) -> Float[Array, " p"]:
+    """The norms of the columns of the inverse of a triangle: what errors of size one do to rows.
+
+    Zero for a row of zeros, which has no error, and inf where there is no inverse.
+    """
+    square = upper[:, : upper.shape[0]]
+    diagonal, zero = jnp.diagonal(square), jnp.all(upper == 0, axis=1)
+    square = square + jnp.diag(zero.astype(upper.dtype))
+    identity = jnp.eye(upper.shape[0], dtype=upper.dtype)
+    norms = norms_along(jax.scipy.linalg.solve_triangular(square, identity), axis=0)
+    norms = jnp.where(jnp.isnan(norms) | (diagonal == 0), jnp.inf, norms)
+    return jnp.where(zero, 0.0, norms)
+
+
+def norms_along(matrix: Float[Array, "p n"], axis: int) -> Float[Array, " m"]:
+    """Euclidean norms along an axis, of entries whose squares may fit no float."""
+    tops = jnp.max(jnp.abs(matrix), axis=axis, keepdims=True, initial=0.0)
+    scaled = matrix / jnp.where((tops > 0) & jnp.isfinite(tops), tops, 1.0)
+    return jnp.squeeze(tops, axis) * jnp.linalg.norm(scaled, axis=axis)
+
+
+def shift_within(array: Float[Array, "..."], exponents: Int[Array, "..."]) -> Float[Array, "..."]:
+    """Array · 2^exponents, where the result is below 2 by what the caller knows."""
+    finfo = jnp.finfo(array.dtype)
+    return shifted(array, jnp.clip(exponents, 2 * finfo.minexp, 2 * (finfo.maxexp - 1)))
+
+
+def _normalize_rows(rows: Float[Array, "p n"], exponents: Int[Array, " p"]) -> Graded:
+    tops = jnp.max(jnp.abs(rows), axis=1, initial=0.0)
+    _, sizes = jnp.frexp(jnp.where(jnp.isfinite(tops), tops, 0.0))
+    sizes = sizes.astype(jnp.int32)
+    return Graded(shifted(rows, -sizes[:, None]), exponents + sizes)
+
+
+def _jacobi(rows: Float[Array, "p n"], exponents: Int[Array, " p"]) -> Float[Array, " p"]:
+    """Rotates rows until all are orthogonal; their lengths are the singular values.
+
+    A sweep meets every pair once: p/2 disjoint pairs at a time, in the order of a tournament.
+    """
+    count, dtype = rows.shape[0], rows.dtype
+    tolerance = rows.shape[1] * float(jnp.finfo(dtype).eps)
+    if count % 2:
+        rows, exponents = jnp.pad(rows, ((0, 1), (0, 0))), jnp.pad(exponents, (0, 1))
+    half = rows.shape[0] // 2
+    # The first stays, the others move around: row k of the first half meets row k of the second.
+    places = np.arange(2 * half)
+    ring = np.concatenate([places[1:half], places[: half - 1 : -1]])
+    turn = places.copy()
+    turn[ring] = np.roll(ring, 1)
+
+    def meet(state, _):
+        rows, lengths, exponents = state
+        (a, b), (p, q), (i, j) = (
+            (array[:half], array[half:]) for array in (rows, lengths, exponents)
+        )
+        # The longer of a pair is a; zero is the shortest, whatever its exponent.
+        ahead = (j > i) | ((j == i) & (q > p))
+        swap = (q != 0) & ((p == 0) | ahead)
+        a, b = _exchange(swap[:, None], a, b)
+        (p, q), (i, j) = _exchange(swap, p, q), _exchange(swap, i, j)
+        cosine = jnp.sum(a * b, axis=1)
+        ratio = jnp.where(q == 0, 0.0, shift_within(q / jnp.where(p == 0, 1.0, p), j - i))
+        # tan θ = ratio · tangent makes a + ratio² tangent b and b - tangent a orthogonal.
+        gap = (1 - ratio) * (1 + ratio)
+        below = gap + jnp.hypot(gap, 2 * ratio * cosine)
+        tangent = jnp.where(below == 0, 0.0, 2 * cosine / jnp.where(below == 0, 1.0, below))
+        cos = 1 / jnp.sqrt(1 + (ratio * tangent) ** 2)
+        a, b = (
+            cos[:, None] * (a + (ratio**2 * tangent)[:, None] * b),
+            cos[:, None] * (b - tangent[:, None] * a),
+        )
+        pairs = _exchange(swap[:, None], a, b), _exchange(swap, p, q), _exchange(swap, i, j)
+        state = _unit_rows(*(jnp.concatenate(pair)[turn] for pair in pairs))
+        return state, jnp.max(jnp.abs(cosine))
+
+    def sweep(loop):
+        state, _, sweeps = loop
+        state, cosines = jax.lax.scan(meet, state, None, length=2 * half - 1)
+        return state, jnp.max(cosines), sweeps + 1
+
+    def unfinished(loop):
+        _, largest, sweeps = loop
+        return (largest > tolerance) & (sweeps < _SWEEPS)
+
+    start = _unit_rows(rows, jnp.ones(2 * half, dtype), exponents)
+    loop = start, jnp.full((), jnp.inf, dtype), 0
+    (_, lengths, exponents), _, _ = jax.lax.while_loop(unfinished, sweep, loop)
+    return jnp.sort(jax.vmap(log_of)(lengths, exponents))[::-1][:count]
+
+
+def _exchange(swap, one, other):
+    return jnp.where(swap, other, one), jnp.where(swap, one, other)
+
+
+def _unit_rows(rows, lengths, exponents):
+    """Rows of length one, and what they were times `lengths` as numbers of unbounded range."""
+    norms = jnp.linalg.norm(rows, axis=1)
+    unit = rows / jnp.where(norms == 0, 1.0, norms)[:, None]
+    lengths, sizes = jnp.frexp(lengths * norms)
+    return unit, lengths, exponents + sizes.astype(jnp.int32)

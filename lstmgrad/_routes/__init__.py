@@ -1,0 +1,1 @@
+"""Through what the gradient came: tagged values, routes, shares, budgets."""

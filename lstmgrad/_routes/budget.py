@@ -1,0 +1,184 @@
+"""Which step lost the gradient, and to what.
+
+A cotangent u_T on its way back, u_{t-1} = u_t J_t, gains or loses at every step, and the logarithms
+add up to what is left at the start,
+
+    ln ‖u_0‖/‖u_T‖ = Σ_t ln ‖u_{t-1}‖/‖u_t‖.
+
+Where the step has tagged values on the way, each of its gains splits further, at the cotangents of
+these values: for a plain RNN, h' = φ(z) with the tag on z, into that of the activation,
+‖φ'(z) ⊙ u_t‖/‖u_t‖, and that of the weights behind it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstmgrad._chains.chain import Chain, ImplicitChain, nan_with
+from lstmgrad._checks import check_kind, check_not_empty, check_stored, check_through
+from lstmgrad._compile import compiled
+from lstmgrad._routes.end_vectors import end_vectors
+from lstmgrad._chains.layout import ravel, unravel
+from lstmgrad._chains.propagate import sweep_backward
+from lstmgrad._numeric.scaled import Scaled, log_of, normalize, scaled
+from lstmgrad._numeric.spectral_norm import length
+from lstmgrad._routes.tagged import run_tagged, straight_tag_names
+from lstmgrad._types import PartName, State
+
+STATE = "state"
+"""The label of the last gain within a step, on arriving at the state before it."""
+
+
+class GainBudget(eqx.Module):
+    """The logarithm of a gradient's norm as a sum over steps, and over stations within a step.
+
+    Attributes:
+        log_gains: by station in alphabetical order, (T,), the gain on arriving there at step t, at
+            index t-1: at the cotangent of each tag named in `through`, and, as "state", at s_{t-1}.
+            -inf where the gradient dies; 0 at the steps that it does not live to see, and at a tag
+            that all of it bypasses.
+        projection: ln of the part of u_0 that lies in `wrt`; 0 for the whole state, NaN for a
+            cotangent of zero.
+        log_norm: Σ log_gains + projection: ln σ, or for a loss ln ‖dL/dwrt_0‖/‖dL/dof_T‖.
+        of: the part of s_T, None for the whole state.
+        wrt: the part of s_0, None for the whole state.
+    """
+
+    log_gains: dict[str, Float[Array, "*batch T"]]
+    projection: Float[Array, "*batch"]
+    log_norm: Float[Array, "*batch"]
+    of: PartName | None = eqx.field(static=True)
+    wrt: PartName | None = eqx.field(static=True)
+
+    @property
+    def log_gain(self) -> Float[Array, "*batch T"]:
+        """The gain of every step, its stations together."""
+        return sum(self.log_gains.values(), start=jnp.zeros_like(self.log_gains[STATE]))
+
+
+@compiled
+def gain_budget(
+    chain: Chain,
+    cotangent: Float[Array, " n"] | None = None,
+    *,
+    of: PartName | None = None,
+    wrt: PartName | None = None,
+    through: Sequence[str] = (),
+) -> GainBudget:
+    """Returns what the gradient gains or loses at every step.
+
+    Args:
+        chain: T factors that can be pulled back (not a stream).
+        cotangent: (n,), the gradient of a loss with respect to the flat s_T; None follows the top
+            left singular vector of the (of, wrt) block, so that the budget is that of its norm.
+        of: the part of s_T; None is the whole state.
+        wrt: the part of s_0; None is the whole state.
+        through: names of tags to split each step at, in any order. Every path through the step
+            should cross each of them once: what bypasses a tag is gained again at the next station.
+
+    Returns:
+        `GainBudget`.
+
+    Raises:
+        ValueError: an unknown part or tag (the known ones are listed), a tag inside a loop, a chain
+            without steps or of another kind than `linearize` gives where `through` is used; a
+            cotangent of the wrong shape or dtype; a stream.
+
+    Notes:
+        One SVD and n_of pulls for the singular vector, one more pull of a single vector, and with
+        `through` one vjp a step, all steps at once in O(T n) memory. Forward in time the same total
+        is split otherwise, because other vectors are measured on the way.
+
+    Example:
+        ``gain_budget(chain, through=["recurrent"])`` of a plain RNN: "recurrent" is the
+        activation's derivative, "state" the recurrent weights.
+    """
+    check_kind(chain, Chain, "chain")
+    check_stored(chain.reversible)
+    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
+    check_not_empty(len(chain))
+    wanted = check_through(through, splitting_tags(chain), STATE)
+    u, _ = end_vectors(chain, cotangent, rows, columns)
+
+    def observe(carry: None, block: Scaled) -> tuple[None, Array]:
+        return None, block.mantissa[0]
+
+    last = scaled(u[None])
+    _, earlier = sweep_backward(chain, last, observe, None)
+    behind = jnp.concatenate([earlier[:-1][::-1], last.mantissa])
+
+    def along(factor: Any, row: Array) -> tuple[Array, dict[str, Array]]:
+        stops, before = _stations(chain, factor, row, wanted)
+        gains, here, end = {}, _log_length(row), _log_length(before)
+        for label, vector in {**stops, STATE: before}.items():
+            there = _log_length(vector)
+            there = jnp.where((there == -jnp.inf) & (end != -jnp.inf), here, there)
+            gains[label] = jnp.where(here == -jnp.inf, 0.0, there - here)
+            here = there
+        return before, gains
+
+    before, log_gains = jax.vmap(along)(chain.factors, behind)
+    start, whole = before[0][columns], _log_length(before[0])
+    projection = jnp.where(whole == -jnp.inf, 0.0, _log_length(start) - whole)
+    projection = jnp.where(jnp.any(u != 0), projection, jnp.nan)
+    total = sum(jnp.sum(gain) for gain in log_gains.values())
+    return GainBudget(
+        log_gains=log_gains, projection=projection, log_norm=total + projection, of=of, wrt=wrt
+    )
+
+
+def splitting_tags(chain: Chain) -> list[str] | None:
+    """The tags that a step can be split at; None for a chain without a step of its own."""
+    if not isinstance(chain, ImplicitChain):
+        return None
+    first = jax.tree.map(lambda leaf: leaf[0], chain.factors)
+    return straight_tag_names(_plain_step(chain), None, *first)
+
+
+def _plain_step(chain: ImplicitChain):
+    return lambda params, state, x: chain.model.step(state, x)
+
+
+def _stations(
+    chain: Chain, factor: Any, row: Array, wanted: tuple[str, ...]
+) -> tuple[dict[str, Array], Array]:
+    """The cotangents of the wanted tags, the latest first, and of the state before the step."""
+    if not wanted:
+        return {}, chain.pull(factor, row[None])[0]
+    assert isinstance(chain, ImplicitChain)
+    state, x = factor
+    shapes: list[tuple[str, Any]] = []
+
+    def recording(name: str, reference: Any, moving: Any) -> Any:
+        if name in wanted:
+            shapes.append((name, jnp.zeros_like(moving)))
+        return moving
+
+    step = _plain_step(chain)
+    run_tagged(step, None, state, state, x, recording)
+
+    def moved(flat: Array, deltas: list[Array]) -> State:
+        following = iter(deltas)
+
+        def adding(name: str, reference: Any, moving: Any) -> Any:
+            return moving + next(following) if name in wanted else moving
+
+        return ravel(run_tagged(step, None, state, unravel(flat, state), x, adding))
+
+    deltas = [jnp.zeros(zero.shape, zero.dtype) for _, zero in shapes]
+    with jax.default_matmul_precision("highest"):
+        after, vjp = jax.vjp(moved, ravel(state), deltas)
+        before, found = vjp(nan_with(after, row))
+    stops: dict[str, list[Array]] = {name: [] for name in reversed(wanted)}
+    for (name, _), cotangent in zip(shapes, found, strict=True):
+        stops[name].append(cotangent)
+    return {name: ravel(parts) for name, parts in stops.items()}, before
+
+
+def _log_length(vector: Float[Array, " n"]) -> Float[Array, ""]:
+    value = normalize(Scaled(vector, jnp.zeros((), jnp.int32)))
+    return log_of(length(value.mantissa), value.exponent)

@@ -1,0 +1,78 @@
+"""Depth: the gradient's norm through a stack of layers as a product of three factors a layer.
+
+Through a layer h' = φ(W h + b) a cotangent u goes as δ = φ'(z) ⊙ u and then as Wᵀδ:
+
+    ‖Wᵀδ‖/‖u‖  =  ‖δ‖/‖u‖  ·  σ_max(W)  ·  ‖Wᵀδ‖/(σ_max(W) ‖δ‖),
+
+the activation's slope, the size of the weights and how well they are aligned with the gradient. The
+first is at most max φ' (1/4 for the sigmoid) and the last at most 1, so ten layers leave no more
+than (max φ' · σ_max)^10, and thirty factors multiply to what they do leave.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstmgrad._chains.chain import Chain, ImplicitChain
+from lstmgrad._checks import check_kind, check_plain_layers
+from lstmgrad._compile import compiled
+from lstmgrad._routes.budget import STATE, gain_budget, splitting_tags
+from lstmgrad._numeric.scaled import widen
+from lstmgrad.cells._layer import LayerParams
+
+
+class LayerFactors(eqx.Module):
+    """Three factors a layer, as logarithms; layer l is at index l-1.
+
+    Attributes:
+        log_slopes: (L,), ln ‖φ'(z) ⊙ u‖/‖u‖, of the activation.
+        log_weights: (L,), ln σ_max(W).
+        log_alignments: (L,), ln ‖Wᵀδ‖/(σ_max(W) ‖δ‖), at most 0; 0 where no gradient arrives.
+        log_norm: the sum of all of them: ln ‖dL/dh_0‖/‖dL/dh_L‖, or ln σ_max of dh_L/dh_0.
+    """
+
+    log_slopes: Float[Array, "*batch L"]
+    log_weights: Float[Array, "*batch L"]
+    log_alignments: Float[Array, "*batch L"]
+    log_norm: Float[Array, "*batch"]
+
+
+@compiled
+def layer_factors(chain: Chain, cotangent: Float[Array, " n"] | None = None) -> LayerFactors:
+    """Returns the factors that the gradient's norm has through a stack of plain layers.
+
+    Args:
+        chain: of a stack, ``linearize(plain_layer(activation), None, trajectory)``.
+        cotangent: (n,), the gradient of a loss with respect to the output; None follows the top
+            left singular vector of dh_L/dh_0.
+
+    Returns:
+        `LayerFactors`, 3 L numbers that add up to `log_norm`.
+
+    Raises:
+        ValueError: the chain is not that of plain layers; as `gain_budget`.
+
+    Notes:
+        One gain budget and L norms of matrices.
+
+    Example:
+        For one layer: slope, weights, alignment; for ten there are thirty factors.
+    """
+    check_kind(chain, Chain, "chain")
+    layers = chain.factors[1] if isinstance(chain, ImplicitChain) else None
+    plain = isinstance(layers, LayerParams) and splitting_tags(chain) == ["branch"]
+    weights = check_plain_layers(layers if plain else None).weight
+    budget = gain_budget(chain, cotangent, through=["branch"])
+    norms = jax.vmap(lambda weight: jnp.linalg.norm(widen(weight), 2))(weights)
+    log_weights = jnp.log(norms).astype(weights.dtype)
+    log_slopes, log_gains = budget.log_gains["branch"], budget.log_gains[STATE]
+    deaths = (budget.log_gain == -jnp.inf).astype(int)
+    behind = jax.lax.cumsum(deaths, reverse=True) - deaths
+    arrives = (norms > 0) & (log_slopes != -jnp.inf) & (behind == 0)
+    return LayerFactors(
+        log_slopes=log_slopes,
+        log_weights=log_weights,
+        log_alignments=jnp.where(arrives, log_gains - log_weights, 0.0),
+        log_norm=budget.log_norm,
+    )

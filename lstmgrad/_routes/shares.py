@@ -1,0 +1,105 @@
+"""Which route the gradient took, step by step.
+
+With u, v the top singular pair of ds_T/ds_0 (or a loss's cotangent and the direction of its
+gradient), u_t = u J_T ··· J_{t+1} and v_t = J_t ··· J_1 v, every step carries the whole of it,
+
+    u_t · J_t v_{t-1} = σ   for every t,   so   share_t^r = u_t · J_t^r v_{t-1} / σ
+
+adds up to 1 over the routes r, by linearity. A share may be negative or above 1: routes may work
+against each other.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstmgrad._chains.chain import Chain
+from lstmgrad._checks import check_kind, check_routes
+from lstmgrad._compile import compiled
+from lstmgrad._routes.end_vectors import end_vectors
+from lstmgrad._chains.propagate import sweep_backward, sweep_forward
+from lstmgrad._numeric.scaled import Scaled, log_of, scaled
+from lstmgrad._types import PartName
+
+
+class RouteShares(eqx.Module):
+    """What part of the gradient came through each route at each step.
+
+    Attributes:
+        shares: by route in alphabetical order, (T,), the share at step t at index t-1; they add up
+            to 1.
+        log_norm: ln σ, the norm of what is divided up.
+        of: the part of s_T, None for the whole state.
+        wrt: the part of s_0, None for the whole state.
+    """
+
+    shares: dict[str, Float[Array, "*batch T"]]
+    log_norm: Float[Array, "*batch"]
+    of: PartName | None = eqx.field(static=True)
+    wrt: PartName | None = eqx.field(static=True)
+
+
+@compiled
+def route_shares(
+    chain: Chain,
+    routes: dict[str, Chain],
+    cotangent: Float[Array, " n"] | None = None,
+    *,
+    of: PartName | None = None,
+    wrt: PartName | None = None,
+) -> RouteShares:
+    """Returns the share of each route in the gradient, at every step.
+
+    Args:
+        chain: T factors that can be pulled back (not a stream).
+        routes: chains that add up to it, as `routes` gives them, of the same stretch of time.
+        cotangent: (n,), the gradient of a loss with respect to the flat s_T; None takes the top
+            left singular vector of the (of, wrt) block.
+        of: the part of s_T; None is the whole state.
+        wrt: the part of s_0; None is the whole state.
+
+    Returns:
+        `RouteShares`. All shares are NaN where the norm is exactly zero: there is nothing to share.
+
+    Raises:
+        ValueError: no routes, or a route of another length or state; a cotangent of the wrong
+            shape or dtype; an unknown part; a stream.
+
+    Notes:
+        n_of pulls and one SVD for the singular pair, then one pull a route and step. Accurate to
+        the dtype times 1/cos of the angle between u_t and v_t, which is large where the product is
+        far from normal.
+
+    Example:
+        ``sum(route_shares(chain, routes(...)).shares.values())`` is 1 at every step.
+    """
+    check_kind(chain, Chain, "chain")
+    check_routes(routes, chain)
+    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
+    u, v = end_vectors(chain, cotangent, rows, columns)
+
+    def observe(carry: None, block: Scaled) -> tuple[None, Array]:
+        return None, block.mantissa[0]
+
+    first, last = scaled(v[None]), scaled(u[None])
+    after, later = sweep_forward(chain, first, observe, None)
+    _, earlier = sweep_backward(chain, last, observe, None)
+    # v_0 ... v_{T-1} before each step, and u_1 ... u_T behind it.
+    before = jnp.concatenate([first.mantissa, later[:-1]])
+    behind = jnp.concatenate([earlier[:-1][::-1], last.mantissa])
+
+    def carried(part: Chain) -> Float[Array, " T"]:
+        def at(factor: Any, u: Array, v: Array) -> Array:
+            return jnp.matmul(part.pull(factor, u[None])[0], v, precision="highest")
+
+        return jax.vmap(at)(part.factors, behind, before)
+
+    whole = carried(chain)
+    shares = {name: carried(route) / whole for name, route in routes.items()}
+    total = jnp.matmul(u, after.mantissa[0], precision="highest")
+    return RouteShares(
+        shares=shares, log_norm=log_of(jnp.abs(total), after.exponent), of=of, wrt=wrt
+    )

@@ -1,0 +1,1 @@
+"""How many directions survive: singular values, eigenvalues, Lyapunov exponents."""
