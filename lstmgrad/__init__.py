@@ -4,44 +4,51 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lstmgrad import cells
-from lstmgrad._gradients.adjoint import adjoint, loss_cotangents
 from lstmgrad._chains.chain import Chain, DenseChain, ImplicitChain, linearize
-from lstmgrad._gradients.maps import ContributionMap, contribution_map
-from lstmgrad._gradients.contributions import Contributions, contributions
-from lstmgrad._norms.decay import decay_rate, horizon
-from lstmgrad._spectra.determinant import log_abs_det
 from lstmgrad._chains.diagonal import DiagonalChain, linearize_diagonal
-from lstmgrad._spectra.dimension import entropy_rate, kaplan_yorke_dimension
-from lstmgrad._spectra.eigenvalues import step_eigenvalues
+from lstmgrad._chains.products import (
+    Method,
+    blocked,
+    parallel,
+    prefix_products,
+    product,
+    sequential,
+)
+from lstmgrad._chains.propagate import jacobian, pull_back, push_forward
+from lstmgrad._chains.stream import StreamedChain, stream
+from lstmgrad._chains.trajectory import Trajectory, unroll
+from lstmgrad._gradients.adjoint import adjoint, loss_cotangents
+from lstmgrad._gradients.contributions import Contributions, contributions
+from lstmgrad._gradients.maps import ContributionMap, contribution_map
+from lstmgrad._gradients.regularizer import pascanu_regularizer
+from lstmgrad._gradients.truncation import TruncationBias, truncation_bias, truncation_length
+from lstmgrad._norms.decay import decay_rate, horizon
+from lstmgrad._norms.maps import NormMap, norm_map
+from lstmgrad._norms.matrix_free import matrix_free_norms
+from lstmgrad._norms.profiles import NormProfile, backward_norms, forward_norms
+from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._routes.budget import GainBudget, gain_budget
 from lstmgrad._routes.layers import LayerFactors, layer_factors
+from lstmgrad._routes.routes import RouteChain, routes
+from lstmgrad._routes.shares import RouteShares, route_shares
+from lstmgrad._routes.values import tagged_values
+from lstmgrad._spectra.determinant import log_abs_det
+from lstmgrad._spectra.dimension import entropy_rate, kaplan_yorke_dimension
+from lstmgrad._spectra.eigenvalues import step_eigenvalues
 from lstmgrad._spectra.lyapunov import LyapunovSpectrum, LyapunovState, lyapunov_spectrum
-from lstmgrad._spectra.vectors import LyapunovVectors, lyapunov_vectors
-from lstmgrad._norms.maps import NormMap, norm_map
-from lstmgrad._norms.profiles import NormProfile, backward_norms, forward_norms
-from lstmgrad._chains.products import Method, blocked, parallel, prefix_products, product, sequential
-from lstmgrad._chains.propagate import jacobian, pull_back, push_forward
 from lstmgrad._spectra.rank import (
     effective_rank,
     isometry_distance,
     log_condition,
     participation_ratio,
 )
-from lstmgrad._gradients.regularizer import pascanu_regularizer
-from lstmgrad._routes.shares import RouteShares, route_shares
-from lstmgrad._routes.routes import RouteChain, routes
-from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._spectra.singular import (
     SingularSpectrum,
     backward_singular_spectrum,
     singular_spectrum,
 )
-from lstmgrad._chains.stream import StreamedChain, stream
+from lstmgrad._spectra.vectors import LyapunovVectors, lyapunov_vectors
 from lstmgrad._tag import tag
-from lstmgrad._routes.values import tagged_values
-from lstmgrad._chains.trajectory import Trajectory, unroll
-from lstmgrad._gradients.truncation import TruncationBias, truncation_bias, truncation_length
-from lstmgrad._norms.matrix_free import matrix_free_norms
 
 if TYPE_CHECKING:
     from lstmgrad import interop, plot, theory

@@ -2,14 +2,15 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
+import jax.tree_util as jtu
 import numpy as np
 
-from lstmgrad._checks import check_leaves
+from lstmgrad._leaves import leaf_name, unregistered
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +34,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
             return jitted(*data, **plain)
         except (TypeError, ValueError):
             # Found out too late: looking at every leaf in every call would cost more than it helps.
-            check_leaves(inspect.signature(function).bind(*data, **options).arguments)
+            _check_leaves(inspect.signature(function).bind(*data, **options).arguments)
             raise
 
     return call
@@ -47,3 +48,16 @@ def _number(value: Any) -> Any:
         except jax.errors.ConcretizationTypeError:
             return value
     return value
+
+
+def _check_leaves(arguments: Mapping[str, Any]) -> None:
+    """Every leaf is an array, or can be part of a key of the compilation cache."""
+    for argument, tree in arguments.items():
+        for path, leaf in jtu.tree_leaves_with_path(tree):
+            try:
+                hash(leaf if not hasattr(leaf, "dtype") else None)
+            except TypeError:
+                raise ValueError(
+                    f"{argument}: expected arrays, or what can be hashed, but leaf "
+                    f"{leaf_name(path)} is {leaf!r}.{unregistered(leaf)}"
+                ) from None

@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
-from lstmgrad._checks import check_kind, check_slice, check_step, check_trajectory
-from lstmgrad._compile import compiled
 from lstmgrad._chains.layout import Layout, layout_of, ravel, unravel
 from lstmgrad._chains.trajectory import Trajectory
+from lstmgrad._checks import check_kind, check_slice, check_step, check_trajectory
+from lstmgrad._compile import compiled
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 

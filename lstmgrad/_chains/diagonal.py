@@ -17,11 +17,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.layout import Layout, layout_of
+from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_step, check_trajectory
 from lstmgrad._compile import compiled
-from lstmgrad._chains.layout import Layout, layout_of
 from lstmgrad._numeric.scaled import log_of, widen
-from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._types import Params, State, StepFn
 
 

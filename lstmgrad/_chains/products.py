@@ -19,9 +19,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.propagate import push_forward, sweep_forward
 from lstmgrad._checks import check_count, check_kind, check_stored
 from lstmgrad._compile import compiled
-from lstmgrad._chains.propagate import push_forward, sweep_forward
 from lstmgrad._numeric.scaled import Scaled, scaled
 
 

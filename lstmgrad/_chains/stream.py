@@ -7,10 +7,10 @@ import jax
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import ImplicitChain, Model
-from lstmgrad._checks import check_slice, check_stored
-from lstmgrad._compile import compiled
 from lstmgrad._chains.layout import Layout, layout_of
 from lstmgrad._chains.trajectory import check_run
+from lstmgrad._checks import check_slice, check_stored
+from lstmgrad._compile import compiled
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 

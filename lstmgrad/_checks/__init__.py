@@ -29,14 +29,11 @@ from lstmgrad._checks._models import (
     check_gated,
     check_layer_input,
     check_layers,
-    check_leaves,
     check_loss,
     check_state,
     check_step,
     check_time_axis,
     check_trajectory,
-    leaf_name,
-    type_name,
 )
 from lstmgrad._checks._numbers import (
     check_between,
@@ -77,7 +74,6 @@ __all__ = [
     "check_lags",
     "check_layer_input",
     "check_layers",
-    "check_leaves",
     "check_length",
     "check_longest",
     "check_loss",
@@ -102,6 +98,4 @@ __all__ = [
     "check_tolerance",
     "check_trajectory",
     "check_vector",
-    "leaf_name",
-    "type_name",
 ]

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstmgrad._checks._models import check_arrays, type_name
+from lstmgrad._checks._models import check_arrays
+from lstmgrad._leaves import type_name
 
 
 def check_kind(value: Any, kind: type, argument: str) -> None:

@@ -1,25 +1,14 @@
 """Models: trees of arrays, steps, trajectories, losses and layers."""
 
-import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 
+from lstmgrad._leaves import leaf_name, type_name, unregistered
 from lstmgrad._types import Inputs, Params, State, StepFn
-
-
-def leaf_name(path: Any) -> str:
-    """The name of a pytree leaf as one would write it in code, `.h` or `['h'][0]`."""
-    return jtu.keystr(path) or "the whole array"
-
-
-def type_name(leaf: Any) -> str:
-    """`float32[4,8]`, for messages."""
-    return f"{jnp.result_type(leaf).name}[{','.join(map(str, jnp.shape(leaf)))}]"
 
 
 def check_arrays(tree: Any, argument: str) -> None:
@@ -30,31 +19,8 @@ def check_arrays(tree: Any, argument: str) -> None:
         except TypeError:
             raise ValueError(
                 f"{argument}: expected arrays, but leaf {leaf_name(path)} is {leaf!r}."
-                f"{_unregistered(leaf)}"
+                f"{unregistered(leaf)}"
             ) from None
-
-
-def check_leaves(arguments: Mapping[str, Any]) -> None:
-    """Every leaf is an array, or can be part of a key of the compilation cache."""
-    for argument, tree in arguments.items():
-        for path, leaf in jtu.tree_leaves_with_path(tree):
-            try:
-                hash(leaf if not hasattr(leaf, "dtype") else None)
-            except TypeError:
-                raise ValueError(
-                    f"{argument}: expected arrays, or what can be hashed, but leaf "
-                    f"{leaf_name(path)} is {leaf!r}.{_unregistered(leaf)}"
-                ) from None
-
-
-def _unregistered(leaf: Any) -> str:
-    """What to do about a dataclass that JAX does not look into."""
-    if not dataclasses.is_dataclass(leaf):
-        return ""
-    return (
-        f" Make it a pytree: jax.tree_util.register_dataclass({type(leaf).__name__}), or a "
-        "NamedTuple or eqx.Module instead."
-    )
 
 
 def check_state(state: State) -> None:

@@ -16,6 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.layout import Layout, layout_of, ravel
+from lstmgrad._chains.propagate import sweep_adjoint
+from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import (
     check_cotangents,
     check_kind,
@@ -24,10 +27,7 @@ from lstmgrad._checks import (
     check_stored,
 )
 from lstmgrad._compile import compiled
-from lstmgrad._chains.layout import Layout, layout_of, ravel
-from lstmgrad._chains.propagate import sweep_adjoint
 from lstmgrad._numeric.scaled import Scaled, add, scaled
-from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._types import State
 
 

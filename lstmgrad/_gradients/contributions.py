@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._gradients.adjoint import adjoint
 from lstmgrad._chains.chain import linearize
+from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_differentiable
 from lstmgrad._compile import compiled
+from lstmgrad._gradients.adjoint import adjoint
 from lstmgrad._gradients.local import (
     LocalStep,
     differentiable,
@@ -28,7 +29,6 @@ from lstmgrad._gradients.local import (
     with_room,
 )
 from lstmgrad._numeric.scaled import power_below
-from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 

@@ -11,14 +11,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._gradients.adjoint import flat_cotangents
 from lstmgrad._chains.chain import linearize
+from lstmgrad._chains.propagate import sweep_adjoint
+from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_differentiable, check_every
 from lstmgrad._compile import compiled
-from lstmgrad._gradients.local import LocalStep, differentiable, log_norms, squares, together, with_room
-from lstmgrad._chains.propagate import sweep_adjoint
+from lstmgrad._gradients.adjoint import flat_cotangents
+from lstmgrad._gradients.local import (
+    LocalStep,
+    differentiable,
+    log_norms,
+    squares,
+    together,
+    with_room,
+)
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
-from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._types import Params, State, StepFn
 
 

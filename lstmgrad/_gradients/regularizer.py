@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._gradients.adjoint import adjoint
 from lstmgrad._chains.chain import Chain
 from lstmgrad._compile import compiled
+from lstmgrad._gradients.adjoint import adjoint
 from lstmgrad._numeric.scaled import Scaled, log_of, normalize
 from lstmgrad._numeric.spectral_norm import length
 from lstmgrad._types import State

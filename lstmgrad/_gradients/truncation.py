@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._gradients.adjoint import adjoint, flat_cotangents
 from lstmgrad._chains.chain import linearize
+from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import (
     check_differentiable,
     check_length,
@@ -22,10 +22,10 @@ from lstmgrad._checks import (
     check_residuals,
 )
 from lstmgrad._compile import compiled
+from lstmgrad._gradients.adjoint import adjoint, flat_cotangents
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norms, squares, times, together
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, scaled, widen
-from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._types import Params, State, StepFn
 
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.layout import Layout
+from lstmgrad._chains.propagate import sweep_backward
 from lstmgrad._checks import check_every, check_kind
 from lstmgrad._compile import compiled
-from lstmgrad._chains.layout import Layout
 from lstmgrad._norms.profiles import Norms, read_norms
-from lstmgrad._chains.propagate import sweep_backward
 from lstmgrad._types import PartName
 
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.propagate import pull_back, push_forward
 from lstmgrad._checks import check_count, check_kind, check_lags, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._norms.profiles import NormProfile
-from lstmgrad._chains.propagate import pull_back, push_forward
 from lstmgrad._numeric.scaled import Scaled, log_of, normalize, widen
 from lstmgrad._numeric.spectral_norm import BLIND, dominant, length, start_frame
 from lstmgrad._types import PartName

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chains.chain import Chain
-from lstmgrad._checks import check_every, check_kind, check_tolerance
-from lstmgrad._compile import compiled
 from lstmgrad._chains.diagonal import DiagonalChain
 from lstmgrad._chains.propagate import sweep_backward, sweep_forward
+from lstmgrad._checks import check_every, check_kind, check_tolerance
+from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
 from lstmgrad._numeric.spectral_norm import NormReading, norm_reader
 from lstmgrad._types import PartName

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import Chain, ImplicitChain, nan_with
-from lstmgrad._checks import check_kind, check_not_empty, check_stored, check_through
-from lstmgrad._compile import compiled
-from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._chains.layout import ravel, unravel
 from lstmgrad._chains.propagate import sweep_backward
+from lstmgrad._checks import check_kind, check_not_empty, check_stored, check_through
+from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, log_of, normalize, scaled
 from lstmgrad._numeric.spectral_norm import length
+from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._routes.tagged import run_tagged, straight_tag_names
 from lstmgrad._types import PartName, State
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import Chain
-from lstmgrad._checks import check_vector
 from lstmgrad._chains.propagate import pull_back
+from lstmgrad._checks import check_vector
 from lstmgrad._numeric.scaled import widen
 from lstmgrad._numeric.spectral_norm import length
 

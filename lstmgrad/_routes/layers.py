@@ -17,8 +17,8 @@ from jaxtyping import Array, Float
 from lstmgrad._chains.chain import Chain, ImplicitChain
 from lstmgrad._checks import check_kind, check_plain_layers
 from lstmgrad._compile import compiled
-from lstmgrad._routes.budget import STATE, gain_budget, splitting_tags
 from lstmgrad._numeric.scaled import widen
+from lstmgrad._routes.budget import STATE, gain_budget, splitting_tags
 from lstmgrad.cells._layer import LayerParams
 
 

@@ -18,10 +18,10 @@ import jax
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import Chain, ImplicitChain, Model, linearize
-from lstmgrad._checks import check_tags
 from lstmgrad._chains.layout import Layout, ravel, unravel
-from lstmgrad._routes.tagged import run_tagged, tag_names
 from lstmgrad._chains.trajectory import Trajectory
+from lstmgrad._checks import check_tags
+from lstmgrad._routes.tagged import run_tagged, tag_names
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 UNTAGGED = "untagged"

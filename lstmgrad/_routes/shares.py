@@ -17,11 +17,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.propagate import sweep_backward, sweep_forward
 from lstmgrad._checks import check_kind, check_routes
 from lstmgrad._compile import compiled
-from lstmgrad._routes.end_vectors import end_vectors
-from lstmgrad._chains.propagate import sweep_backward, sweep_forward
 from lstmgrad._numeric.scaled import Scaled, log_of, scaled
+from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._types import PartName
 
 

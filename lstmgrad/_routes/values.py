@@ -6,11 +6,11 @@ import jax
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import linearize
+from lstmgrad._chains.layout import ravel
+from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_tags
 from lstmgrad._compile import compiled
-from lstmgrad._chains.layout import ravel
 from lstmgrad._routes.tagged import BRANCHES, LOOPS, run_tagged, straight_tag_names
-from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.chain import Chain
-from lstmgrad._checks import check_kind
-from lstmgrad._compile import compiled
 from lstmgrad._chains.diagonal import DiagonalChain
 from lstmgrad._chains.propagate import sweep_renewed
+from lstmgrad._checks import check_kind
+from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import LOG_2, Scaled, scaled, widen
 
 

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.propagate import sweep_renewed
 from lstmgrad._checks import check_kind
 from lstmgrad._compile import compiled
-from lstmgrad._chains.propagate import sweep_renewed
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.propagate import sweep_renewed
 from lstmgrad._checks import (
     check_burn_in,
     check_every,
@@ -31,7 +32,6 @@ from lstmgrad._checks import (
 )
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.frame import Sums, orthonormal, renewal
-from lstmgrad._chains.propagate import sweep_renewed
 from lstmgrad._numeric.scaled import Scaled, scaled
 
 READINGS = 200

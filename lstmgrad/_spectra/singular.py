@@ -21,9 +21,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.diagonal import DiagonalChain
 from lstmgrad._checks import check_every, check_kind, check_num_values, check_stored
 from lstmgrad._compile import compiled
-from lstmgrad._chains.diagonal import DiagonalChain
 from lstmgrad._numeric.graded import (
     Graded,
     graded,

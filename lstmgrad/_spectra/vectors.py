@@ -17,12 +17,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.propagate import sweep_renewed
 from lstmgrad._checks import check_ends, check_kind
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.frame import orthonormal
-from lstmgrad._spectra.lyapunov import LyapunovState, starting_state
-from lstmgrad._chains.propagate import sweep_renewed
 from lstmgrad._numeric.scaled import LOG_2, Scaled, widen
+from lstmgrad._spectra.lyapunov import LyapunovState, starting_state
 
 
 class LyapunovVectors(eqx.Module):

@@ -12,9 +12,9 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lstmgrad.plot._drawing import by_lag, vertical_range
 from lstmgrad._norms.profiles import NormProfile
 from lstmgrad.plot._curves import Curve
+from lstmgrad.plot._drawing import by_lag, vertical_range
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import default_style
 from lstmgrad.plot._style import letters

@@ -10,9 +10,9 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.patches import Rectangle, StepPatch
 
 from lstmgrad._gradients.contributions import Contributions
-from lstmgrad.plot._drawing import log10
 from lstmgrad._gradients.truncation import TruncationBias
 from lstmgrad.plot._curves import draw_curve
+from lstmgrad.plot._drawing import log10
 from lstmgrad.plot._style import (
     FILLS,
     axes_of,

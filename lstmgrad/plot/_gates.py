@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
-from lstmgrad.plot._drawing import largest_fall, log10, power, symbol, times_of
 from lstmgrad._norms.profiles import NormProfile
 from lstmgrad.plot._curves import BAND, draw_curve
+from lstmgrad.plot._drawing import largest_fall, log10, power, symbol, times_of
 from lstmgrad.plot._style import (
     COLORS,
     DASHES,

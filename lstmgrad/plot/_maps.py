@@ -8,8 +8,8 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.image import AxesImage
 
 from lstmgrad._gradients.maps import ContributionMap
-from lstmgrad.plot._drawing import log10, symbol
 from lstmgrad._norms.maps import NormMap
+from lstmgrad.plot._drawing import log10, symbol
 from lstmgrad.plot._style import axes_of, check_result, check_single, figure_of
 
 

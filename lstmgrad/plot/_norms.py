@@ -4,9 +4,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from lstmgrad.plot._drawing import by_lag, symbol
 from lstmgrad._norms.profiles import NormProfile
 from lstmgrad.plot._curves import draw_curve
+from lstmgrad.plot._drawing import by_lag, symbol
 from lstmgrad.plot._style import axes_of, check_result, label_once
 
 

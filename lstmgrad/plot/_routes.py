@@ -9,9 +9,9 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
 
-from lstmgrad.plot._drawing import fraction, log10, part, power, stacked
 from lstmgrad._routes.budget import STATE, GainBudget
 from lstmgrad._routes.shares import RouteShares
+from lstmgrad.plot._drawing import fraction, log10, part, power, stacked
 from lstmgrad.plot._style import (
     area_style,
     axes_of,

@@ -14,9 +14,9 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from lstmgrad.plot._drawing import gapped, log10, symbol
 from lstmgrad._spectra.lyapunov import LyapunovSpectrum
 from lstmgrad._spectra.singular import SingularSpectrum
+from lstmgrad.plot._drawing import gapped, log10, symbol
 from lstmgrad.plot._style import (
     COLORS,
     DASHES,
