@@ -141,11 +141,11 @@ def test_inputs(inputs, message):
     [
         (jnp.arange(3), r"state: expected at least one floating-point .*int64\[3\].*astype"),
         ({"n": 1, "on": True}, r"state: .*\['n'\]: int64\[\], \['on'\]: bool\[\]"),
-        ((), "state: .*but came no leaf at all"),
+        ((), "state: .*but got no leaf at all"),
         ("text", "state: expected arrays, but leaf the whole array is 'text'"),
         (
             {"h": jnp.ones(2, jnp.float8_e5m2)},
-            r"state: expected floats of 16 bits or more, but came \['h'\]: float8_e5m2\[2\]",
+            r"state: expected floats of 16 bits or more, but got \['h'\]: float8_e5m2\[2\]",
         ),
         (
             Unregistered(jnp.ones(2)),
@@ -218,14 +218,14 @@ def test_a_state_without_names_is_part_zero():
         (-1, "expected a slice k:t"),
         ("h", "expected a slice k:t, .*came 'h'"),
         ((slice(1), slice(2)), "expected a slice k:t"),
-        (slice(0, T + 1), rf"expected 0 <= k <= t <= T = {T}, but came \[0:{T + 1}\]"),
-        (slice(-T - 1, None), rf"expected 0 <= k <= t <= T = {T}, but came \[-{T + 1}:None\]"),
+        (slice(0, T + 1), rf"expected 0 <= k <= t <= T = {T}, but got \[0:{T + 1}\]"),
+        (slice(-T - 1, None), rf"expected 0 <= k <= t <= T = {T}, but got \[-{T + 1}:None\]"),
         (slice(T + 3, T + 5), "expected 0 <= k <= t"),
         (slice(4, 2), rf"expected k <= t, .*came \[4:2\] of a chain with T = {T}"),
         (slice(-1, -3), "expected k <= t"),
-        (slice(0, 4, 2), "expected every factor from k to t, but came a step of 2"),
+        (slice(0, 4, 2), "expected every factor from k to t, but got a step of 2"),
         (slice(4, 0, -1), "expected every factor .*step of -1"),
-        (slice(0.0, 2), "expected whole numbers known at trace time, but came 0.0"),
+        (slice(0.0, 2), "expected whole numbers known at trace time, but got 0.0"),
         (slice(None, "c"), "expected whole numbers .*'c'"),
     ],
 )
@@ -320,7 +320,7 @@ def test_the_spacing_is_a_positive_whole_number(reader, every):
 @pytest.mark.parametrize("threshold", [0, 0.0, -1e-3, float("nan"), "0.1", None, True])
 def test_the_threshold_is_above_zero(threshold):
     profile = lg.backward_norms(random_chain(2, 7))
-    message = f"threshold: expected a number above zero, but came {threshold!r}"
+    message = f"threshold: expected a number above zero, but got {threshold!r}"
     with pytest.raises(ValueError, match=message):
         lg.horizon(profile, threshold)
 
@@ -329,7 +329,7 @@ def test_the_threshold_is_above_zero(threshold):
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_sizes_of_cells(cell, size):
     make = getattr(lg.cells, cell)
-    message = f"expected a whole number, 1 or more, but came {size!r}"
+    message = f"expected a whole number, 1 or more, but got {size!r}"
     with pytest.raises(ValueError, match="input_size: " + message):
         make(size, 4)
     with pytest.raises(ValueError, match="hidden_size: " + message):
@@ -357,14 +357,14 @@ def test_matrix_free_norms_need_a_tolerance_above_zero(rtol):
 
 @pytest.mark.parametrize("lags", [(), (2, 1), (1, 1), (-1, 2), (0, 8), (1.0,), ("1",), 3, None])
 def test_lags_increase_within_the_chain(lags):
-    message = "lags: expected increasing whole numbers from 0 to T = 7, but came"
+    message = "lags: expected increasing whole numbers from 0 to T = 7, but got"
     with pytest.raises(ValueError, match=message):
         lg.matrix_free_norms(random_chain(2, 7), lags)
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, "2", None])
 def test_block_sizes(size):
-    message = f"block_size: expected a whole number, 1 or more, but came {size!r}"
+    message = f"block_size: expected a whole number, 1 or more, but got {size!r}"
     with pytest.raises(ValueError, match=message):
         lg.blocked(size)
     with pytest.raises(ValueError, match="max_steps: expected a whole number, 1 or more"):

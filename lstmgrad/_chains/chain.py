@@ -113,12 +113,12 @@ class DenseChain(Chain):
         factors = jnp.asarray(factors)
         if factors.ndim != 3 or factors.shape[1] != factors.shape[2]:
             raise ValueError(
-                "factors: expected square matrices stacked along time, shape (T, n, n), but came "
+                "factors: expected square matrices stacked along time, shape (T, n, n), but got "
                 f"{factors.shape}."
             )
         if not jnp.issubdtype(factors.dtype, jnp.floating):
             raise ValueError(
-                f"factors: expected a real floating-point dtype, but came {factors.dtype}."
+                f"factors: expected a real floating-point dtype, but got {factors.dtype}."
             )
         size = factors.shape[1]
         if layout is None:
@@ -126,7 +126,7 @@ class DenseChain(Chain):
         if (layout.size, layout.dtype) != (size, factors.dtype):
             raise ValueError(
                 f"layout: expected one of size {size} and dtype {factors.dtype}, like the factors, "
-                f"but came size {layout.size} and dtype {layout.dtype}."
+                f"but got size {layout.size} and dtype {layout.dtype}."
             )
         self.factors = factors
         self.layout = layout

@@ -15,7 +15,7 @@ def check_kind(value: Any, kind: type, argument: str) -> None:
     """An object of the library's own."""
     if not isinstance(value, kind):
         raise ValueError(
-            f"{argument}: expected a lstmgrad {kind.__name__}, but came {type(value).__name__}: "
+            f"{argument}: expected a lstmgrad {kind.__name__}, but got {type(value).__name__}: "
             f"{_KINDS[kind.__name__]}."
         )
 
@@ -42,19 +42,19 @@ def check_stored(reversible: bool) -> None:
 def check_not_empty(length: int) -> None:
     """There is a step to look into."""
     if length == 0:
-        raise ValueError("chain: expected at least one step, but came T = 0.")
+        raise ValueError("chain: expected at least one step, but got T = 0.")
 
 
 def check_slice(key: Any, length: int) -> slice:
     """`chain[k:t]` with 0 <= k <= t <= T; negative bounds count from the end, as in Python."""
     if not isinstance(key, slice):
         raise ValueError(
-            f"chain[...]: expected a slice k:t, whose product is ds_t/ds_k, but came {key!r}; "
+            f"chain[...]: expected a slice k:t, whose product is ds_t/ds_k, but got {key!r}; "
             "the single factor J_t is chain[t - 1 : t]."
         )
     if key.step not in (None, 1):
         raise ValueError(
-            f"chain[k:t]: expected every factor from k to t, but came a step of {key.step!r}; "
+            f"chain[k:t]: expected every factor from k to t, but got a step of {key.step!r}; "
             "a chain with factors left out is not a chain."
         )
     bounds = []
@@ -63,19 +63,19 @@ def check_slice(key: Any, length: int) -> slice:
             number = default if bound is None else operator.index(bound)
         except TypeError:
             raise ValueError(
-                f"chain[k:t]: expected whole numbers known at trace time, but came {bound!r}."
+                f"chain[k:t]: expected whole numbers known at trace time, but got {bound!r}."
             ) from None
         number = number + length if number < 0 else number
         if not 0 <= number <= length:
             raise ValueError(
-                f"chain[k:t]: expected 0 <= k <= t <= T = {length}, but came "
+                f"chain[k:t]: expected 0 <= k <= t <= T = {length}, but got "
                 f"[{key.start}:{key.stop}]."
             )
         bounds.append(number)
     start, stop = bounds
     if start > stop:
         raise ValueError(
-            f"chain[k:t]: expected k <= t, because ds_t/ds_k runs forward in time, but came "
+            f"chain[k:t]: expected k <= t, because ds_t/ds_k runs forward in time, but got "
             f"[{key.start}:{key.stop}] of a chain with T = {length}."
         )
     return slice(start, stop)
@@ -86,7 +86,7 @@ def check_part(name: Any, known: tuple, argument: str) -> None:
     if name not in known or isinstance(name, bool):
         raise ValueError(
             f"{argument}: expected one of the state's parts {', '.join(map(repr, known))} or None "
-            f"for the whole state, but came {name!r}."
+            f"for the whole state, but got {name!r}."
         )
 
 
@@ -95,7 +95,7 @@ def check_same_parts(parts: tuple, known: tuple) -> None:
     if parts != known:
         raise ValueError(
             f"cotangents: expected the parts of the state, {', '.join(map(repr, known))}, in this "
-            f"order, but came {', '.join(map(repr, parts))}. Use the state's own type, or one "
+            f"order, but got {', '.join(map(repr, parts))}. Use the state's own type, or one "
             "array of flat vectors."
         )
 
@@ -107,11 +107,11 @@ def check_block(shape: tuple, dtype: Any, size: int, expected_dtype: Any, argume
     if len(shape) not in (1, 2) or shape[axis] != size:
         raise ValueError(
             f"{argument}: expected shape {wanted} with n = {size}, the flat size of the state, "
-            f"but came {shape}. For a batch, use jax.vmap."
+            f"but got {shape}. For a batch, use jax.vmap."
         )
     if dtype != expected_dtype:
         raise ValueError(
-            f"{argument}: expected dtype {expected_dtype}, the chain's, but came {dtype}. Cast it."
+            f"{argument}: expected dtype {expected_dtype}, the chain's, but got {dtype}. Cast it."
         )
 
 
@@ -119,7 +119,7 @@ def check_vector(shape: tuple, dtype: Any, size: int, expected: Any, argument: s
     """One flat vector in the chain's dtype."""
     if shape != (size,) or dtype != expected:
         raise ValueError(
-            f"{argument}: expected {expected}[{size}], the flat state of the chain, but came "
+            f"{argument}: expected {expected}[{size}], the flat state of the chain, but got "
             f"{dtype}{list(shape)}."
         )
 
@@ -128,7 +128,7 @@ def check_scalar(shape: tuple, argument: str) -> None:
     """One number for the whole block."""
     if shape:
         raise ValueError(
-            f"{argument}: expected one exponent for the whole block, but came shape {shape}. For a "
+            f"{argument}: expected one exponent for the whole block, but got shape {shape}. For a "
             "batch, use jax.vmap."
         )
 
@@ -151,7 +151,7 @@ def check_cotangents(cotangents: Any, layout: Any, length: int) -> list[Any]:
         raise ValueError(
             f"cotangents: expected one for each of the T + 1 = {length + 1} states, in leaves like "
             f"theirs, of shapes {', '.join(map(str, wanted))}, or one flat array "
-            f"{layout.dtype}[{length + 1},{layout.size}], but came {what}. "
+            f"{layout.dtype}[{length + 1},{layout.size}], but got {what}. "
             "loss_cotangents(loss, trajectory) makes them."
         )
     return leaves
@@ -178,14 +178,14 @@ def check_through(names: Any, known: list[str] | None, reserved: str) -> tuple[s
     if wanted and known is None:
         raise ValueError(
             "through: expected no tags, because only a chain that linearize(step, params, "
-            f"trajectory) made has a step to split, but came {names!r}."
+            f"trajectory) made has a step to split, but got {names!r}."
         )
     for name in wanted:
         if name not in (known or ()) or name == reserved:
             what = ", ".join(map(repr, known or ())) or "none"
             raise ValueError(
                 "through: expected tags of the step that are in no loop or custom derivative rule "
-                f"and not called {reserved!r} ({what}), but came {name!r}."
+                f"and not called {reserved!r} ({what}), but got {name!r}."
             )
     return tuple(name for name in known or () if name in wanted)
 
@@ -195,7 +195,7 @@ def check_routes(routes: dict[str, Any], chain: Any) -> None:
     check_stored(chain.reversible)
     if not isinstance(routes, dict) or not routes:
         raise ValueError(
-            "routes: expected a dict of at least one chain by name, as routes(...) gives, but came "
+            "routes: expected a dict of at least one chain by name, as routes(...) gives, but got "
             f"{routes!r}."
         )
     check_not_empty(len(chain))
@@ -224,7 +224,7 @@ def check_residuals(known: bool, value: Any) -> None:
     """A record with residuals by truncation length."""
     if not known:
         raise ValueError(
-            "bias: expected a lstmgrad TruncationBias or Contributions, but came "
+            "bias: expected a lstmgrad TruncationBias or Contributions, but got "
             f"{type(value).__name__}: truncation_bias and contributions make them."
         )
 
@@ -236,11 +236,11 @@ def check_frame(
     if len(shape) != 2 or shape[0] != size or not 1 <= shape[1] <= size or dtype != expected_dtype:
         raise ValueError(
             f"start: expected a frame {expected_dtype}[n,m], its columns in the flat state of size "
-            f"n = {size} and 1 <= m <= n, but came {dtype}[{','.join(map(str, shape))}]."
+            f"n = {size} and 1 <= m <= n, but got {dtype}[{','.join(map(str, shape))}]."
         )
     if num_exponents not in (None, shape[1]):
         raise ValueError(
-            f"num_exponents: expected {shape[1]}, the columns of the start, or None, but came "
+            f"num_exponents: expected {shape[1]}, the columns of the start, or None, but got "
             f"{num_exponents!r}."
         )
 
@@ -251,6 +251,6 @@ def check_exponents(exponents: Any) -> jax.Array:
     if not jnp.issubdtype(array.dtype, jnp.floating) or not (array.ndim and array.shape[-1]):
         raise ValueError(
             "exponents: expected floating-point numbers on the last axis, as "
-            f"lyapunov_spectrum(...).exponents has them, but came {array.dtype}{list(array.shape)}."
+            f"lyapunov_spectrum(...).exponents has them, but got {array.dtype}{list(array.shape)}."
         )
     return array

@@ -34,7 +34,7 @@ def check_state(state: State) -> None:
         what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in leaves) or "no leaf at all"
         raise ValueError(
             "state: expected at least one floating-point or complex leaf, because only those have "
-            f"derivatives, but came {what}. Convert it, e.g. state.astype(jnp.float32)."
+            f"derivatives, but got {what}. Convert it, e.g. state.astype(jnp.float32)."
         )
     if not any(math.prod(jnp.shape(leaf)) for _, leaf in inexact):
         what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
@@ -45,13 +45,13 @@ def check_state(state: State) -> None:
     if any(jnp.finfo(dtype).bits < 16 for dtype in dtypes):
         what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
         raise ValueError(
-            f"state: expected floats of 16 bits or more, but came {what}. Cast the state to one of "
+            f"state: expected floats of 16 bits or more, but got {what}. Cast the state to one of "
             "them."
         )
     if len(dtypes) > 1:
         what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
         raise ValueError(
-            f"state: expected one floating-point precision in all leaves, but came {what}. "
+            f"state: expected one floating-point precision in all leaves, but got {what}. "
             "Cast the state to one dtype."
         )
 
@@ -129,7 +129,7 @@ def check_trajectory(trajectory: Any) -> State:
     if count != length + 1:
         raise ValueError(
             f"trajectory: expected T + 1 = {length + 1} states, the start included, for T = "
-            f"{length} inputs, but came {count}."
+            f"{length} inputs, but got {count}."
         )
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], trajectory.states)
 
@@ -160,7 +160,7 @@ def check_gated(params: Any, known: tuple[type, ...]) -> None:
     if type(params) not in known:
         raise ValueError(
             "params: expected those of a cell with a forget gate, "
-            f"{', '.join(kind.__name__ for kind in known)}, but came {type(params).__name__}. "
+            f"{', '.join(kind.__name__ for kind in known)}, but got {type(params).__name__}. "
             "Other cells have no bias that says how long they remember."
         )
 
@@ -168,10 +168,10 @@ def check_gated(params: Any, known: tuple[type, ...]) -> None:
 def check_layers(weights: list[Any], biases: list[Any]) -> int:
     """Layers that follow one another; returns the largest width."""
     if not weights:
-        raise ValueError("weights: expected at least one layer, but came none.")
+        raise ValueError("weights: expected at least one layer, but got none.")
     if len(biases) != len(weights):
         raise ValueError(
-            f"biases: expected one for each of the {len(weights)} layers, but came {len(biases)}."
+            f"biases: expected one for each of the {len(weights)} layers, but got {len(biases)}."
         )
     before, dtype = None, weights[0].dtype
     kind = dtype.name if jnp.issubdtype(dtype, jnp.floating) else "floating-point"
@@ -181,13 +181,13 @@ def check_layers(weights: list[Any], biases: list[Any]) -> int:
             columns = "" if before is None else f" of {before} columns"
             raise ValueError(
                 f"weights: expected a {kind} matrix{columns} in layer {index + 1}, one column for "
-                f"each unit of the layer before, but came {type_name(weight)}."
+                f"each unit of the layer before, but got {type_name(weight)}."
             )
         before = weight.shape[0]
         if bias.shape != (before,) or bias.dtype != weight.dtype:
             raise ValueError(
                 f"biases: expected {weight.dtype}[{before}] in layer {index + 1}, like its weight, "
-                f"but came {type_name(bias)}."
+                f"but got {type_name(bias)}."
             )
     return max(max(weight.shape) for weight in weights)
 

@@ -16,7 +16,7 @@ def check_count(value: Any, argument: str, least: int = 1) -> int:
         number = None
     if number is None or isinstance(value, bool) or number < least:
         raise ValueError(
-            f"{argument}: expected a whole number, {least} or more, but came {value!r}."
+            f"{argument}: expected a whole number, {least} or more, but got {value!r}."
         )
     return number
 
@@ -24,7 +24,7 @@ def check_count(value: Any, argument: str, least: int = 1) -> int:
 def check_positive(value: Any, argument: str) -> float:
     """A number above zero; returns it as a Python float."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
-        raise ValueError(f"{argument}: expected a number above zero, but came {value!r}.")
+        raise ValueError(f"{argument}: expected a number above zero, but got {value!r}.")
     return float(value)
 
 
@@ -33,7 +33,7 @@ def check_between(value: Any, least: float, most: float, argument: str) -> float
     known = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not known or not least <= float(value) <= most:
         raise ValueError(
-            f"{argument}: expected a number from {least:g} to {most:g}, but came {value!r}."
+            f"{argument}: expected a number from {least:g} to {most:g}, but got {value!r}."
         )
     return float(value)
 
@@ -41,7 +41,7 @@ def check_between(value: Any, least: float, most: float, argument: str) -> float
 def check_not_negative(value: Any, argument: str) -> float:
     """Zero, or a number above it; returns it as a Python float."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) >= 0:
-        raise ValueError(f"{argument}: expected a number, 0 or above, but came {value!r}.")
+        raise ValueError(f"{argument}: expected a number, 0 or above, but got {value!r}.")
     return float(value)
 
 
@@ -50,7 +50,7 @@ def check_longest(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 2:
         raise ValueError(
             "longest: expected a number above 2, because forget biases are drawn from ln u with u "
-            f"between 1 and longest - 1, but came {value!r}."
+            f"between 1 and longest - 1, but got {value!r}."
         )
     return float(value)
 
@@ -58,14 +58,14 @@ def check_longest(value: Any) -> float:
 def check_tolerance(value: Any) -> None:
     """A relative error: zero, or a number above it."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) >= 0:
-        raise ValueError(f"rtol: expected a number, 0 or above, but came {value!r}.")
+        raise ValueError(f"rtol: expected a number, 0 or above, but got {value!r}.")
 
 
 def check_matrix(value: Any, argument: str) -> np.ndarray:
     """A square matrix of numbers; returns it in float64."""
     shape = jnp.shape(value)
     if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"{argument}: expected a square matrix, but came shape {shape}.")
+        raise ValueError(f"{argument}: expected a square matrix, but got shape {shape}.")
     return np.asarray(value, np.float64)
 
 
@@ -73,7 +73,7 @@ def check_every(value: Any, length: int) -> int:
     """A spacing of 1 <= every <= T; returns it as a Python int."""
     number = check_count(value, "every")
     if number > max(length, 1):
-        raise ValueError(f"every: expected at most T = {length}, but came {value!r}.")
+        raise ValueError(f"every: expected at most T = {length}, but got {value!r}.")
     return number
 
 
@@ -84,7 +84,7 @@ def check_num_values(value: Any, most: int) -> int:
     number = check_count(value, "num_values")
     if number > most:
         raise ValueError(
-            f"num_values: expected at most {most}, all that the block has, but came {value!r}."
+            f"num_values: expected at most {most}, all that the block has, but got {value!r}."
         )
     return number
 
@@ -93,7 +93,7 @@ def check_length(value: Any, argument: str, length: int) -> int:
     """A number of steps from 1 to T; None is T."""
     number = length if value is None else check_count(value, argument)
     if number > length:
-        raise ValueError(f"{argument}: expected at most T = {length}, but came {value!r}.")
+        raise ValueError(f"{argument}: expected at most T = {length}, but got {value!r}.")
     return number
 
 
@@ -105,7 +105,7 @@ def check_lags(values: Any, length: int) -> tuple[int, ...]:
         lags = ()
     if not lags or list(lags) != sorted(set(lags)) or lags[0] < 0 or lags[-1] > length:
         raise ValueError(
-            f"lags: expected increasing whole numbers from 0 to T = {length}, but came {values!r}."
+            f"lags: expected increasing whole numbers from 0 to T = {length}, but got {values!r}."
         )
     return lags
 
@@ -115,7 +115,7 @@ def check_burn_in(value: Any, length: int) -> int:
     number = check_count(value, "burn_in", least=0)
     if number >= length:
         raise ValueError(
-            f"burn_in: expected less than T = {length}, so that a step is left to count, but came "
+            f"burn_in: expected less than T = {length}, so that a step is left to count, but got "
             f"{value!r}."
         )
     return number
@@ -127,7 +127,7 @@ def check_ends(value: Any, length: int) -> int:
     if 2 * number >= length:
         raise ValueError(
             f"burn_in: expected less than half of T = {length}, because as many steps are left out "
-            f"at the end as at the beginning, but came {value!r}."
+            f"at the end as at the beginning, but got {value!r}."
         )
     return number
 
@@ -137,7 +137,7 @@ def check_exponent_count(value: Any, size: int) -> int:
     number = check_count(value, "num_exponents")
     if number > size:
         raise ValueError(
-            f"num_exponents: expected at most n = {size}, the flat size of the state, but came "
+            f"num_exponents: expected at most n = {size}, the flat size of the state, but got "
             f"{value!r}."
         )
     return number
@@ -149,18 +149,18 @@ def check_full_float(dtype: Any, argument: str) -> None:
     if kind not in (jnp.float32, jnp.float64):
         raise ValueError(
             f"{argument}: expected float32 or float64, because complex numbers and linear systems "
-            f"need one of them, but came {kind}."
+            f"need one of them, but got {kind}."
         )
 
 
 def check_hashable(value: Any, argument: str) -> None:
     """A function that can be a key of the compilation cache."""
     if not callable(value):
-        raise ValueError(f"{argument}: expected a function of an array, but came {value!r}.")
+        raise ValueError(f"{argument}: expected a function of an array, but got {value!r}.")
     try:
         hash(value)
     except TypeError:
         raise ValueError(
             f"{argument}: expected a function that can be hashed, so that the step is compiled "
-            f"once, but came {value!r}. Define it once at module level."
+            f"once, but got {value!r}. Define it once at module level."
         ) from None

@@ -147,7 +147,7 @@ def _length(options: Options, sequence: Sequence) -> int:
     if options.length > available:
         raise CommandError(
             f"--length: expected {available} at most, because {sequence.source} has {available} "
-            f"{sequence.unit}s, but came {options.length}"
+            f"{sequence.unit}s, but got {options.length}"
         )
     return options.length
 
@@ -159,7 +159,7 @@ def _lags(options: Options, length: int) -> tuple[int, ...]:
         return (*(lag for lag in round_lags if 1.3 * lag < length), length)
     if options.lags[-1] > length:
         raise CommandError(
-            f"--lags: expected lags from 0 to {length}, the length, but came {options.lags[-1]}"
+            f"--lags: expected lags from 0 to {length}, the length, but got {options.lags[-1]}"
         )
     return options.lags
 

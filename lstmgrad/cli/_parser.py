@@ -87,7 +87,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
         # int() would take "1_000", too, and refuses more than 4300 digits in its own words.
         number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else None
         if number is None or number < least or (most is not None and number > most):
-            raise argparse.ArgumentTypeError(f"expected {wanted}, but came {text!r}")
+            raise argparse.ArgumentTypeError(f"expected {wanted}, but got {text!r}")
         return number
 
     return convert

@@ -25,7 +25,7 @@ _KINDS = {
 # What the library says of its arguments, as said of options.
 _PLAIN = {
     "jnp.tanh or jax.nn.relu": "tanh or relu",
-    "but came None": "but it was left out",
+    "but got None": "but it was left out",
     "expected None": "expected no such option",
     " or None": " or no such option",
     ": inputs[::-1]": "",

@@ -70,12 +70,12 @@ def parse_words(argv: Sequence[str]) -> WordsOptions:
     options = vars(parser.parse_args(argv))
     text, file = " ".join(options.pop("text")), options.pop("file")
     if file is not None and text:
-        raise CommandError("--file: expected words or a file, but came both")
+        raise CommandError("--file: expected words or a file, but got both")
     source = "the command line" if file is None else str(file)
     words = tuple((text if file is None else read_text(file)).split())
     if len(words) < 2:
         raise CommandError(
             f"{source}: expected at least 2 words, one to predict and one before it, "
-            f"but came {len(words)}; see --help"
+            f"but got {len(words)}; see --help"
         )
     return WordsOptions(words, source, **options)

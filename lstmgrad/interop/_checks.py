@@ -28,7 +28,7 @@ def check_known(cell: Any, state: Any, known: str, call: str) -> None:
     """A cell whose state is known, or a start that shows it."""
     if state is None:
         raise ValueError(
-            f"cell: expected {known}, but came {type(cell).__name__}. A cell of another kind, "
+            f"cell: expected {known}, but got {type(cell).__name__}. A cell of another kind, "
             f"{call}, needs its starting state: pass state=. The parts of that state are what "
             "`of` and `wrt` name."
         )
@@ -37,7 +37,7 @@ def check_known(cell: Any, state: Any, known: str, call: str) -> None:
 def check_hidden(models: tuple[Any, ...]) -> None:
     """Layers whose output is a part h of their state."""
     if not models:
-        raise ValueError("models: expected at least one layer, but came none.")
+        raise ValueError("models: expected at least one layer, but got none.")
     for index, model in enumerate(models):
         if "h" not in getattr(model.state, "_fields", ()):
             raise ValueError(
@@ -50,12 +50,12 @@ def check_direction(direction: Any, both: bool, argument: str) -> None:
     """A direction where there are two, none where there is one."""
     if direction not in (None, "forward", "reverse"):
         raise ValueError(
-            f"direction: expected 'forward', 'reverse' or None, but came {direction!r}."
+            f"direction: expected 'forward', 'reverse' or None, but got {direction!r}."
         )
     if both and direction is None:
         raise ValueError(
             f"direction: expected 'forward' or 'reverse', because {argument} is bidirectional and "
-            "its directions are two recurrences that do not meet, but came None. The reverse one "
+            "its directions are two recurrences that do not meet, but got None. The reverse one "
             "reads the sequence from its end: inputs[::-1]."
         )
     if direction == "reverse" and not both:
@@ -69,12 +69,12 @@ def check_layer(layer: Any, count: int, both: bool) -> None:
     """A layer that is there; one of them where a whole stack is no recurrence."""
     known = isinstance(layer, int) and not isinstance(layer, bool) and 0 <= layer < count
     if layer is not None and not known:
-        raise ValueError(f"layer: expected 0 to {count - 1} or None, but came {layer!r}.")
+        raise ValueError(f"layer: expected 0 to {count - 1} or None, but got {layer!r}.")
     if layer is None and both and count > 1:
         raise ValueError(
             f"layer: expected one of 0 to {count - 1}, because a layer of a bidirectional stack "
             "reads both directions of the one below at all times and the stack is no recurrence, "
-            "but came None. The inputs of layer l are the outputs of layer l - 1, forward and "
+            "but got None. The inputs of layer l are the outputs of layer l - 1, forward and "
             "reverse side by side."
         )
 
@@ -85,7 +85,7 @@ def check_variables(variables: Any) -> None:
         what = ", ".join(map(repr, variables)) if hasattr(variables, "keys") else type(variables)
         raise ValueError(
             "variables: expected all collections, {'params': ...}, as module.init returns them, "
-            f"but came {what}. Of parameters alone, pass {{'params': params}}."
+            f"but got {what}. Of parameters alone, pass {{'params': params}}."
         )
 
 
@@ -103,7 +103,7 @@ def check_type(value: Any, kinds: tuple[type, ...], argument: str) -> None:
     """One of a framework's own recurrent layers; a subclass may compute anything."""
     if type(value) not in kinds:
         raise ValueError(
-            f"{argument}: expected one of {', '.join(kind.__name__ for kind in kinds)}, but came "
+            f"{argument}: expected one of {', '.join(kind.__name__ for kind in kinds)}, but got "
             f"{type(value).__name__}. Of another kind of cell, write the step: any "
             "step(params, state, x) -> state will do."
         )
@@ -131,7 +131,7 @@ def check_source(source: Any) -> None:
     """Names and tensors."""
     if not hasattr(source, "items"):
         raise ValueError(
-            "source: expected a torch module, a state_dict or the path of a file, but came "
+            "source: expected a torch module, a state_dict or the path of a file, but got "
             f"{type(source).__name__}."
         )
 
@@ -142,20 +142,20 @@ def check_prefix(prefix: str | None, known: list[str], names: Any) -> str:
         some = ", ".join(list(names)[:8]) or "no tensor at all"
         raise ValueError(
             "source: expected recurrent weights under PyTorch's names, weight_ih_l0, weight_hh_l0, "
-            f"..., with any prefix, but came {some}{', ...' if len(names) > 8 else ''}."
+            f"..., with any prefix, but got {some}{', ...' if len(names) > 8 else ''}."
         )
     what = ", ".join(map(repr, known))
     if prefix is None:
         if len(known) > 1:
             raise ValueError(
                 f"prefix: expected one of {what}, because the source has {len(known)} recurrent "
-                "networks, but came None."
+                "networks, but got None."
             )
         return known[0]
     for candidate in (prefix, f"{prefix}."):
         if candidate in known:
             return candidate
-    raise ValueError(f"prefix: expected one of {what}, but came {prefix!r}.")
+    raise ValueError(f"prefix: expected one of {what}, but got {prefix!r}.")
 
 
 def check_others(names: Any, prefix: str, known: Any) -> None:
@@ -164,7 +164,7 @@ def check_others(names: Any, prefix: str, known: Any) -> None:
         if name.startswith((f"{prefix}weight_", f"{prefix}bias_")) and not known(name):
             raise ValueError(
                 "source: expected a network of PyTorch's own, whose weights are weight_ih_l0, "
-                f"weight_hh_l0, weight_hr_l0, bias_ih_l0, bias_hh_l0, ..., but came {name}. "
+                f"weight_hh_l0, weight_hr_l0, bias_ih_l0, bias_hh_l0, ..., but got {name}. "
                 "Of another network, write the step."
             )
 
@@ -214,12 +214,12 @@ def check_activation(activation: Any, gates: int) -> None:
     if gates == 1 and activation is None:
         raise ValueError(
             "activation: expected jnp.tanh or jax.nn.relu, because the weights of an nn.RNN do not "
-            "tell which it has, but came None. PyTorch's default is tanh."
+            "tell which it has, but got None. PyTorch's default is tanh."
         )
     if gates > 1 and activation is not None:
         raise ValueError(
             f"activation: expected None, because {'an LSTM' if gates == 4 else 'a GRU'} has its "
-            f"own, but came {activation!r}."
+            f"own, but got {activation!r}."
         )
 
 
@@ -235,7 +235,7 @@ def check_suffix(path: Path, known: tuple[str, ...]) -> None:
     """A file whose name says what it is."""
     if path.suffix not in known:
         raise ValueError(
-            f"source: expected a file that ends in {', '.join(known)}, but came {path.name}."
+            f"source: expected a file that ends in {', '.join(known)}, but got {path.name}."
         )
 
 

@@ -48,7 +48,7 @@ def comparison(
         ```
     """
     if not panels or not all(panels.values()):
-        raise ValueError("panels: expected at least one panel, and a curve in each, but came none.")
+        raise ValueError("panels: expected at least one panel, and a curve in each, but got none.")
     limit = math.log10(threshold)
     with default_style():
         most = max(map(len, panels.values()))

@@ -182,7 +182,7 @@ def _name_steps(ax: Axes, length: int, labels: Sequence[str] | None) -> None:
         return
     if len(labels) != length:
         raise ValueError(
-            f"labels: expected one for each of the {length} steps, but came {len(labels)}."
+            f"labels: expected one for each of the {length} steps, but got {len(labels)}."
         )
     every = math.ceil(length / _FEW)
     ax.set_xticks(

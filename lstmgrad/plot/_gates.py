@@ -127,7 +127,7 @@ def _check_profile(profile: Any, length: int) -> None:
     last = int(np.max(np.asarray(profile.lags)))
     if last > length:
         raise ValueError(
-            f"profile: expected lags of at most {length}, the steps of the activations, but came "
+            f"profile: expected lags of at most {length}, the steps of the activations, but got "
             f"{last}. Both have to be of the same sequence."
         )
 
@@ -137,13 +137,13 @@ def _by_unit(activations: Any) -> dict[str, np.ndarray]:
     if not isinstance(activations, Mapping) or not activations:
         raise ValueError(
             "activations: expected a dict of at least one array by name, as tagged_values returns "
-            f"it, but came {type(activations).__name__}."
+            f"it, but got {type(activations).__name__}."
         )
     arrays = {name: np.asarray(value, np.float64) for name, value in activations.items()}
     lengths = {len(value) if value.ndim in (1, 2) else None for value in arrays.values()}
     if None in lengths or len(lengths) > 1:
         shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
         raise ValueError(
-            f"activations: expected (T, units) or (T,) with the same T each, but came {shapes}."
+            f"activations: expected (T, units) or (T,) with the same T each, but got {shapes}."
         )
     return {name: value.reshape(len(value), -1) for name, value in arrays.items()}

@@ -32,7 +32,7 @@ def page(
         ```
     """
     if not panels:
-        raise ValueError("panels: expected at least one function of an Axes, but came none.")
+        raise ValueError("panels: expected at least one function of an Axes, but got none.")
     with default_style():
         figure = Figure(figsize=(width, height * len(panels)), layout="constrained")
         for ax, draw in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):

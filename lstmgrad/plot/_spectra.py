@@ -72,7 +72,7 @@ def spectrum(
         theory = np.asarray(theory, np.float64)
         if theory.shape != values.shape:
             raise ValueError(
-                f"theory: expected one number for each of the {len(values)} exponents, but came "
+                f"theory: expected one number for each of the {len(values)} exponents, but got "
                 f"shape {theory.shape}."
             )
     ax = axes_of(ax)
@@ -223,7 +223,7 @@ def eigenvalues(values: Array | np.ndarray, *, ax: Axes | None = None, **artist:
     values = np.asarray(values)
     if values.ndim not in (1, 2):
         raise ValueError(
-            "values: expected the eigenvalues of one sequence, (T, n) or (n,), but came shape "
+            "values: expected the eigenvalues of one sequence, (T, n) or (n,), but got shape "
             f"{values.shape}."
         )
     ax = axes_of(ax)

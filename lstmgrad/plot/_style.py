@@ -30,7 +30,7 @@ def check_result(value: Any, kind: type, argument: str, makers: str) -> None:
     """A result record of the kind that the plot draws."""
     if not isinstance(value, kind):
         raise ValueError(
-            f"{argument}: expected a {kind.__name__}, as {makers} returns it, but came "
+            f"{argument}: expected a {kind.__name__}, as {makers} returns it, but got "
             f"{type(value).__name__}."
         )
 
@@ -39,7 +39,7 @@ def check_single(array: Any, axes: tuple[str, ...], argument: str) -> None:
     """A record of one sequence, not of a batch."""
     if np.ndim(array) != len(axes):
         raise ValueError(
-            f"{argument}: expected that of one sequence, ({', '.join(axes)}), but came a batch of "
+            f"{argument}: expected that of one sequence, ({', '.join(axes)}), but got a batch of "
             f"shape {np.shape(array)}. Draw one at a time: "
             f"jax.tree.map(lambda leaf: leaf[0], {argument})."
         )
@@ -52,7 +52,7 @@ def axes_of(ax: Any) -> Axes:
 
         return plt.subplots(layout="constrained")[1]
     if not isinstance(ax, Axes):
-        raise ValueError(f"ax: expected a matplotlib Axes or None, but came {type(ax).__name__}.")
+        raise ValueError(f"ax: expected a matplotlib Axes or None, but got {type(ax).__name__}.")
     return ax
 
 

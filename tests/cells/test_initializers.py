@@ -110,7 +110,7 @@ def test_units_draw_for_themselves():
 
 @pytest.mark.parametrize("name", ["rnn", "lstm_1997", "lru"])
 def test_cells_without_such_a_bias(name):
-    message = "params: expected those of a cell with a forget gate, LSTMParams, .* but came "
+    message = "params: expected those of a cell with a forget gate, LSTMParams, .* but got "
     with pytest.raises(ValueError, match=message + type(params_of(name)).__name__):
         lg.cells.with_forget_bias(params_of(name), 1.0)
     with pytest.raises(ValueError, match=message):
@@ -118,9 +118,9 @@ def test_cells_without_such_a_bias(name):
 
 
 def test_options_out_of_range():
-    with pytest.raises(ValueError, match="max_lag: expected a number from 2 to inf, but came 1"):
+    with pytest.raises(ValueError, match="max_lag: expected a number from 2 to inf, but got 1"):
         lg.cells.chrono(1)
-    with pytest.raises(ValueError, match="bias_std: expected a number from 0 to 10, but came"):
+    with pytest.raises(ValueError, match="bias_std: expected a number from 0 to 10, but got"):
         lg.cells.critical_gain(-0.1)
 
 

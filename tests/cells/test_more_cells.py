@@ -454,7 +454,7 @@ def test_a_kernel_of_one_makes_every_pixel_its_own():
     pixel = lg.cells.LSTMState(h[:, 1, 2], c[:, 1, 2])
     want = problem.step(problem.params, pixel, x[:, 1, 2])
     np.testing.assert_allclose(got.h[:, 1, 2], want.h, rtol=0, atol=1e-15)
-    with pytest.raises(ValueError, match="space: expected a whole number, 1 or more, but came 0"):
+    with pytest.raises(ValueError, match="space: expected a whole number, 1 or more, but got 0"):
         lg.cells.conv_lstm(D, H, space=(2, 0))
 
 
@@ -548,11 +548,11 @@ def test_gates_that_both_underflow():
 
 
 OUT_OF_RANGE = [
-    ("leaky_rnn", {"leak": 1.5}, "leak: expected a number from 0 to 1, but came 1.5"),
+    ("leaky_rnn", {"leak": 1.5}, "leak: expected a number from 0 to 1, but got 1.5"),
     ("antisymmetric_rnn", {"step_size": 0.0}, "step_size: expected a number above zero"),
     ("antisymmetric_rnn", {"diffusion": -1.0}, "diffusion: expected a number from 0 to inf"),
     ("co_rnn", {"damping": -1.0}, "damping: expected a number from 0 to inf"),
-    ("lru", {"r_max": 1.1}, "r_max: expected a number from 0 to 1, but came 1.1"),
+    ("lru", {"r_max": 1.1}, "r_max: expected a number from 0 to 1, but got 1.1"),
     ("lru", {"r_min": 0.9, "r_max": 0.8}, "r_min: expected a number from 0 to 0.8"),
     ("lru", {"dtype": "bfloat16"}, "dtype: expected float32 or float64"),
     ("orthogonal_rnn", {"dtype": "bfloat16"}, "dtype: expected float32 or float64"),

@@ -333,15 +333,15 @@ def test_defaults():
         (["--cells", "gru,mlstm", "--hidden", "65"], "--hidden: expected less than 65 with mlstm"),
         (["--cells", ""], "unknown cell ''"),
         (["--cells", "gru,GRU"], "cell 'gru' is named twice"),
-        (["--train", "-1"], "--train: expected a whole number, 0 or more, but came '-1'"),
-        (["--hidden", "0"], "--hidden: expected a whole number, 1 or more, but came '0'"),
-        (["--hidden", "1_0"], "but came '1_0'"),
-        (["--length", "0"], "--length: expected a whole number, 1 or more, but came '0'"),
-        (["--length", "857"], "because the Zen of Python has 856 characters, but came 857"),
-        (["--lags", "1,x"], "--lags: expected a whole number, 0 or more, but came 'x'"),
-        (["--lags", "1,-2"], "but came '-2'"),
-        (["--lags", "1,201"], "expected lags from 0 to 200, the length, but came 201"),
-        (["--seed", "4294967296"], "4294967295 at most, but came '4294967296'"),
+        (["--train", "-1"], "--train: expected a whole number, 0 or more, but got '-1'"),
+        (["--hidden", "0"], "--hidden: expected a whole number, 1 or more, but got '0'"),
+        (["--hidden", "1_0"], "but got '1_0'"),
+        (["--length", "0"], "--length: expected a whole number, 1 or more, but got '0'"),
+        (["--length", "857"], "because the Zen of Python has 856 characters, but got 857"),
+        (["--lags", "1,x"], "--lags: expected a whole number, 0 or more, but got 'x'"),
+        (["--lags", "1,-2"], "but got '-2'"),
+        (["--lags", "1,201"], "expected lags from 0 to 200, the length, but got 201"),
+        (["--seed", "4294967296"], "4294967295 at most, but got '4294967296'"),
         (["--dtype", "float16"], "invalid choice: 'float16'"),
         (["--nonsense"], "unrecognized arguments: --nonsense; see --help"),
         (["text.txt"], "unrecognized arguments: text.txt"),
@@ -416,7 +416,7 @@ def test_length_longer_than_a_file(tmp_path):
     (tmp_path / "a.csv").write_text("1\n2\n3\n")
     message = refused(tmp_path, "--input", str(tmp_path / "a.csv"), "--length", "4")
     assert "--length: expected 3 at most, because" in message
-    assert message.endswith("has 3 rows, but came 4")
+    assert message.endswith("has 3 rows, but got 4")
 
 
 def test_reading_text(tmp_path):

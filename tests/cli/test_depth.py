@@ -175,8 +175,8 @@ def test_one_layer_of_one_dead_unit(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layers", "0"], "--layers: expected a whole number, 1 or more, but came '0'"),
-        (["--width", "-3"], "--width: expected a whole number, 1 or more, but came '-3'"),
+        (["--layers", "0"], "--layers: expected a whole number, 1 or more, but got '0'"),
+        (["--width", "-3"], "--width: expected a whole number, 1 or more, but got '-3'"),
         (["--activation", "gelu"], "--activation: invalid choice: 'gelu'"),
         (["ten"], "unrecognized arguments: ten; see --help"),
     ],

@@ -125,8 +125,8 @@ LSTM = safetensors.numpy.save(weights(4))
         (weights(4) | {"b.weight_ih": np.ones(2)}, [], "weight_hh is missing"),
         (weights(1), [], "--activation: expected tanh or relu, because the weights of an nn.RNN"),
         (weights(4), ["--activation", "tanh"], "--activation: expected no such option, because an"),
-        (weights(4), ["--layer", "1"], "--layer: expected 0 to 0 or no such option, but came 1"),
-        (weights(4), ["--prefix", "other"], "--prefix: expected one of 'net.', but came 'other'"),
+        (weights(4), ["--layer", "1"], "--layer: expected 0 to 0 or no such option, but got 1"),
+        (weights(4), ["--prefix", "other"], "--prefix: expected one of 'net.', but got 'other'"),
         (weights(4, reverse=True), [], "--direction: expected 'forward' or 'reverse', because"),
         (weights(4, reverse=True), [], "reads the sequence from its end\n"),
         (

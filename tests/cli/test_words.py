@@ -167,9 +167,9 @@ def refused(tmp_path: Path, *arguments: str) -> str:
     ("arguments", "message"),
     [
         ([], "the command line: expected at least 2 words, one to predict and one before it, "),
-        (["  "], "but came 0; see --help"),
-        (["one"], "but came 1; see --help"),
-        (["two words", "--file", "a.txt"], "--file: expected words or a file, but came both"),
+        (["  "], "but got 0; see --help"),
+        (["one"], "but got 1; see --help"),
+        (["two words", "--file", "a.txt"], "--file: expected words or a file, but got both"),
         (["two words", "--hidden", "0"], "--hidden: expected a whole number, 1 or more"),
         (["two words", "--train", "x"], "--train: expected a whole number, 0 or more"),
         (["two words", "--cells", "rnn"], "unrecognized arguments: --cells rnn; see --help"),
@@ -185,7 +185,7 @@ def test_bad_options(tmp_path, arguments, message):
     [
         (None, ": expected a file, but it is a directory"),
         (b"", ": the file is empty"),
-        (b" one\n", ": expected at least 2 words, one to predict and one before it, but came 1"),
+        (b" one\n", ": expected at least 2 words, one to predict and one before it, but got 1"),
         (b"one two\nth\xff", ", line 2, column 3: byte 0xff is not UTF-8"),
     ],
 )

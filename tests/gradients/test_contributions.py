@@ -493,7 +493,7 @@ BAD_COTANGENTS = {
     "integers": ((jnp.ones((T + 1, H), int),) * 2, "came int64.6,3., int64.6,3."),
     "nothing": (None, "came no array"),
     "text": ("text", "expected arrays, but leaf the whole array is 'text'"),
-    "other order": ({"c": ones((T + 1, H)), "h": ones((T + 1, H))}, "but came 'c', 'h'"),
+    "other order": ({"c": ones((T + 1, H)), "h": ones((T + 1, H))}, "but got 'c', 'h'"),
 }
 
 

@@ -101,7 +101,7 @@ def test_models_of_one_architecture_share_their_step():
 
 
 def test_layers_that_cannot_be_stacked():
-    with pytest.raises(ValueError, match="at least one layer, but came none"):
+    with pytest.raises(ValueError, match="at least one layer, but got none"):
         lg.interop.stack([])
     model = lg.interop.from_equinox(cell_of("lstm"))
     with pytest.raises(ValueError, match=r"a part h, .* that of layer 1 is StackState"):

@@ -90,7 +90,7 @@ def test_safetensors_under_the_name_of_torch(tmp_path):
 
 
 def test_other_names_and_no_file(tmp_path):
-    with pytest.raises(ValueError, match=r"ends in .safetensors, .pt, .pth, .bin, but came m.npz"):
+    with pytest.raises(ValueError, match=r"ends in .safetensors, .pt, .pth, .bin, but got m.npz"):
         lg.interop.from_torch(tmp_path / "m.npz")
     with pytest.raises(FileNotFoundError, match=r"m\.pt"):
         lg.interop.from_torch(tmp_path / "m.pt")

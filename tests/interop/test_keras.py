@@ -113,9 +113,9 @@ def test_both_directions_of_a_batch_major_layer():
         np.testing.assert_allclose(states.h[:, 1:][:, ::step], outputs[..., columns], atol=1e-6)
     with pytest.raises(ValueError, match="direction: expected 'forward' or 'reverse', because"):
         lg.interop.from_keras(layer)
-    with pytest.raises(ValueError, match="has one direction, but came 'reverse'"):
+    with pytest.raises(ValueError, match="has one direction, but got 'reverse'"):
         lg.interop.from_keras(layer.forward_layer, direction="reverse")
-    with pytest.raises(ValueError, match="expected 'forward', 'reverse' or None, but came 'up'"):
+    with pytest.raises(ValueError, match="expected 'forward', 'reverse' or None, but got 'up'"):
         lg.interop.from_keras(layer, direction="up")
 
 

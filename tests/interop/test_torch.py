@@ -149,7 +149,7 @@ def test_a_live_module_of_another_kind_is_refused():
 
     for module in (Mine(), MyLSTM(D, H)):
         name = type(module).__name__
-        with pytest.raises(ValueError, match=rf"source: expected one of LSTM, .* but came {name}"):
+        with pytest.raises(ValueError, match=rf"source: expected one of LSTM, .* but got {name}"):
             lg.interop.from_torch(module)
 
 
@@ -185,7 +185,7 @@ def test_a_network_among_others_is_found_by_its_prefix():
         assert isinstance(found.params, lg.cells.GRUParams)
     with pytest.raises(ValueError, match=r"prefix: expected one of 'a.rnn.', 'b.', because the so"):
         lg.interop.from_torch(lstm | gru)
-    with pytest.raises(ValueError, match=r"prefix: expected one of 'a.rnn.', but came 'c'"):
+    with pytest.raises(ValueError, match=r"prefix: expected one of 'a.rnn.', but got 'c'"):
         lg.interop.from_torch(lstm, prefix="c")
 
 
@@ -200,7 +200,7 @@ WRONG = {
     "peephole": (
         lambda w: w | {"weight_ch_l0": np.ones(12)},
         {},
-        "expected a network of PyTorch's own, .* but came weight_ch_l0",
+        "expected a network of PyTorch's own, .* but got weight_ch_l0",
     ),
     "missing": (
         lambda w: {k: v for k, v in w.items() if k != "weight_hh_l0"},
@@ -232,7 +232,7 @@ WRONG = {
     ),
     "activation": (lambda w: w, {"activation": jnp.tanh}, "activation: expected None, because an"),
     "direction": (lambda w: w, {"direction": "reverse"}, "the network has one direction"),
-    "layer": (lambda w: w, {"layer": 1}, "layer: expected 0 to 0 or None, but came 1"),
+    "layer": (lambda w: w, {"layer": 1}, "layer: expected 0 to 0 or None, but got 1"),
     "no weights": (lambda w: 3, {}, "source: expected a torch module, a state_dict or the path"),
 }
 

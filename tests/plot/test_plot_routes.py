@@ -237,11 +237,11 @@ def test_wrong_arguments_are_refused(ax, as_installed):
         plot.route_shares({"cell": np.ones(3)}, ax=ax)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="result: expected a GainBudget, as gain_budget"):
         plot.gain_budget(shares({"cell": [1.0]}), ax=ax)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"one sequence, \(\), but came a batch of shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"one sequence, \(\), but got a batch of shape \(2,\)"):
         plot.route_shares(shares({"cell": np.ones((2, 3))}, np.ones(2)), ax=ax)
     with pytest.raises(ValueError, match="activations: expected a dict of at least one array"):
         plot.gates({}, ax=ax)
-    with pytest.raises(ValueError, match=r"same T each, but came a \(3, 2\), b \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"same T each, but got a \(3, 2\), b \(4, 2\)"):
         plot.gates({"a": np.ones((3, 2)), "b": np.ones((4, 2))}, ax=ax)
     with pytest.raises(ValueError, match=r"\(T, units\) or \(T,\) .* a \(2, 3, 4\)"):
         plot.gates({"a": np.ones((2, 3, 4))}, ax=ax)

@@ -201,21 +201,19 @@ def looping(params, s, x):
 def test_tags_that_a_step_cannot_be_split_at():
     chain = lg.linearize(looping, None, lg.unroll(looping, None, jnp.ones(2), jnp.ones(3)))
     for name in ("looped", "ruled", "state", "unheard of"):
-        with pytest.raises(
-            ValueError, match=rf"through: .* \('open', 'state'\), but came '{name}'"
-        ):
+        with pytest.raises(ValueError, match=rf"through: .* \('open', 'state'\), but got '{name}'"):
             lg.gain_budget(chain, through=["open", name])
     assert set(lg.gain_budget(chain, through=["open"]).log_gains) == {"open", "state"}
 
 
 def test_bad_chains_and_parts():
     given, chain = problem("lstm"), chain_of("lstm")
-    with pytest.raises(ValueError, match="chain: expected at least one step, but came T = 0"):
+    with pytest.raises(ValueError, match="chain: expected at least one step, but got T = 0"):
         lg.gain_budget(chain[2:2])
     stream = lg.stream(given.step, given.params, given.state, given.inputs)
     with pytest.raises(ValueError, match="chain: expected one that keeps its states"):
         lg.gain_budget(stream)
-    with pytest.raises(ValueError, match=r"through: expected no tags, .* but came 'cell'"):
+    with pytest.raises(ValueError, match=r"through: expected no tags, .* but got 'cell'"):
         lg.gain_budget(chain_of("lstm", "dense"), through="cell")
     with pytest.raises(ValueError, match="of: expected one of the state's parts 'h', 'c' or None"):
         lg.gain_budget(chain, of="z")

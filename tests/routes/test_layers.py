@@ -187,12 +187,12 @@ def test_what_is_no_stack_of_plain_layers():
     [
         ([], None, "weights: expected at least one layer"),
         ([np.eye(3), np.eye(2)], None, "float64 matrix of 3 columns in layer 2"),
-        ([np.ones(3)], None, "float64 matrix in layer 1, .* but came float64.3."),
+        ([np.ones(3)], None, "float64 matrix in layer 1, .* but got float64.3."),
         ([np.eye(3, dtype=int)], None, "a floating-point matrix in layer 1"),
         ([np.eye(3), np.eye(3, dtype="float32")], None, "float64 matrix of 3 columns in layer 2"),
         ([np.eye(3)], [np.ones(2)], "biases: expected float64.3. in layer 1"),
         ([np.eye(3)], [np.ones(3, "float32")], "biases: expected float64.3. in layer 1"),
-        ([np.eye(3)], [], "biases: expected one for each of the 1 layers, but came 0"),
+        ([np.eye(3)], [], "biases: expected one for each of the 1 layers, but got 0"),
     ],
 )
 def test_layers_that_do_not_fit(weights, biases, message):

@@ -358,20 +358,20 @@ def test_dimension_and_entropy(exponents, dimension, entropy):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_exponents": 5}, "num_exponents: expected at most n = 4, .* but came 5"),
-        ({"num_exponents": 0}, "num_exponents: expected a whole number, 1 or more, but came 0"),
-        ({"num_exponents": 2.0}, "num_exponents: expected a whole number, 1 or more, but came 2.0"),
-        ({"every": 0}, "every: expected a whole number, 1 or more, but came 0"),
-        ({"every": 6}, "every: expected at most T = 5, but came 6"),
+        ({"num_exponents": 5}, "num_exponents: expected at most n = 4, .* but got 5"),
+        ({"num_exponents": 0}, "num_exponents: expected a whole number, 1 or more, but got 0"),
+        ({"num_exponents": 2.0}, "num_exponents: expected a whole number, 1 or more, but got 2.0"),
+        ({"every": 0}, "every: expected a whole number, 1 or more, but got 0"),
+        ({"every": 6}, "every: expected at most T = 5, but got 6"),
         ({"burn_in": 5}, "burn_in: expected less than T = 5, so that a step is left .* came 5"),
-        ({"burn_in": -1}, "burn_in: expected a whole number, 0 or more, but came -1"),
+        ({"burn_in": -1}, "burn_in: expected a whole number, 0 or more, but got -1"),
         ({"start": np.ones((3, 2))}, r"start: expected a frame float64\[n,m\].*float64\[3,2\]"),
-        ({"start": np.ones((4, 5))}, r"start: .*1 <= m <= n, but came float64\[4,5\]"),
-        ({"start": np.ones(4)}, r"start: .*but came float64\[4\]"),
-        ({"start": np.ones((4, 2), np.float32)}, r"start: .*but came float32\[4,2\]"),
+        ({"start": np.ones((4, 5))}, r"start: .*1 <= m <= n, but got float64\[4,5\]"),
+        ({"start": np.ones(4)}, r"start: .*but got float64\[4\]"),
+        ({"start": np.ones((4, 2), np.float32)}, r"start: .*but got float32\[4,2\]"),
         (
             {"start": np.eye(4)[:, :2], "num_exponents": 3},
-            "num_exponents: expected 2, the columns of the start, or None, but came 3",
+            "num_exponents: expected 2, the columns of the start, or None, but got 3",
         ),
     ],
 )
@@ -383,7 +383,7 @@ def test_bad_options(options, message):
 
 @pytest.mark.usefixtures("as_installed")
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="chain: expected a lstmgrad Chain, but came str"):
+    with pytest.raises(ValueError, match="chain: expected a lstmgrad Chain, but got str"):
         lg.lyapunov_spectrum("chain")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="burn_in: expected less than T = 0"):
         lg.lyapunov_spectrum(random_chain()[:0])

@@ -87,5 +87,5 @@ def test_of_one_matrix_they_are_its_eigenvectors():
 @pytest.mark.usefixtures("as_installed")
 @pytest.mark.parametrize("burn_in", [3, 5, -1, 1.0])
 def test_bad_burn_in(burn_in):
-    with pytest.raises(ValueError, match=rf"burn_in: expected .* but came {burn_in}"):
+    with pytest.raises(ValueError, match=rf"burn_in: expected .* but got {burn_in}"):
         lg.lyapunov_vectors(random_chain(), burn_in=burn_in)

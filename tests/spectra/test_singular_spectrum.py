@@ -264,7 +264,7 @@ def test_what_is_refused():
     for reader in READERS.values():
         with pytest.raises(ValueError, match=r"num_values: expected at most 3, .* came 4"):
             reader(chain, of="h", num_values=4)
-        with pytest.raises(ValueError, match=r"num_values: .* 1 or more, but came 0"):
+        with pytest.raises(ValueError, match=r"num_values: .* 1 or more, but got 0"):
             reader(chain, num_values=0)
         with pytest.raises(ValueError, match=r"every: expected at most T = 5"):
             reader(chain, every=6)

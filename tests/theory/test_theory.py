@@ -145,12 +145,12 @@ def test_the_random_tanh_spectrum_is_that_of_a_network():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: theory.gaussian_product_exponents(0, 1.0), "size: .* 1 or more, but came 0"),
-        (lambda: theory.gaussian_product_exponents(3, 0.0), "std: .* above zero, but came 0.0"),
-        (lambda: theory.gaussian_product_errors(3, 0), "steps: .* 1 or more, but came 0"),
-        (lambda: theory.random_tanh_exponents(-1.0, 3), "gain: .* above zero, but came -1.0"),
+        (lambda: theory.gaussian_product_exponents(0, 1.0), "size: .* 1 or more, but got 0"),
+        (lambda: theory.gaussian_product_exponents(3, 0.0), "std: .* above zero, but got 0.0"),
+        (lambda: theory.gaussian_product_errors(3, 0), "steps: .* 1 or more, but got 0"),
+        (lambda: theory.random_tanh_exponents(-1.0, 3), "gain: .* above zero, but got -1.0"),
         (lambda: theory.mean_field(0.0, 0.0), "weight_std: .* above zero"),
-        (lambda: theory.mean_field(1.0, -0.1), "bias_std: .* 0 or above, but came -0.1"),
+        (lambda: theory.mean_field(1.0, -0.1), "bias_std: .* 0 or above, but got -0.1"),
         (lambda: theory.chrono_expectation(3, 2.0), "longest: expected a number above 2"),
         (lambda: theory.pascanu_log_bound(np.eye(2), 3, slope=0.0), "slope: .* above zero"),
         (lambda: theory.pascanu_log_bound(np.ones((2, 3)), 3), "weight: .* square .*2, 3"),
