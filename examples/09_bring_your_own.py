@@ -45,7 +45,7 @@ params = {
 models = {
     "Equinox LSTM": lg.interop.from_equinox(eqx.nn.LSTMCell(d, h, key=jax.random.key(2))),
     "Flax GRU": lg.interop.from_nnx(nnx.GRUCell(d, h, rngs=nnx.Rngs(3))),
-    "a function": lg.interop.Model(reservoir, params, Reservoir(jnp.zeros(h), jnp.zeros(h))),
+    "a function": lg.Model(reservoir, params, Reservoir(jnp.zeros(h), jnp.zeros(h))),
 }
 
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")

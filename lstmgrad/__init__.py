@@ -22,6 +22,7 @@ from lstmgrad._gradients.contributions import Contributions, contributions
 from lstmgrad._gradients.maps import ContributionMap, contribution_map
 from lstmgrad._gradients.regularizer import pascanu_regularizer
 from lstmgrad._gradients.truncation import TruncationBias, truncation_bias, truncation_length
+from lstmgrad._model import Model
 from lstmgrad._norms.decay import decay_rate, horizon
 from lstmgrad._norms.maps import NormMap, norm_map
 from lstmgrad._norms.matrix_free import matrix_free_norms
@@ -68,6 +69,7 @@ __all__ = [
     "LyapunovState",
     "LyapunovVectors",
     "Method",
+    "Model",
     "NormMap",
     "NormProfile",
     "RouteChain",

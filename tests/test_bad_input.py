@@ -176,7 +176,7 @@ def test_states(state, message):
 @pytest.mark.parametrize(("states", "came"), [(4, 4), (6, 6), (1, 1)])
 def test_a_trajectory_has_one_state_more_than_inputs(states, came):
     trajectory = lg.Trajectory(XS, jnp.ones((states, 2)))
-    with pytest.raises(ValueError, match=rf"trajectory: expected T \+ 1 = 5 states.*came {came}"):
+    with pytest.raises(ValueError, match=rf"trajectory: expected T \+ 1 = 5 states.*got {came}"):
         lg.linearize(stay, None, trajectory)
 
 
@@ -199,7 +199,7 @@ READERS = {
 def test_unknown_parts_list_the_known_ones(reader, argument):
     chain = chain_of("lstm")
     for name in ("x", 0, "H"):
-        message = f"{argument}: expected one of the state's parts 'h', 'c' or None .*came {name!r}"
+        message = f"{argument}: expected one of the state's parts 'h', 'c' or None .*got {name!r}"
         with pytest.raises(ValueError, match=message):
             READERS[reader](chain, **{argument: name})
 
@@ -207,21 +207,21 @@ def test_unknown_parts_list_the_known_ones(reader, argument):
 def test_a_state_without_names_is_part_zero():
     with pytest.raises(ValueError, match="of: expected one of the state's parts 0 or None"):
         lg.jacobian(random_chain(), of="h")
-    with pytest.raises(ValueError, match=r"wrt: .*parts 0 or None .*came 1"):
+    with pytest.raises(ValueError, match=r"wrt: .*parts 0 or None .*got 1"):
         lg.jacobian(random_chain(), wrt=1)
 
 
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (3, r"expected a slice k:t, .*came 3; the single factor J_t is chain\[t - 1 : t\]"),
+        (3, r"expected a slice k:t, .*got 3; the single factor J_t is chain\[t - 1 : t\]"),
         (-1, "expected a slice k:t"),
-        ("h", "expected a slice k:t, .*came 'h'"),
+        ("h", "expected a slice k:t, .*got 'h'"),
         ((slice(1), slice(2)), "expected a slice k:t"),
         (slice(0, T + 1), rf"expected 0 <= k <= t <= T = {T}, but got \[0:{T + 1}\]"),
         (slice(-T - 1, None), rf"expected 0 <= k <= t <= T = {T}, but got \[-{T + 1}:None\]"),
         (slice(T + 3, T + 5), "expected 0 <= k <= t"),
-        (slice(4, 2), rf"expected k <= t, .*came \[4:2\] of a chain with T = {T}"),
+        (slice(4, 2), rf"expected k <= t, .*got \[4:2\] of a chain with T = {T}"),
         (slice(-1, -3), "expected k <= t"),
         (slice(0, 4, 2), "expected every factor from k to t, but got a step of 2"),
         (slice(4, 0, -1), "expected every factor .*step of -1"),
@@ -244,7 +244,7 @@ def test_traced_slices():
     ("factors", "message"),
     [
         (np.ones((5, 2, 3)), r"factors: expected square matrices .*\(T, n, n\), .*\(5, 2, 3\)"),
-        (np.ones((3, 3)), r"factors: expected square matrices .*came \(3, 3\)"),
+        (np.ones((3, 3)), r"factors: expected square matrices .*got \(3, 3\)"),
         (np.ones((2, 5, 3, 3)), r"factors: expected square matrices .*\(2, 5, 3, 3\)"),
         (np.ones((5, 3, 3), int), "factors: expected a real floating-point dtype, .*int64"),
         (np.ones((5, 3, 3), complex), "factors: expected a real .*complex128"),
@@ -257,7 +257,7 @@ def test_dense_chains(factors, message):
 
 
 def test_a_layout_that_does_not_fit():
-    message = "layout: expected one of size 3 and dtype float64, .*came size 2 and dtype float64"
+    message = "layout: expected one of size 3 and dtype float64, .*got size 2 and dtype float64"
     with pytest.raises(ValueError, match=message):
         lg.DenseChain(np.ones((5, 3, 3)), layout_of(jnp.ones(2)))
     with pytest.raises(ValueError, match=r"layout: .*dtype float32"):

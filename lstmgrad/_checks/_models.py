@@ -197,5 +197,5 @@ def check_layer_input(shape: tuple, dtype: Any, width: int, expected: Any) -> No
     if len(shape) != 1 or shape[0] > width or dtype != expected:
         raise ValueError(
             f"x: expected a vector {expected}[n] with n <= {width}, the width of the layers, but "
-            f"came {dtype}{list(shape)}. For a batch, use jax.vmap."
+            f"got {dtype}{list(shape)}. For a batch, use jax.vmap."
         )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._checks import check_count
+from lstmgrad._model import Model
 from lstmgrad._types import Params, State, StepFn
 
 Initializer = Callable[..., Array]
@@ -24,11 +25,26 @@ class Cell(NamedTuple):
         initial_state: ``initial_state() -> state``, all zeros.
         step: ``step(params, state, x) -> state`` for one sequence, no batch axis. The same object
             for every cell of the kind, so it is a stable key of the compilation cache.
+        diagonal: whether the step Jacobian is diagonal, so that `linearize_diagonal` may be used.
+        held: the parts of the state that the step holds: they have no derivative.
     """
 
     init: Callable[[PRNGKeyArray], Params]
     initial_state: Callable[[], State]
     step: StepFn
+    diagonal: bool = False
+    held: tuple[str, ...] = ()
+
+    def model(self, params: Params) -> Model:
+        """Returns the cell with these parameters as a `Model` that starts from the zero state.
+
+        Args:
+            params: as `init` gives them, or trained.
+
+        Example:
+            ``lg.chain(cell.model(params), inputs)`` is the chain of ds_t/ds_{t-1} along the inputs.
+        """
+        return Model(self.step, params, self.initial_state())
 
 
 class HiddenState(NamedTuple):

@@ -100,7 +100,7 @@ def lru(
         zeros = jnp.zeros(h, default_float(dtype))
         return LRUState(jax.lax.complex(zeros, zeros))
 
-    return Cell(init, initial_state, lru_step)
+    return Cell(init, initial_state, lru_step, diagonal=True)
 
 
 def lru_step(params: LRUParams, state: LRUState, x: Float[Array, " d"]) -> LRUState:

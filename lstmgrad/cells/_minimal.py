@@ -81,7 +81,7 @@ def min_gru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     def initial_state() -> HiddenState:
         return HiddenState(jnp.zeros(h, default_float(dtype)))
 
-    return Cell(init, initial_state, min_gru_step)
+    return Cell(init, initial_state, min_gru_step, diagonal=True)
 
 
 def min_gru_step(params: MinGRUParams, state: HiddenState, x: Float[Array, " d"]) -> HiddenState:
@@ -129,7 +129,7 @@ def min_lstm(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     def initial_state() -> HiddenState:
         return HiddenState(jnp.zeros(h, default_float(dtype)))
 
-    return Cell(init, initial_state, min_lstm_step)
+    return Cell(init, initial_state, min_lstm_step, diagonal=True)
 
 
 def min_lstm_step(params: MinLSTMParams, state: HiddenState, x: Float[Array, " d"]) -> HiddenState:

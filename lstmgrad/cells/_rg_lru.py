@@ -81,7 +81,7 @@ def rg_lru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     def initial_state() -> HiddenState:
         return HiddenState(jnp.zeros(h, default_float(dtype)))
 
-    return Cell(init, initial_state, rg_lru_step)
+    return Cell(init, initial_state, rg_lru_step, diagonal=True)
 
 
 def rg_lru_step(params: RGLRUParams, state: HiddenState, x: Float[Array, " d"]) -> HiddenState:

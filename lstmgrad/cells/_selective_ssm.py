@@ -92,7 +92,7 @@ def selective_ssm(input_size: int, hidden_size: int, *, state_size: int = 16, dt
     def initial_state() -> SelectiveSSMState:
         return SelectiveSSMState(jnp.zeros((h, size), default_float(dtype)))
 
-    return Cell(init, initial_state, selective_ssm_step)
+    return Cell(init, initial_state, selective_ssm_step, diagonal=True)
 
 
 def selective_ssm_step(

@@ -138,7 +138,7 @@ def slstm(
         zeros = jnp.zeros(h, default_float(dtype))
         return SLSTMState(zeros, zeros, zeros, zeros)
 
-    return Cell(init, initial_state, slstm_step)
+    return Cell(init, initial_state, slstm_step, held=("m",))
 
 
 def slstm_step(params: SLSTMParams, state: SLSTMState, x: Float[Array, " d"]) -> SLSTMState:
@@ -202,7 +202,7 @@ def mlstm(input_size: int, hidden_size: int, *, forget_bias: float = 1.0, dtype=
         shapes = (h,), (h, h), (h,), ()
         return MLSTMState(*[jnp.zeros(shape, kind) for shape in shapes])
 
-    return Cell(init, initial_state, mlstm_step)
+    return Cell(init, initial_state, mlstm_step, held=("m",))
 
 
 def mlstm_step(params: MLSTMParams, state: MLSTMState, x: Float[Array, " d"]) -> MLSTMState:

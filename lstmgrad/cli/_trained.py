@@ -45,7 +45,7 @@ class Trained(NamedTuple):
             reverse direction.
     """
 
-    model: lg.interop.Model
+    model: lg.Model
     kind: str
     units: int
     layers: int
@@ -106,7 +106,7 @@ def read_trained(options: Options, weights: Path) -> Trained:
     kept = " and ".join(sorted(dtypes))
     summary = f"{count} of {units} units{projected}, {inputs}; {kept}, analyzed in {options.dtype}"
     return Trained(
-        lg.interop.Model(model.step, params, state),
+        lg.Model(model.step, params, state),
         _KINDS[type(layers[0])],
         units,
         len(layers),
@@ -120,7 +120,7 @@ def _tensors(weights: Path) -> dict[str, Any]:
         return named_tensors(weights)
 
 
-def _model(options: Options, tensors: dict[str, Any]) -> lg.interop.Model:
+def _model(options: Options, tensors: dict[str, Any]) -> lg.Model:
     with _refusing(options.weights):
         return lg.interop.from_torch(
             tensors,

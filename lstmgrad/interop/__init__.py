@@ -10,7 +10,6 @@ from lstmgrad.interop._linen import from_linen
 from lstmgrad.interop._model import (
     ClosedLoopParams,
     DenseParams,
-    Model,
     closed_loop,
     dense,
     stack,
@@ -21,7 +20,6 @@ from lstmgrad.interop._torch import ProjectedLSTMParams, from_torch
 __all__ = [
     "ClosedLoopParams",
     "DenseParams",
-    "Model",
     "ProjectedLSTMParams",
     "closed_loop",
     "dense",

@@ -61,7 +61,7 @@ def check_direction(direction: Any, both: bool, argument: str) -> None:
     if direction == "reverse" and not both:
         raise ValueError(
             f"direction: expected 'forward' or None, because {argument} has one direction, but "
-            "came 'reverse'."
+            "got 'reverse'."
         )
 
 

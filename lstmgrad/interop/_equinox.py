@@ -9,11 +9,12 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from lstmgrad._model import Model
 from lstmgrad._types import Inputs, State
 from lstmgrad.cells._cell import HiddenState
 from lstmgrad.cells._lstm import LSTMState
 from lstmgrad.interop._checks import check_known
-from lstmgrad.interop._model import Model, marked, zero_hidden, zero_lstm
+from lstmgrad.interop._model import marked, zero_hidden, zero_lstm
 
 
 def from_equinox(cell: Any, *, state: State = None) -> Model:

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from lstmgrad._checks import check_hashable
+from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState
 from lstmgrad.cells._lstm import LSTMState
 from lstmgrad.interop._checks import check_scope, require
-from lstmgrad.interop._model import Model, joined, marked
+from lstmgrad.interop._model import joined, marked
 
 
 def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str = "") -> Model:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstmgrad._model import Model
 from lstmgrad._tag import tag
 from lstmgrad.cells._gru import GRUParams, GRUState, gru_step
 from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_step
@@ -23,7 +24,7 @@ from lstmgrad.interop._checks import (
     check_type,
     require,
 )
-from lstmgrad.interop._model import Model, stack
+from lstmgrad.interop._model import stack
 
 _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,

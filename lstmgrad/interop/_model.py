@@ -13,27 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._checks import check_hashable
+from lstmgrad._model import Model
 from lstmgrad._tag import tag
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState
 from lstmgrad.cells._lstm import LSTMState
 from lstmgrad.interop._checks import check_hidden
-
-
-class Model(NamedTuple):
-    """A model, its parameters and where it starts: ``lg.unroll(*model, inputs)``.
-
-    Attributes:
-        step: ``step(params, state, x) -> state`` for one sequence, no batch axis. Two models of
-            one architecture have the same step, so nothing is compiled twice.
-        params: the parameters, as the framework has them where it runs on JAX.
-        state: the starting state, zero unless one was given. Replace it by
-            ``model._replace(state=...)``.
-    """
-
-    step: StepFn
-    params: Params
-    state: State
 
 
 def stack(models: Sequence[Model]) -> Model:

@@ -9,11 +9,12 @@ from typing import Any
 
 import jax
 
+from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState
 from lstmgrad.cells._lstm import LSTMState
 from lstmgrad.interop._checks import check_known, require
-from lstmgrad.interop._model import Model, marked, zero_hidden, zero_lstm
+from lstmgrad.interop._model import marked, zero_hidden, zero_lstm
 
 
 def from_nnx(cell: Any, *, state: State = None) -> Model:

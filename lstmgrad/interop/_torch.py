@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lstmgrad._model import Model
 from lstmgrad.cells._gru import GRUParams, GRUState, gru_step
 from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_step
 from lstmgrad.cells._rnn import RNNParams, RNNState, rnn_step
@@ -29,7 +30,7 @@ from lstmgrad.interop._checks import (
     check_widths,
     require,
 )
-from lstmgrad.interop._model import Model, stack
+from lstmgrad.interop._model import stack
 from lstmgrad.interop._weights import named_tensors, to_numpy
 
 _NAME = re.compile(

@@ -29,7 +29,7 @@ def filled(tree: Any, seed: int, size: float = 0.5) -> Any:
     )
 
 
-def assert_parity(model: lg.interop.Model, own: Own, dtype: str, length: int = T) -> None:
+def assert_parity(model: lg.Model, own: Own, dtype: str, length: int = T) -> None:
     """Outputs are the framework's own, and in float64 every block of ds_T/ds_0, too.
 
     `own(parts, inputs)` runs the framework from a state whose parts are in our order and gives the

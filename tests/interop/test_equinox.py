@@ -78,7 +78,7 @@ def test_a_module_of_the_users_own_keeps_its_parts():
     chain = lg.linearize(model.step, model.params, trajectory)
     assert chain.layout.parts == ("mean",)
     np.testing.assert_allclose(lg.jacobian(chain[:3]), 0.75**3 * np.eye(D), rtol=1e-14)
-    with pytest.raises(ValueError, match=r"cell: expected an eqx.nn.LSTMCell .* came Averager"):
+    with pytest.raises(ValueError, match=r"cell: expected an eqx.nn.LSTMCell .* got Averager"):
         lg.interop.from_equinox(Averager(jax.numpy.asarray(0.25)))
 
 

@@ -120,10 +120,10 @@ def test_both_directions_of_a_batch_major_layer():
 
 
 def test_what_a_step_does_not_have_is_refused():
-    with pytest.raises(ValueError, match=r"layer: expected one of LSTMCell, .* came Dense"):
+    with pytest.raises(ValueError, match=r"layer: expected one of LSTMCell, .* got Dense"):
         lg.interop.from_keras(keras.layers.Dense(3))
     mine = type("MyCell", (keras.layers.LSTMCell,), {})
-    with pytest.raises(ValueError, match=r"layer: expected one of LSTMCell, .* came MyCell"):
+    with pytest.raises(ValueError, match=r"layer: expected one of LSTMCell, .* got MyCell"):
         lg.interop.from_keras(mine(3))
     with pytest.raises(ValueError, match="layer: expected one that is built"):
         lg.interop.from_keras(keras.layers.LSTM(3))

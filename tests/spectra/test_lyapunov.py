@@ -363,7 +363,7 @@ def test_dimension_and_entropy(exponents, dimension, entropy):
         ({"num_exponents": 2.0}, "num_exponents: expected a whole number, 1 or more, but got 2.0"),
         ({"every": 0}, "every: expected a whole number, 1 or more, but got 0"),
         ({"every": 6}, "every: expected at most T = 5, but got 6"),
-        ({"burn_in": 5}, "burn_in: expected less than T = 5, so that a step is left .* came 5"),
+        ({"burn_in": 5}, "burn_in: expected less than T = 5, so that a step is left .* got 5"),
         ({"burn_in": -1}, "burn_in: expected a whole number, 0 or more, but got -1"),
         ({"start": np.ones((3, 2))}, r"start: expected a frame float64\[n,m\].*float64\[3,2\]"),
         ({"start": np.ones((4, 5))}, r"start: .*1 <= m <= n, but got float64\[4,5\]"),

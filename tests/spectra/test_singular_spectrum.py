@@ -262,7 +262,7 @@ def test_what_is_refused():
     chain = chain_of("lstm")
     given = problem("lstm")
     for reader in READERS.values():
-        with pytest.raises(ValueError, match=r"num_values: expected at most 3, .* came 4"):
+        with pytest.raises(ValueError, match=r"num_values: expected at most 3, .* got 4"):
             reader(chain, of="h", num_values=4)
         with pytest.raises(ValueError, match=r"num_values: .* 1 or more, but got 0"):
             reader(chain, num_values=0)
