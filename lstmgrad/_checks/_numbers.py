@@ -8,16 +8,35 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def check_count(value: Any, argument: str, least: int = 1) -> int:
-    """A whole number, at least `least`; returns it as a Python int."""
+def check_count(
+    value: Any,
+    argument: str,
+    least: int = 1,
+    *,
+    most: int | None = None,
+    limit: str = "",
+    why: str = "",
+) -> int:
+    """Returns a whole number in its range as a Python int.
+
+    Args:
+        value: what was passed.
+        argument: its name.
+        least: the smallest number allowed.
+        most: the largest number allowed; None is any.
+        limit: what the largest number is called, ``"T"``.
+        why: the reason for the largest number, in words that follow a comma.
+    """
     try:
         number = operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool) or number < least:
-        raise ValueError(
-            f"{argument}: expected a whole number, {least} or more, but got {value!r}."
-        )
+    above = number is not None and most is not None and number > most
+    if number is None or isinstance(value, bool) or number < least or above:
+        name = f"{limit} = {most}" if limit else f"{most}"
+        span = f", {least} or more" if most is None else f" from {least} to {name}"
+        reason = f", {why}" if why else ""
+        raise ValueError(f"{argument}: expected a whole number{span}{reason}, but got {value!r}.")
     return number
 
 
