@@ -1,4 +1,4 @@
-"""Models: trees of arrays, steps, trajectories, losses and layers."""
+"""Models: trees of arrays, steps, trajectories and losses."""
 
 import math
 from typing import Any
@@ -88,7 +88,7 @@ def check_time_axis(tree: Any, argument: str) -> int:
 def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
     """One abstract call of the step: the state comes back in the same structure and types."""
     try:
-        # A closure, because the step and its parameters may hold leaves that are no arrays.
+        # A closure, because the step and its parameters may hold leaves that are not arrays.
         after = jax.eval_shape(lambda state, x: step(params, state, x), state, x)
     except Exception as error:
         shapes = jax.tree.map(type_name, (state, x))
@@ -150,52 +150,6 @@ def check_differentiable(params: Any, inputs: Any) -> None:
     if not jax.tree.leaves((params, inputs)):
         raise ValueError(
             "params: expected a floating-point or complex array in the parameters or the inputs, "
-            "to take a gradient with respect to, but there is none. Of a module that is its own "
-            "step, pass the module as params: step = lambda module, state, x: module(state, x)."
-        )
-
-
-def check_gated(params: Any, known: tuple[type, ...]) -> None:
-    """Parameters of a cell whose forget gate has a bias."""
-    if type(params) not in known:
-        raise ValueError(
-            "params: expected those of a cell with a forget gate, "
-            f"{', '.join(kind.__name__ for kind in known)}, but got {type(params).__name__}. "
-            "Other cells have no bias that says how long they remember."
-        )
-
-
-def check_layers(weights: list[Any], biases: list[Any]) -> int:
-    """Layers that follow one another; returns the largest width."""
-    if not weights:
-        raise ValueError("weights: expected at least one layer, but got none.")
-    if len(biases) != len(weights):
-        raise ValueError(
-            f"biases: expected one for each of the {len(weights)} layers, but got {len(biases)}."
-        )
-    before, dtype = None, weights[0].dtype
-    kind = dtype.name if jnp.issubdtype(dtype, jnp.floating) else "floating-point"
-    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        fits = weight.ndim == 2 and before in (None, weight.shape[1])
-        if not fits or weight.dtype.name != kind:
-            columns = "" if before is None else f" of {before} columns"
-            raise ValueError(
-                f"weights: expected a {kind} matrix{columns} in layer {index + 1}, one column for "
-                f"each unit of the layer before, but got {type_name(weight)}."
-            )
-        before = weight.shape[0]
-        if bias.shape != (before,) or bias.dtype != weight.dtype:
-            raise ValueError(
-                f"biases: expected {weight.dtype}[{before}] in layer {index + 1}, like its weight, "
-                f"but got {type_name(bias)}."
-            )
-    return max(max(weight.shape) for weight in weights)
-
-
-def check_layer_input(shape: tuple, dtype: Any, width: int, expected: Any) -> None:
-    """A vector that is not wider than the layers."""
-    if len(shape) != 1 or shape[0] > width or dtype != expected:
-        raise ValueError(
-            f"x: expected a vector {expected}[n] with n <= {width}, the width of the layers, but "
-            f"got {dtype}{list(shape)}. For a batch, use jax.vmap."
+            "to take a gradient with respect to, but there is none. If a module is its own step, "
+            "pass the module as params: step = lambda module, state, x: module(state, x)."
         )

@@ -1,11 +1,11 @@
-"""Options: numbers in their range, and what else is no array of a model."""
+"""Options: numbers in their range, dtypes and functions."""
 
+import math
 import numbers
 import operator
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 
 def check_count(
@@ -41,36 +41,18 @@ def check_count(
 
 
 def check_positive(value: Any, argument: str) -> float:
-    """A number above zero; returns it as a Python float."""
+    """Returns a number above zero as a Python float."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
         raise ValueError(f"{argument}: expected a number above zero, but got {value!r}.")
     return float(value)
 
 
-def check_between(value: Any, least: float, most: float, argument: str) -> float:
-    """A number in [least, most]; returns it as a Python float."""
+def check_number(value: Any, argument: str, least: float, most: float = math.inf) -> float:
+    """Returns a number in [least, most] as a Python float."""
     known = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not known or not least <= float(value) <= most:
-        raise ValueError(
-            f"{argument}: expected a number from {least:g} to {most:g}, but got {value!r}."
-        )
-    return float(value)
-
-
-def check_not_negative(value: Any, argument: str) -> float:
-    """Zero, or a number above it; returns it as a Python float."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) >= 0:
-        raise ValueError(f"{argument}: expected a number, 0 or above, but got {value!r}.")
-    return float(value)
-
-
-def check_longest(value: Any) -> float:
-    """T_max of chrono initialization, above 2; returns it as a Python float."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 2:
-        raise ValueError(
-            "longest: expected a number above 2, because forget biases are drawn from ln u with u "
-            f"between 1 and longest - 1, but got {value!r}."
-        )
+        span = f", {least:g} or above" if most == math.inf else f" from {least:g} to {most:g}"
+        raise ValueError(f"{argument}: expected a number{span}, but got {value!r}.")
     return float(value)
 
 
@@ -78,14 +60,6 @@ def check_tolerance(value: Any) -> None:
     """A relative error: zero, or a number above it."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) >= 0:
         raise ValueError(f"rtol: expected a number, 0 or above, but got {value!r}.")
-
-
-def check_matrix(value: Any, argument: str) -> np.ndarray:
-    """A square matrix of numbers; returns it in float64."""
-    shape = jnp.shape(value)
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"{argument}: expected a square matrix, but got shape {shape}.")
-    return np.asarray(value, np.float64)
 
 
 def check_every(value: Any, length: int) -> int:

@@ -1,101 +1,94 @@
-"""Recurrent cells as pure functions, one family a file."""
+"""Recurrent cells as pure functions, one family per file.
 
-from lstmgrad.cells._antisymmetric import AntisymmetricRNNParams, antisymmetric_rnn
-from lstmgrad.cells._cell import Cell, HiddenState
-from lstmgrad.cells._conv_lstm import ConvLSTMParams, conv_lstm
-from lstmgrad.cells._coupled import CoupledLSTMParams, coupled_lstm
-from lstmgrad.cells._gru import GRUParams, GRUState, gru
+The imports below are the registry: every constructor among them is in `registry()`, and with it in
+the tests and on the command line. A new cell is one more import here.
+"""
+
+from collections.abc import Callable
+
+# isort: off
+# In the order of all tables: plain networks, gated units, LSTMs, linear recurrences.
+from lstmgrad.cells._rnn import RNNParams as RNNParams, RNNState as RNNState, rnn as rnn
+from lstmgrad.cells._leaky import leaky_rnn as leaky_rnn, residual_rnn as residual_rnn
+from lstmgrad.cells._antisymmetric import (
+    AntisymmetricRNNParams as AntisymmetricRNNParams,
+    antisymmetric_rnn as antisymmetric_rnn,
+)
+from lstmgrad.cells._orthogonal import (
+    OrthogonalRNNParams as OrthogonalRNNParams,
+    orthogonal_rnn as orthogonal_rnn,
+)
+from lstmgrad.cells._oscillator import (
+    CoRNNParams as CoRNNParams,
+    CoRNNState as CoRNNState,
+    co_rnn as co_rnn,
+)
+from lstmgrad.cells._gru import GRUParams as GRUParams, GRUState as GRUState, gru as gru
+from lstmgrad.cells._mgu import MGUParams as MGUParams, mgu as mgu
+from lstmgrad.cells._minimal import MinGRUParams as MinGRUParams, min_gru as min_gru
+from lstmgrad.cells._lstm import LSTMParams as LSTMParams, LSTMState as LSTMState, lstm as lstm
+from lstmgrad.cells._lstm_1997 import LSTM1997Params as LSTM1997Params, lstm_1997 as lstm_1997
+from lstmgrad.cells._peephole import (
+    PeepholeLSTMParams as PeepholeLSTMParams,
+    peephole_lstm as peephole_lstm,
+)
+from lstmgrad.cells._coupled import (
+    CoupledLSTMParams as CoupledLSTMParams,
+    coupled_lstm as coupled_lstm,
+)
+from lstmgrad.cells._conv_lstm import ConvLSTMParams as ConvLSTMParams, conv_lstm as conv_lstm
+from lstmgrad.cells._minimal import MinLSTMParams as MinLSTMParams, min_lstm as min_lstm
+from lstmgrad.cells._xlstm import (
+    MLSTMParams as MLSTMParams,
+    MLSTMState as MLSTMState,
+    SLSTMParams as SLSTMParams,
+    SLSTMState as SLSTMState,
+    slstm as slstm,
+    mlstm as mlstm,
+)
+from lstmgrad.cells._lru import LRUParams as LRUParams, LRUState as LRUState, lru as lru
+from lstmgrad.cells._rg_lru import RGLRUParams as RGLRUParams, rg_lru as rg_lru
+from lstmgrad.cells._selective_ssm import (
+    SelectiveSSMParams as SelectiveSSMParams,
+    SelectiveSSMState as SelectiveSSMState,
+    selective_ssm as selective_ssm,
+)
+
+# What is not a cell.
+from lstmgrad.cells._cell import Cell as Cell, ForgetGate as ForgetGate, HiddenState as HiddenState
 from lstmgrad.cells._initializers import (
-    chrono,
-    critical_gain,
-    identity,
-    orthogonal,
-    with_chrono_bias,
-    with_forget_bias,
+    chrono as chrono,
+    identity as identity,
+    orthogonal as orthogonal,
+    with_chrono_bias as with_chrono_bias,
+    with_forget_bias as with_forget_bias,
 )
 from lstmgrad.cells._layer import (
-    LayerParams,
-    LayerState,
-    layer_input,
-    plain_layer,
-    residual_layer,
-    stack_layers,
+    LayerParams as LayerParams,
+    LayerState as LayerState,
+    layer_input as layer_input,
+    plain_layer as plain_layer,
+    residual_layer as residual_layer,
+    stack_layers as stack_layers,
 )
-from lstmgrad.cells._leaky import leaky_rnn, residual_rnn
-from lstmgrad.cells._lru import LRUParams, LRUState, lru
-from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm
-from lstmgrad.cells._lstm_1997 import LSTM1997Params, lstm_1997
-from lstmgrad.cells._mgu import MGUParams, mgu
-from lstmgrad.cells._minimal import MinGRUParams, MinLSTMParams, min_gru, min_lstm
-from lstmgrad.cells._orthogonal import OrthogonalRNNParams, orthogonal_rnn
-from lstmgrad.cells._oscillator import CoRNNParams, CoRNNState, co_rnn
-from lstmgrad.cells._peephole import PeepholeLSTMParams, peephole_lstm
-from lstmgrad.cells._registry import registry
-from lstmgrad.cells._rg_lru import RGLRUParams, rg_lru
-from lstmgrad.cells._rnn import RNNParams, RNNState, rnn
-from lstmgrad.cells._selective_ssm import SelectiveSSMParams, SelectiveSSMState, selective_ssm
-from lstmgrad.cells._xlstm import MLSTMParams, MLSTMState, SLSTMParams, SLSTMState, mlstm, slstm
+# isort: on
 
-__all__ = [
-    "AntisymmetricRNNParams",
-    "Cell",
-    "CoRNNParams",
-    "CoRNNState",
-    "ConvLSTMParams",
-    "CoupledLSTMParams",
-    "GRUParams",
-    "GRUState",
-    "HiddenState",
-    "LRUParams",
-    "LRUState",
-    "LSTM1997Params",
-    "LSTMParams",
-    "LSTMState",
-    "LayerParams",
-    "LayerState",
-    "MGUParams",
-    "MLSTMParams",
-    "MLSTMState",
-    "MinGRUParams",
-    "MinLSTMParams",
-    "OrthogonalRNNParams",
-    "PeepholeLSTMParams",
-    "RGLRUParams",
-    "RNNParams",
-    "RNNState",
-    "SLSTMParams",
-    "SLSTMState",
-    "SelectiveSSMParams",
-    "SelectiveSSMState",
-    "antisymmetric_rnn",
-    "chrono",
-    "co_rnn",
-    "conv_lstm",
-    "coupled_lstm",
-    "critical_gain",
-    "gru",
-    "identity",
-    "layer_input",
-    "leaky_rnn",
-    "lru",
-    "lstm",
-    "lstm_1997",
-    "mgu",
-    "min_gru",
-    "min_lstm",
-    "mlstm",
-    "orthogonal",
-    "orthogonal_rnn",
-    "peephole_lstm",
-    "plain_layer",
-    "registry",
-    "residual_layer",
-    "residual_rnn",
-    "rg_lru",
-    "rnn",
-    "selective_ssm",
-    "slstm",
-    "stack_layers",
-    "with_chrono_bias",
-    "with_forget_bias",
-]
+
+def registry() -> dict[str, Callable[..., Cell]]:
+    """Returns the constructors of all cells by name: the functions here that return a `Cell`.
+
+    Returns:
+        A new dict from the name of each function to the function itself,
+        ``constructor(input_size, hidden_size, *, dtype=None, ...) -> Cell``. With the defaults of
+        the other options, every cell reads inputs of shape (d,), and every state has a part "h",
+        the one that a readout looks at: of shape (h,), complex for `lru`, and (h, N) for
+        `selective_ssm`.
+
+    Example:
+        ``registry()["lstm"] is lg.cells.lstm``.
+    """
+    return {
+        name: value
+        for name, value in globals().items()
+        if getattr(value, "__annotations__", {}).get("return") is Cell
+    }

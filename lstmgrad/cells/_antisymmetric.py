@@ -2,8 +2,8 @@
 
     h' = h + ε tanh((U - Uᵀ - γ I) h + W x + b)
 
-U - Uᵀ has imaginary eigenvalues, so that at γ = 0 the equation neither grows nor decays; γ balances
-the growth that the explicit step of size ε brings.
+U - Uᵀ has imaginary eigenvalues, so at γ = 0 the equation neither grows nor decays; γ balances the
+growth that the explicit step of size ε brings.
 """
 
 import functools
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lstmgrad._checks import check_between, check_positive
+from lstmgrad._checks import check_number, check_positive
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
 from lstmgrad.cells._cell import (
@@ -21,8 +21,9 @@ from lstmgrad.cells._cell import (
     HiddenState,
     Initializer,
     check_sizes,
-    default_float,
-    weights,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 
 
@@ -51,33 +52,33 @@ def antisymmetric_rnn(
         step_size: ε, above 0.
         diffusion: γ, 0 or above.
         recurrent_init: the initializer of U.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `AntisymmetricRNNParams` and `HiddenState(h)`. b is zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more; a step size or diffusion out of
+        ValueError: a size is not a whole number, 1 or more; step_size or diffusion is out of
             range.
 
     Example:
-        With all weights zero the step Jacobian is (1 - ε γ) I at h = 0.
+        With all weights zero, the step Jacobian is (1 - ε γ) I at h = 0.
 
     References:
         Chang et al. 2019 (arXiv:1902.09689), Section 3.
     """
     d, h = check_sizes(input_size, hidden_size)
     step_size = check_positive(step_size, "step_size")
-    diffusion = check_between(diffusion, 0.0, float("inf"), "diffusion")
+    diffusion = check_number(diffusion, "diffusion", 0.0)
 
     def init(key: PRNGKeyArray) -> AntisymmetricRNNParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         return AntisymmetricRNNParams(
-            *weights(key, 1, (d, h), recurrent_init, kind), jnp.zeros(h, kind)
+            *init_weights(key, 1, (d, h), recurrent_init, kind), jnp.zeros(h, kind)
         )
 
     def initial_state() -> HiddenState:
-        return HiddenState(jnp.zeros(h, default_float(dtype)))
+        return zero_state(HiddenState, h, dtype)
 
     return Cell(init, initial_state, antisymmetric_rnn_step(step_size, diffusion))
 

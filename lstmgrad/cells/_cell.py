@@ -1,7 +1,7 @@
-"""What a cell is: three pure functions."""
+"""What a cell is: three pure functions; and what the files of cells share."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,11 @@ from lstmgrad._model import Model
 from lstmgrad._types import Params, State, StepFn
 
 Initializer = Callable[..., Array]
-"""``initializer(key, shape, dtype) -> array``, as those of `jax.nn.initializers`."""
+"""``initializer(key, shape, dtype) -> array``, like those of `jax.nn.initializers`."""
 
 GLOROT = jax.nn.initializers.glorot_normal()
+
+Kind = TypeVar("Kind", bound=tuple)
 
 
 class Cell(NamedTuple):
@@ -23,10 +25,10 @@ class Cell(NamedTuple):
     Attributes:
         init: ``init(key) -> params``.
         initial_state: ``initial_state() -> state``, all zeros.
-        step: ``step(params, state, x) -> state`` for one sequence, no batch axis. The same object
-            for every cell of the kind, so it is a stable key of the compilation cache.
+        step: ``step(params, state, x) -> state`` for one sequence, without a batch axis. It is the
+            same object for every cell of its kind, so it is a stable key of the compilation cache.
         diagonal: whether the step Jacobian is diagonal, so that `linearize_diagonal` may be used.
-        held: the parts of the state that the step holds: they have no derivative.
+        held: the parts of the state that the step holds constant: they have no derivative.
     """
 
     init: Callable[[PRNGKeyArray], Params]
@@ -53,8 +55,41 @@ class HiddenState(NamedTuple):
     h: Float[Array, " h"]
 
 
+class ForgetGate(NamedTuple):
+    """Where the parameters of a cell have the biases that say how long it remembers.
+
+    The class of the parameters has it as the attribute `forget_gate`; `with_forget_bias` and
+    `with_chrono_bias` read it.
+
+    Attributes:
+        order: a letter for each gate stacked in the leaf, from the first to the last.
+        kept: the gates whose σ(bias) is the share of the state that is kept.
+        replaced: the gates whose σ(bias) is the share that is replaced: their bias is the negative.
+        written: the input gates, to which chrono initialization gives the negative bias.
+        leaf: the field of the parameters.
+    """
+
+    order: str
+    kept: str = ""
+    replaced: str = ""
+    written: str = ""
+    leaf: str = "bias"
+
+
+def zero_state(kind: type[Kind], shape: int | tuple[int, ...], dtype: Any = None) -> Kind:
+    """Returns a state whose parts are all zeros of one shape.
+
+    Args:
+        kind: the NamedTuple of the state.
+        shape: the shape of every part.
+        dtype: the dtype of every part; None is JAX's default float.
+    """
+    zeros = jnp.zeros(shape, dtype)
+    return kind(**dict.fromkeys(kind._fields, zeros))  # pyright: ignore
+
+
 def check_sizes(input_size: int, hidden_size: int) -> tuple[int, int]:
-    """(d, h) as Python ints, once both are whole numbers of 1 or more.
+    """Returns (d, h) as Python ints, once both are whole numbers, 1 or more.
 
     Args:
         input_size: d.
@@ -63,13 +98,13 @@ def check_sizes(input_size: int, hidden_size: int) -> tuple[int, int]:
     return check_count(input_size, "input_size"), check_count(hidden_size, "hidden_size")
 
 
-def stacked(
+def init_stacked(
     initializer: Initializer, key: PRNGKeyArray, gates: int, shape: tuple[int, int], dtype
 ) -> Float[Array, "rows columns"]:
-    """One weight matrix a gate, each initialized by itself, stacked along axis 0.
+    """Returns one weight matrix per gate, each initialized on its own, stacked along axis 0.
 
-    Stacking first and initializing then would give the wrong fan-out, and gates that are orthogonal
-    to one another instead of orthogonal matrices.
+    Initializing the whole stack at once would get the fan-out wrong, and would make gates that are
+    orthogonal to one another instead of orthogonal matrices.
     """
     # Initializers take (fan-in, fan-out); a weight here maps columns to rows.
     rows, columns = shape
@@ -77,24 +112,24 @@ def stacked(
     return jnp.concatenate(blocks, axis=0)
 
 
-def weights(
+def init_weights(
     key: PRNGKeyArray, gates: int, sizes: tuple[int, int], recurrent_init: Initializer, dtype
 ) -> tuple[Float[Array, "rows d"], Float[Array, "rows h"]]:
-    """Weights of the input, Glorot normal gate by gate, and of the hidden state.
+    """Returns the weights of the input, Glorot normal gate by gate, and of the hidden state.
 
     Args:
         key: random key.
         gates: how many matrices are stacked.
         sizes: (d, h).
-        recurrent_init: of each gate's recurrent matrix.
-        dtype: of the weights.
+        recurrent_init: the initializer of each gate's recurrent matrix.
+        dtype: the dtype of the weights.
     """
     d, h = sizes
     key_ih, key_hh = jax.random.split(key)
-    weight_ih = stacked(GLOROT, key_ih, gates, (h, d), dtype)
-    return weight_ih, stacked(recurrent_init, key_hh, gates, (h, h), dtype)
+    weight_ih = init_stacked(GLOROT, key_ih, gates, (h, d), dtype)
+    return weight_ih, init_stacked(recurrent_init, key_hh, gates, (h, h), dtype)
 
 
-def default_float(dtype):
-    """The dtype asked for, or JAX's default float (float64 where x64 is on)."""
+def resolve_dtype(dtype):
+    """Returns the dtype asked for, or JAX's default float (float64 where x64 is on)."""
     return jnp.zeros((), dtype).dtype

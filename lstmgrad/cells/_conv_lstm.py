@@ -1,10 +1,10 @@
-"""The convolutional LSTM: a peephole LSTM whose matrices are convolutions over an image.
+"""The convolutional LSTM: a peephole LSTM with convolutions over an image in place of matrices.
 
     i, f = σ(W_· * x + U_· * h + p_· ⊙ c + b_·),    g = tanh(W_g * x + U_g * h + b_g)
     c' = f ⊙ c + i ⊙ g
     o = σ(W_o * x + U_o * h + p_o ⊙ c' + b_o),      h' = o ⊙ tanh c'
 
-with * a convolution over the pixels, and a peephole for every channel and pixel.
+where * is a convolution over the pixels, and every channel and pixel has a peephole of its own.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._checks import check_count
-from lstmgrad.cells._cell import Cell, check_sizes, default_float
+from lstmgrad.cells._cell import Cell, ForgetGate, check_sizes, resolve_dtype, zero_state
 from lstmgrad.cells._lstm import LSTMState
 from lstmgrad.cells._peephole import peeping
 
@@ -36,6 +36,8 @@ class ConvLSTMParams(NamedTuple):
     weight_ch: Float[Array, "3 h *space"]
     bias: Float[Array, " 4*h"]
 
+    forget_gate = ForgetGate(order="ifgo", kept="f", written="i")
+
 
 def conv_lstm(
     input_size: int,
@@ -51,25 +53,25 @@ def conv_lstm(
     Args:
         input_size: d, the channels of the input, an array (d, *space).
         hidden_size: h, the channels of the state.
-        space: the shape of the image, (height, width) as in the paper or of any rank. The default
+        space: the shape of the image, (height, width) as in the paper, or of any rank. The default
             is a single pixel: inputs are (d,), and the cell is `peephole_lstm`.
-        kernel_size: the extent of the kernel along each axis of the image; the image is padded with
-            zeros so that it keeps its shape.
-        forget_bias: initial bias of the forget gate.
-        dtype: of the parameters and the state; None is JAX's default float.
+        kernel_size: the extent of the kernel along each axis of the image. The image is padded with
+            zeros, so it keeps its shape.
+        forget_bias: the initial bias of the forget gate.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `ConvLSTMParams` (gate order i, f, g, o) and `LSTMState(h, c)`, each
         (h, *space). Kernels are Glorot normal gate by gate, peepholes zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
         The flat state has n = 2 h · prod(space) coordinates.
 
     Example:
-        With kernel_size=1 every pixel is a `peephole_lstm` of its own.
+        With kernel_size=1, every pixel is a `peephole_lstm` of its own.
 
     References:
         Shi et al. 2015 (arXiv:1506.04214), Eq. 3.
@@ -79,7 +81,7 @@ def conv_lstm(
     kernel = (check_count(kernel_size, "kernel_size"),) * len(shape)
 
     def init(key: PRNGKeyArray) -> ConvLSTMParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
 
         def kernels(key: PRNGKeyArray, channels: int) -> Array:
             keys = jax.random.split(key, 4)
@@ -94,8 +96,7 @@ def conv_lstm(
         )
 
     def initial_state() -> LSTMState:
-        zeros = jnp.zeros((h, *shape), default_float(dtype))
-        return LSTMState(zeros, zeros)
+        return zero_state(LSTMState, (h, *shape), dtype)
 
     return Cell(init, initial_state, conv_lstm_step)
 

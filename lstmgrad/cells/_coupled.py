@@ -16,10 +16,12 @@ from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
     Cell,
+    ForgetGate,
     Initializer,
     check_sizes,
-    default_float,
-    weights,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 from lstmgrad.cells._lstm import LSTMState
 
@@ -37,6 +39,8 @@ class CoupledLSTMParams(NamedTuple):
     weight_hh: Float[Array, "3*h h"]
     bias: Float[Array, " 3*h"]
 
+    forget_gate = ForgetGate(order="fgo", kept="f")
+
 
 def coupled_lstm(
     input_size: int,
@@ -51,19 +55,19 @@ def coupled_lstm(
     Args:
         input_size: d.
         hidden_size: h.
-        forget_bias: initial bias of the forget gate.
+        forget_bias: the initial bias of the forget gate.
         recurrent_init: the initializer of each gate's recurrent matrix.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `CoupledLSTMParams` (gate order f, g, o) and `LSTMState(h, c)`.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
-        The paper computes i and sets f = 1 - i: its weights of i are those of f here, negated. Its
-        peepholes are left out.
+        The paper computes i and sets f = 1 - i: the weights of f here are the negative of its
+        weights of i. Its peepholes are left out.
 
     Example:
         With all weights zero, dc_t/dc_k is σ(forget_bias)^(t-k) times the identity.
@@ -74,15 +78,14 @@ def coupled_lstm(
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> CoupledLSTMParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         return CoupledLSTMParams(
-            *weights(key, 3, (d, h), recurrent_init, kind),
+            *init_weights(key, 3, (d, h), recurrent_init, kind),
             jnp.zeros(3 * h, kind).at[:h].set(forget_bias),
         )
 
     def initial_state() -> LSTMState:
-        zeros = jnp.zeros(h, default_float(dtype))
-        return LSTMState(zeros, zeros)
+        return zero_state(LSTMState, h, dtype)
 
     return Cell(init, initial_state, coupled_lstm_step)
 

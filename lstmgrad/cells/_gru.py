@@ -14,10 +14,12 @@ from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
     Cell,
+    ForgetGate,
     Initializer,
     check_sizes,
-    default_float,
-    weights,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 
 
@@ -35,6 +37,8 @@ class GRUParams(NamedTuple):
     weight_hh: Float[Array, "3*h h"]
     bias: Float[Array, " 3*h"]
     bias_n: Float[Array, " h"]
+
+    forget_gate = ForgetGate(order="rzn", kept="z")
 
 
 class GRUState(NamedTuple):
@@ -56,33 +60,33 @@ def gru(
         input_size: d.
         hidden_size: h.
         recurrent_init: the initializer of each gate's recurrent matrix.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `GRUParams` (gate order r, z, n) and `GRUState(h)`. Input weights are Glorot
         normal gate by gate, biases zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Example:
-        With all weights zero z = 1/2 and n = 0, so the step Jacobian is I/2.
+        With all weights zero, z = 1/2 and n = 0, so the step Jacobian is I/2.
 
     References:
-        Cho et al. 2014 (arXiv:1406.1078), whose z is 1 - z here; reset-after: Keras, cuDNN.
+        Cho et al. 2014 (arXiv:1406.1078), whose z is 1 - z here; Keras and cuDNN for reset-after.
     """
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> GRUParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         return GRUParams(
-            *weights(key, 3, (d, h), recurrent_init, kind),
+            *init_weights(key, 3, (d, h), recurrent_init, kind),
             jnp.zeros(3 * h, kind),
             jnp.zeros(h, kind),
         )
 
     def initial_state() -> GRUState:
-        return GRUState(jnp.zeros(h, default_float(dtype)))
+        return zero_state(GRUState, h, dtype)
 
     return Cell(init, initial_state, gru_step)
 

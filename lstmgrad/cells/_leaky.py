@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._checks import check_between
+from lstmgrad._checks import check_number
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
 from lstmgrad.cells._cell import GLOROT, Cell, Initializer
@@ -34,16 +34,16 @@ def leaky_rnn(
         leak: α, in [0, 1]; 1 is the plain `rnn`. The time constant is -1/ln(1 - α) steps.
         activation: φ, any element-wise function.
         recurrent_init: the initializer of U.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
-        `Cell` with `RNNParams` and `RNNState(h)`, initialized as `rnn`.
+        `Cell` with `RNNParams` and `RNNState(h)`, initialized as in `rnn`.
 
     Raises:
-        ValueError: as `rnn`; a leak out of range.
+        ValueError: as for `rnn`; the leak is out of range.
 
     Example:
-        Along the route "carry" ds_t/ds_k is (1 - α)^(t-k) times the identity.
+        Along the route "carry", ds_t/ds_k is (1 - α)^(t-k) times the identity.
 
     References:
         Jaeger et al. 2007, Optimization and applications of echo state networks with
@@ -53,7 +53,7 @@ def leaky_rnn(
     plain = rnn(
         input_size, hidden_size, activation=activation, recurrent_init=recurrent_init, dtype=dtype
     )
-    leak = check_between(leak, 0.0, 1.0, "leak")
+    leak = check_number(leak, "leak", 0.0, 1.0)
     return plain._replace(step=around_rnn_step(activation, 1 - leak, leak))
 
 
@@ -72,19 +72,19 @@ def residual_rnn(
         hidden_size: h.
         activation: φ, any element-wise function.
         recurrent_init: the initializer of U.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
-        `Cell` with `RNNParams` and `RNNState(h)`, initialized as `rnn`.
+        `Cell` with `RNNParams` and `RNNState(h)`, initialized as in `rnn`.
 
     Raises:
-        ValueError: as `rnn`.
+        ValueError: as for `rnn`.
 
     Example:
-        Along the route "carry" ds_t/ds_k is the identity.
+        Along the route "carry", ds_t/ds_k is the identity.
 
     References:
-        He et al. 2016 (arXiv:1603.05027), with layers in the place of steps.
+        He et al. 2016 (arXiv:1603.05027), with layers in place of steps.
     """
     plain = rnn(
         input_size, hidden_size, activation=activation, recurrent_init=recurrent_init, dtype=dtype

@@ -2,8 +2,8 @@
 
     h' = λ ⊙ h + γ ⊙ (B x),    λ = exp(-exp(ν) + i exp(θ))
 
-The step Jacobian is diag λ at every step, in the real coordinates (Re h, Im h) a scaling by |λ| and
-a rotation of each pair: ln ‖dh_t/dh_k‖₂ = (t - k) · max ln |λ|. Use `lg.linearize_diagonal`.
+The step Jacobian is diag λ at every step; in the real coordinates (Re h, Im h) it scales each pair
+by |λ| and rotates it: ln ‖dh_t/dh_k‖₂ = (t - k) · max ln |λ|. Use `lg.linearize_diagonal`.
 """
 
 import math
@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from lstmgrad._checks import check_between, check_full_float
+from lstmgrad._checks import check_full_float, check_number
 from lstmgrad._tag import tag
-from lstmgrad.cells._cell import Cell, check_sizes, default_float
+from lstmgrad.cells._cell import Cell, check_sizes, resolve_dtype
 
 
 class LRUParams(NamedTuple):
-    """Real numbers alone, so that any optimizer will do.
+    """Real numbers only, so any optimizer will do.
 
     Attributes:
         weight_re: (h, d), the real part of B.
@@ -59,19 +59,20 @@ def lru(
         r_min: the inner radius of the ring on which the eigenvalues start.
         r_max: the outer radius, at most 1.
         max_phase: phases are uniform in [0, max_phase].
-        dtype: the real dtype of the parameters, whose complex counterpart is that of the state;
-            None is JAX's default float.
+        dtype: the real dtype of the parameters; the state has its complex counterpart. None is
+            JAX's default float.
 
     Returns:
-        `Cell` with `LRUParams` and `LRUState(h)`. The eigenvalues are uniform on the ring (by
-        area, where max_phase is 2π), γ = √(1 - |λ|²) at the start.
+        `Cell` with `LRUParams` and `LRUState(h)`. At the start the eigenvalues are uniform on the
+        ring (by area if max_phase is 2π), and γ = √(1 - |λ|²).
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more; not 0 <= r_min <= r_max <= 1, or a
-            phase beyond [0, 2π]; a dtype other than float32 and float64.
+        ValueError: a size is not a whole number, 1 or more; 0 <= r_min <= r_max <= 1 does not
+            hold; max_phase is outside [0, 2π]; the dtype is neither float32 nor float64.
 
     Notes:
-        The output y = Re(C h) + D x is a readout, no part of the recurrence, and left to the model.
+        The output y = Re(C h) + D x is a readout, not part of the recurrence, and left to the
+        model.
 
     Example:
         For any inputs, ``backward_norms`` gives lag · max ln |λ|.
@@ -80,24 +81,24 @@ def lru(
         Orvieto et al. 2023 (arXiv:2303.06349), Section 3; Lemma 3.2 for the ring.
     """
     d, h = check_sizes(input_size, hidden_size)
-    check_between(r_max, 0.0, 1.0, "r_max")
-    check_between(r_min, 0.0, r_max, "r_min")
-    check_between(max_phase, 0.0, 2 * math.pi, "max_phase")
+    check_number(r_max, "r_max", 0.0, 1.0)
+    check_number(r_min, "r_min", 0.0, r_max)
+    check_number(max_phase, "max_phase", 0.0, 2 * math.pi)
     check_full_float(dtype, "dtype")
 
     def init(key: PRNGKeyArray) -> LRUParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         key_b, key_radius, key_phase = jax.random.split(key, 3)
         re, im = jax.random.normal(key_b, (2, h, d), kind) / math.sqrt(2 * d)
         square = jax.random.uniform(key_radius, (h,), kind, r_min**2, r_max**2)
         log_radius = jnp.log(square) / 2
         phase = jax.random.uniform(key_phase, (h,), kind, 0.0, max_phase)
-        # -expm1 keeps 1 - |λ|² where |λ| is close to 1.
+        # -expm1 keeps 1 - |λ|² exact where |λ| is close to 1.
         gamma_log = jnp.log(-jnp.expm1(2 * log_radius)) / 2
         return LRUParams(re, im, jnp.log(-log_radius), jnp.log(phase), gamma_log)
 
     def initial_state() -> LRUState:
-        zeros = jnp.zeros(h, default_float(dtype))
+        zeros = jnp.zeros(h, resolve_dtype(dtype))
         return LRUState(jax.lax.complex(zeros, zeros))
 
     return Cell(init, initial_state, lru_step, diagonal=True)
@@ -107,7 +108,7 @@ def lru_step(params: LRUParams, state: LRUState, x: Float[Array, " d"]) -> LRUSt
     """One step of the linear recurrent unit.
 
     Args:
-        params: real numbers.
+        params: ν, θ, γ and B.
         state: h, (h,), complex.
         x: (d,), real.
     """

@@ -1,4 +1,4 @@
-"""The long short-term memory with forget gate.
+"""The long short-term memory with a forget gate.
 
     i, f, o = σ(W_· x + U_· h + b_·),   g = tanh(W_g x + U_g h + b_g)
     c' = f ⊙ c + i ⊙ g,                 h' = o ⊙ tanh c'
@@ -16,10 +16,12 @@ from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
     Cell,
+    ForgetGate,
     Initializer,
     check_sizes,
-    default_float,
-    weights,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 
 
@@ -29,12 +31,14 @@ class LSTMParams(NamedTuple):
     Attributes:
         weight_ih: (4h, d).
         weight_hh: (4h, h).
-        bias: (4h,), one bias a gate, with no constant added to the forget gate at run time.
+        bias: (4h,), one per gate; nothing is added to the forget gate's bias at run time.
     """
 
     weight_ih: Float[Array, "4*h d"]
     weight_hh: Float[Array, "4*h h"]
     bias: Float[Array, " 4*h"]
+
+    forget_gate = ForgetGate(order="ifgo", kept="f", written="i")
 
 
 class LSTMState(NamedTuple):
@@ -52,23 +56,23 @@ def lstm(
     recurrent_init: Initializer = GLOROT,
     dtype=None,
 ) -> Cell:
-    """Returns a long short-term memory cell with forget gate.
+    """Returns a long short-term memory cell with a forget gate.
 
     Args:
         input_size: d.
         hidden_size: h.
-        forget_bias: initial bias of the forget gate, stored in the parameters. At zero input the
-            cell's time constant is 1 / ln(1 + exp(-forget_bias)) steps: 1.4, 3.2 and 20.6 for 0, 1
-            and 3.
+        forget_bias: the initial bias of the forget gate, stored in the parameters. At zero input
+            the cell's time constant is 1 / ln(1 + exp(-forget_bias)) steps: 1.4, 3.2 and 20.6 for
+            0, 1 and 3.
         recurrent_init: the initializer of each gate's recurrent matrix.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `LSTMParams` (gate order i, f, g, o, as in PyTorch and Equinox) and
-        `LSTMState(h, c)`. Input weights are Glorot normal gate by gate, other biases zero.
+        `LSTMState(h, c)`. Input weights are Glorot normal gate by gate, the other biases zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Example:
         With all weights zero, dc_t/dc_k is σ(forget_bias)^(t-k) times the identity.
@@ -80,16 +84,15 @@ def lstm(
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> LSTMParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         bias = jnp.zeros(4 * h, kind).at[h : 2 * h].set(forget_bias)
         return LSTMParams(
-            *weights(key, 4, (d, h), recurrent_init, kind),
+            *init_weights(key, 4, (d, h), recurrent_init, kind),
             bias,
         )
 
     def initial_state() -> LSTMState:
-        zeros = jnp.zeros(h, default_float(dtype))
-        return LSTMState(zeros, zeros)
+        return zero_state(LSTMState, h, dtype)
 
     return Cell(init, initial_state, lstm_step)
 

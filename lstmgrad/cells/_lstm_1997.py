@@ -1,4 +1,4 @@
-"""The long short-term memory of 1997, without forget gate.
+"""The long short-term memory of 1997, without a forget gate.
 
     i, o = σ(W_· x + U_· h + b_·),    g = tanh(W_g x + U_g h + b_g)
     c' = c + i ⊙ g,                   h' = o ⊙ tanh c'
@@ -19,8 +19,9 @@ from lstmgrad.cells._cell import (
     Cell,
     Initializer,
     check_sizes,
-    default_float,
-    weights,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 from lstmgrad.cells._lstm import LSTMState
 
@@ -46,27 +47,27 @@ def lstm_1997(
     recurrent_init: Initializer = GLOROT,
     dtype=None,
 ) -> Cell:
-    """Returns a long short-term memory cell without forget gate.
+    """Returns a long short-term memory cell without a forget gate.
 
     Args:
         input_size: d.
         hidden_size: h.
         recurrent_init: the initializer of each gate's recurrent matrix.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `LSTM1997Params` (gate order i, g, o) and `LSTMState(h, c)`. Biases are zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
         The derivative is the full one. The paper cuts it where it reaches the gates and the
-        candidate, which leaves the route "cell": ``routes(step, params, trajectory)["cell"]``. It
-        squashes to [-2, 2] and [-1, 1] where both are tanh here.
+        candidate, which leaves the route "cell": ``lg.routes(chain)["cell"]``. The paper squashes
+        to [-2, 2] and to [-1, 1]; here both functions are tanh.
 
     Example:
-        Along the route "cell" dc_t/dc_k is the identity, bit for bit, at every lag.
+        Along the route "cell", dc_t/dc_k is the identity, bit for bit, at every lag.
 
     References:
         Hochreiter & Schmidhuber 1997, Long short-term memory, Section 4.
@@ -74,14 +75,13 @@ def lstm_1997(
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> LSTM1997Params:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         return LSTM1997Params(
-            *weights(key, 3, (d, h), recurrent_init, kind), jnp.zeros(3 * h, kind)
+            *init_weights(key, 3, (d, h), recurrent_init, kind), jnp.zeros(3 * h, kind)
         )
 
     def initial_state() -> LSTMState:
-        zeros = jnp.zeros(h, default_float(dtype))
-        return LSTMState(zeros, zeros)
+        return zero_state(LSTMState, h, dtype)
 
     return Cell(init, initial_state, lstm_1997_step)
 

@@ -14,11 +14,13 @@ from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
     Cell,
+    ForgetGate,
     HiddenState,
     Initializer,
     check_sizes,
-    default_float,
-    weights,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 
 
@@ -35,6 +37,8 @@ class MGUParams(NamedTuple):
     weight_hh: Float[Array, "2*h h"]
     bias: Float[Array, " 2*h"]
 
+    forget_gate = ForgetGate(order="fn", replaced="f")
+
 
 def mgu(
     input_size: int,
@@ -48,22 +52,22 @@ def mgu(
     Args:
         input_size: d.
         hidden_size: h.
-        recurrent_init: the initializer of the recurrent matrices.
-        dtype: of the parameters and the state; None is JAX's default float.
+        recurrent_init: the initializer of each gate's recurrent matrix.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `MGUParams` (order f, n) and `HiddenState(h)`. Biases are zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
-        As in the paper f is the share that is replaced, so that a negative bias remembers (in the
-        last line of Flax's `MGUCell` f and 1 - f are exchanged). The candidate reads f ⊙ h: what
-        comes through its h is the route "candidate", what comes through its f is part of "forget".
+        As in the paper, f is the share that is replaced, so a negative bias remembers (Flax's
+        `MGUCell` exchanges f and 1 - f in its last line). The candidate reads f ⊙ h: what comes
+        through that h is the route "candidate", what comes through that f is part of "forget".
 
     Example:
-        With all weights zero f = 1/2 and n = 0, so the step Jacobian is I/2.
+        With all weights zero, f = 1/2 and n = 0, so the step Jacobian is I/2.
 
     References:
         Zhou et al. 2016 (arXiv:1603.09420).
@@ -71,11 +75,13 @@ def mgu(
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> MGUParams:
-        kind = default_float(dtype)
-        return MGUParams(*weights(key, 2, (d, h), recurrent_init, kind), jnp.zeros(2 * h, kind))
+        kind = resolve_dtype(dtype)
+        return MGUParams(
+            *init_weights(key, 2, (d, h), recurrent_init, kind), jnp.zeros(2 * h, kind)
+        )
 
     def initial_state() -> HiddenState:
-        return HiddenState(jnp.zeros(h, default_float(dtype)))
+        return zero_state(HiddenState, h, dtype)
 
     return Cell(init, initial_state, mgu_step)
 

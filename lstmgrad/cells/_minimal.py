@@ -1,4 +1,4 @@
-"""minGRU and minLSTM: gates that look at the input alone, so that the recurrence is linear.
+"""minGRU and minLSTM: gates that look at the input alone, so the recurrence is linear.
 
     minGRU     z = σ(W_z x + b_z),        n = W_n x + b_n
                h' = (1 - z) ⊙ h + z ⊙ n
@@ -18,10 +18,12 @@ from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
     Cell,
+    ForgetGate,
     HiddenState,
     check_sizes,
-    default_float,
-    stacked,
+    init_stacked,
+    resolve_dtype,
+    zero_state,
 )
 
 
@@ -36,6 +38,8 @@ class MinGRUParams(NamedTuple):
     weight_ih: Float[Array, "2*h d"]
     bias: Float[Array, " 2*h"]
 
+    forget_gate = ForgetGate(order="zn", replaced="z")
+
 
 class MinLSTMParams(NamedTuple):
     """Stacked along axis 0 in the order i, f, n (input gate, forget gate, candidate).
@@ -48,6 +52,9 @@ class MinLSTMParams(NamedTuple):
     weight_ih: Float[Array, "3*h d"]
     bias: Float[Array, " 3*h"]
 
+    # σ(b)/(σ(b) + σ(-b)) = σ(b): only both gates together set what is kept.
+    forget_gate = ForgetGate(order="ifn", kept="f", replaced="i")
+
 
 def min_gru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     """Returns a minGRU: a GRU without reset gate whose gate and candidate do not look at h.
@@ -55,19 +62,19 @@ def min_gru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     Args:
         input_size: d.
         hidden_size: h.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `MinGRUParams` (order z, n) and `HiddenState(h)`. Biases are zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
-        As in the paper z is the share that is replaced, so that a negative bias remembers.
+        As in the paper, z is the share that is replaced, so a negative bias remembers.
 
     Example:
-        With all weights zero the step Jacobian is I/2.
+        With all weights zero, the step Jacobian is I/2.
 
     References:
         Feng et al. 2024 (arXiv:2410.01201), Section 3.1.
@@ -75,11 +82,11 @@ def min_gru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> MinGRUParams:
-        kind = default_float(dtype)
-        return MinGRUParams(stacked(GLOROT, key, 2, (h, d), kind), jnp.zeros(2 * h, kind))
+        kind = resolve_dtype(dtype)
+        return MinGRUParams(init_stacked(GLOROT, key, 2, (h, d), kind), jnp.zeros(2 * h, kind))
 
     def initial_state() -> HiddenState:
-        return HiddenState(jnp.zeros(h, default_float(dtype)))
+        return zero_state(HiddenState, h, dtype)
 
     return Cell(init, initial_state, min_gru_step, diagonal=True)
 
@@ -98,24 +105,24 @@ def min_gru_step(params: MinGRUParams, state: HiddenState, x: Float[Array, " d"]
 
 
 def min_lstm(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
-    """Returns a minLSTM: one state, and gates normalized to add up to 1 that do not look at it.
+    """Returns a minLSTM: gates that add up to 1 and do not look at the state, which is h alone.
 
     Args:
         input_size: d.
         hidden_size: h.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `MinLSTMParams` (order i, f, n) and `HiddenState(h)`. Biases are zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
-        f/(f + i) is taken as σ(ln f - ln i), which holds where both gates underflow.
+        f/(f + i) is computed as σ(ln f - ln i), which is right even where both gates underflow.
 
     Example:
-        With all weights zero the step Jacobian is I/2.
+        With all weights zero, the step Jacobian is I/2.
 
     References:
         Feng et al. 2024 (arXiv:2410.01201), Section 3.2.
@@ -123,11 +130,11 @@ def min_lstm(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> MinLSTMParams:
-        kind = default_float(dtype)
-        return MinLSTMParams(stacked(GLOROT, key, 3, (h, d), kind), jnp.zeros(3 * h, kind))
+        kind = resolve_dtype(dtype)
+        return MinLSTMParams(init_stacked(GLOROT, key, 3, (h, d), kind), jnp.zeros(3 * h, kind))
 
     def initial_state() -> HiddenState:
-        return HiddenState(jnp.zeros(h, default_float(dtype)))
+        return zero_state(HiddenState, h, dtype)
 
     return Cell(init, initial_state, min_lstm_step, diagonal=True)
 

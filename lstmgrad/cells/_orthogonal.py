@@ -3,8 +3,8 @@
     Q = (I + A)⁻¹ (I - A),  A = (U - Uᵀ)/2
     h' = φ(W x + Q h),      φ(y) = y + b sign y where |y| + b >= 0, and 0 elsewhere
 
-The Cayley transform of a skew-symmetric A is orthogonal to rounding, whatever U is, so the only
-loss of the gradient is where φ is zero.
+The Cayley transform of a skew-symmetric A is orthogonal up to rounding, whatever U is, so the
+gradient is lost only where φ is zero.
 """
 
 from typing import NamedTuple
@@ -20,8 +20,9 @@ from lstmgrad.cells._cell import (
     HiddenState,
     Initializer,
     check_sizes,
-    default_float,
-    weights,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 
 
@@ -45,19 +46,19 @@ def orthogonal_rnn(
     Args:
         input_size: d.
         hidden_size: h.
-        recurrent_init: the initializer of U, of which only the antisymmetric part counts.
-        dtype: of the parameters and the state; None is JAX's default float.
+        recurrent_init: the initializer of U; only the antisymmetric part of U counts.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
-        `Cell` with `OrthogonalRNNParams` and `HiddenState(h)`. b is zero, where φ is the identity.
+        `Cell` with `OrthogonalRNNParams` and `HiddenState(h)`. b is zero, so φ is the identity.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more; a dtype other than float32 and
+        ValueError: a size is not a whole number, 1 or more; the dtype is neither float32 nor
             float64.
 
     Notes:
-        One linear system of size h a step. Without the paper's fixed diagonal of signs, Q has no
-        eigenvalue -1 (it comes close to one as U grows).
+        Each step solves one linear system of size h. Without the paper's fixed diagonal of signs,
+        Q has no eigenvalue -1 (it comes close to one as U grows).
 
     Example:
         With b = 0 every singular value of every ds_t/ds_k is 1.
@@ -70,13 +71,13 @@ def orthogonal_rnn(
     check_full_float(dtype, "dtype")
 
     def init(key: PRNGKeyArray) -> OrthogonalRNNParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         return OrthogonalRNNParams(
-            *weights(key, 1, (d, h), recurrent_init, kind), jnp.zeros(h, kind)
+            *init_weights(key, 1, (d, h), recurrent_init, kind), jnp.zeros(h, kind)
         )
 
     def initial_state() -> HiddenState:
-        return HiddenState(jnp.zeros(h, default_float(dtype)))
+        return zero_state(HiddenState, h, dtype)
 
     return Cell(init, initial_state, orthogonal_rnn_step)
 
@@ -95,6 +96,6 @@ def orthogonal_rnn_step(
     eye = jnp.eye(skew.shape[0], dtype=skew.dtype)
     turned = jnp.linalg.solve(eye + skew, state.h - skew @ state.h)
     drive = tag(params.weight_ih @ x + turned, "recurrent")
-    # Not sign(y) · relu(|y| + b): that has a slope of 0 at y = 0 even for b = 0. NaN stays NaN.
+    # Not sign(y) · relu(|y| + b), which has slope 0 at y = 0 even for b = 0. NaN stays NaN.
     closed = jnp.abs(drive) + params.bias < 0
     return HiddenState(jnp.where(closed, 0, drive + params.bias * jnp.sign(drive)))

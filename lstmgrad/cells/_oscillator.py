@@ -3,7 +3,7 @@
     z' = z + Δt (tanh(U h + V z + W x + b) - γ h - ε z)
     h' = h + Δt z'
 
-h is the position of each oscillator (the paper's y) and the output, z its velocity.
+h is the position of each oscillator (the paper's y), which is also the output; z is its velocity.
 """
 
 import functools
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lstmgrad._checks import check_between, check_positive
+from lstmgrad._checks import check_number, check_positive
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
 from lstmgrad.cells._cell import (
@@ -21,8 +21,9 @@ from lstmgrad.cells._cell import (
     Cell,
     Initializer,
     check_sizes,
-    default_float,
-    stacked,
+    init_stacked,
+    resolve_dtype,
+    zero_state,
 )
 
 
@@ -31,8 +32,8 @@ class CoRNNParams(NamedTuple):
 
     Attributes:
         weight_ih: (h, d), W.
-        weight_hh: (h, h), U, of the positions.
-        weight_zh: (h, h), V, of the velocities.
+        weight_hh: (h, h), U, which acts on the positions.
+        weight_zh: (h, h), V, which acts on the velocities.
         bias: (h,).
     """
 
@@ -68,18 +69,18 @@ def co_rnn(
         frequency: γ, the square of the oscillators' own frequency, 0 or above.
         damping: ε, 0 or above.
         recurrent_init: the initializer of U and V.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `CoRNNParams` and `CoRNNState(h, z)`. b is zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more; a constant out of range.
+        ValueError: a size is not a whole number, 1 or more; a constant is out of range.
 
     Notes:
-        The damping is taken at the old velocity, one of the paper's two choices and that of its
-        code. "position" and "velocity" are the routes of the bare oscillators, "recurrent" the
-        coupling's.
+        The damping acts on the old velocity, one of the paper's two choices and the one of its
+        code. "position" and "velocity" are the routes of the bare oscillators, "recurrent" is the
+        route of the coupling.
 
     Example:
         With all weights zero, each oscillator's step Jacobian is
@@ -91,20 +92,19 @@ def co_rnn(
     d, h = check_sizes(input_size, hidden_size)
     constants = (
         check_positive(step_size, "step_size"),
-        check_between(frequency, 0.0, float("inf"), "frequency"),
-        check_between(damping, 0.0, float("inf"), "damping"),
+        check_number(frequency, "frequency", 0.0),
+        check_number(damping, "damping", 0.0),
     )
 
     def init(key: PRNGKeyArray) -> CoRNNParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         key_ih, key_hh = jax.random.split(key)
-        weight_hh, weight_zh = jnp.split(stacked(recurrent_init, key_hh, 2, (h, h), kind), 2)
-        weight_ih = stacked(GLOROT, key_ih, 1, (h, d), kind)
+        weight_hh, weight_zh = jnp.split(init_stacked(recurrent_init, key_hh, 2, (h, h), kind), 2)
+        weight_ih = init_stacked(GLOROT, key_ih, 1, (h, d), kind)
         return CoRNNParams(weight_ih, weight_hh, weight_zh, jnp.zeros(h, kind))
 
     def initial_state() -> CoRNNState:
-        zeros = jnp.zeros(h, default_float(dtype))
-        return CoRNNState(zeros, zeros)
+        return zero_state(CoRNNState, h, dtype)
 
     return Cell(init, initial_state, co_rnn_step(*constants))
 

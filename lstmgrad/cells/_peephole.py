@@ -4,7 +4,7 @@
     c' = f ⊙ c + i ⊙ g
     o = σ(W_o x + U_o h + p_o ⊙ c' + b_o),      h' = o ⊙ tanh c'
 
-dc'/dc has the slopes of the gates in it besides f, and is diagonal all the same.
+dc'/dc contains the slopes of the gates besides f, and is still diagonal.
 """
 
 from typing import NamedTuple
@@ -17,10 +17,12 @@ from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
     Cell,
+    ForgetGate,
     Initializer,
     check_sizes,
-    default_float,
-    weights,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 from lstmgrad.cells._lstm import LSTMState
 
@@ -40,6 +42,8 @@ class PeepholeLSTMParams(NamedTuple):
     weight_ch: Float[Array, "3 h"]
     bias: Float[Array, " 4*h"]
 
+    forget_gate = ForgetGate(order="ifgo", kept="f", written="i")
+
 
 def peephole_lstm(
     input_size: int,
@@ -54,41 +58,41 @@ def peephole_lstm(
     Args:
         input_size: d.
         hidden_size: h.
-        forget_bias: initial bias of the forget gate.
+        forget_bias: the initial bias of the forget gate.
         recurrent_init: the initializer of each gate's recurrent matrix.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `PeepholeLSTMParams` (gate order i, f, g, o) and `LSTMState(h, c)`. Peepholes
-        start at zero, so that the cell starts as an `lstm`.
+        start at zero, so the cell starts as an `lstm`.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
-        Routes are those of the LSTM. The peephole of the output gate looks at c', which is behind
-        the other tags: what it carries counts for them, and "output" is what comes through h alone.
+        The routes are those of the LSTM. The peephole of the output gate looks at c', which lies
+        behind the other tags: what it carries counts for them, and "output" is only what comes
+        through h.
 
     Example:
-        With peepholes of zero a step is that of `lstm`.
+        If all peepholes are zero, a step is that of `lstm`.
 
     References:
         Gers & Schmidhuber 2000, Recurrent nets that time and count; Graves 2013
-        (arXiv:1308.0850), Eqs. 7-11, for the output squashed by tanh.
+        (arXiv:1308.0850), Eqs. 7-11, for the tanh in front of the output gate.
     """
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> PeepholeLSTMParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         return PeepholeLSTMParams(
-            *weights(key, 4, (d, h), recurrent_init, kind),
+            *init_weights(key, 4, (d, h), recurrent_init, kind),
             jnp.zeros((3, h), kind),
             jnp.zeros(4 * h, kind).at[h : 2 * h].set(forget_bias),
         )
 
     def initial_state() -> LSTMState:
-        zeros = jnp.zeros(h, default_float(dtype))
-        return LSTMState(zeros, zeros)
+        return zero_state(LSTMState, h, dtype)
 
     return Cell(init, initial_state, peephole_lstm_step)
 
@@ -112,7 +116,7 @@ def peeping(
     drive: Float[Array, "4*h *space"],
     c: Float[Array, "h *space"],
 ) -> LSTMState:
-    """The step from what input, hidden state and bias drive the gates with.
+    """The step, once input, hidden state and bias are added up to what drives the gates.
 
     Args:
         peepholes: p_i, p_f and p_o.
@@ -124,6 +128,6 @@ def peeping(
     i = tag(jax.nn.sigmoid(i + p_i * c), "input")
     f = tag(jax.nn.sigmoid(f + p_f * c), "forget")
     c = f * tag(c, "cell") + i * tag(jnp.tanh(g), "candidate")
-    # Before the peephole: c' has crossed a tag already.
+    # The tag stands before the peephole: c' has crossed a tag already.
     o = jax.nn.sigmoid(tag(o, "output") + p_o * c)
     return LSTMState(o * jnp.tanh(c), c)

@@ -14,7 +14,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._tag import tag
-from lstmgrad.cells._cell import GLOROT, Cell, HiddenState, check_sizes, default_float, stacked
+from lstmgrad.cells._cell import (
+    GLOROT,
+    Cell,
+    HiddenState,
+    check_sizes,
+    init_stacked,
+    resolve_dtype,
+    zero_state,
+)
 
 _SHARPNESS = 8.0
 """The paper's constant c, which multiplies the recurrence gate."""
@@ -26,9 +34,9 @@ class RGLRUParams(NamedTuple):
     Attributes:
         weight_ih: (h, d), the projection of the input.
         bias: (h,).
-        weight_gates: (2h, h), of the projected input.
+        weight_gates: (2h, h), which act on the projected input.
         bias_gates: (2h,).
-        decay: (h,), Λ; σ(Λ)^8 is what an open recurrence gate leaves.
+        decay: (h,), Λ; σ(Λ)^8 is what an open recurrence gate keeps.
     """
 
     weight_ih: Float[Array, "h d"]
@@ -39,26 +47,26 @@ class RGLRUParams(NamedTuple):
 
 
 def rg_lru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
-    """Returns a real-gated linear recurrent unit, behind a linear projection of the input.
+    """Returns a real-gated linear recurrent unit behind a linear projection of the input.
 
     Args:
         input_size: d.
         hidden_size: h.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `RGLRUParams` (gate order r, i) and `HiddenState(h)`. Biases are zero, and
         σ(Λ)^8 is uniform in [0.9, 0.999], as in the paper.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
-        Of Griffin's recurrent block the projection is kept, because the unit itself wants d = h,
-        and the short convolution in time is left out. The gates' matrices are full.
+        The projection of Griffin's recurrent block is included, because the unit itself needs
+        d = h; its short convolution in time is left out. The matrices of the gates are full.
 
     Example:
-        At u = 0 and biases of zero r = 1/2, and the step Jacobian is diag σ(Λ)^4.
+        If u and the biases are zero, r = 1/2 and the step Jacobian is diag σ(Λ)^4.
 
     References:
         De et al. 2024 (arXiv:2402.19427), Section 2.4, Eqs. 1-4.
@@ -66,20 +74,20 @@ def rg_lru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> RGLRUParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         key_ih, key_gates, key_decay = jax.random.split(key, 3)
         left = jax.random.uniform(key_decay, (h,), kind, 0.9, 0.999)
         log_a = jnp.log(left) / _SHARPNESS
         return RGLRUParams(
-            stacked(GLOROT, key_ih, 1, (h, d), kind),
+            init_stacked(GLOROT, key_ih, 1, (h, d), kind),
             jnp.zeros(h, kind),
-            stacked(GLOROT, key_gates, 2, (h, h), kind),
+            init_stacked(GLOROT, key_gates, 2, (h, h), kind),
             jnp.zeros(2 * h, kind),
             log_a - jnp.log(-jnp.expm1(log_a)),
         )
 
     def initial_state() -> HiddenState:
-        return HiddenState(jnp.zeros(h, default_float(dtype)))
+        return zero_state(HiddenState, h, dtype)
 
     return Cell(init, initial_state, rg_lru_step, diagonal=True)
 

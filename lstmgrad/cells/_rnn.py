@@ -15,8 +15,9 @@ from lstmgrad.cells._cell import (
     Cell,
     Initializer,
     check_sizes,
-    default_float,
-    weights,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 
 
@@ -47,17 +48,17 @@ def rnn(
     Args:
         input_size: d.
         hidden_size: h.
-        activation: φ, any element-wise function; `jnp.tanh`, `jax.nn.relu`.
+        activation: φ, any element-wise function, e.g. `jnp.tanh` or `jax.nn.relu`.
         recurrent_init: the initializer of U, e.g. `jax.nn.initializers.orthogonal()` or
             `lg.cells.identity()`. The default is Glorot's, whose spectral radius is about 1.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `RNNParams` and `RNNState(h)`. W is Glorot normal, b zero.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more; the activation cannot be hashed, and
-            so cannot be a key of the compilation cache.
+        ValueError: a size is not a whole number, 1 or more; the activation cannot be hashed, so it
+            cannot be a key of the compilation cache.
 
     Example:
         With φ the identity, the step Jacobian is U.
@@ -68,14 +69,14 @@ def rnn(
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> RNNParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         return RNNParams(
-            *weights(key, 1, (d, h), recurrent_init, kind),
+            *init_weights(key, 1, (d, h), recurrent_init, kind),
             jnp.zeros(h, kind),
         )
 
     def initial_state() -> RNNState:
-        return RNNState(jnp.zeros(h, default_float(dtype)))
+        return zero_state(RNNState, h, dtype)
 
     check_hashable(activation, "activation")
     return Cell(init, initial_state, rnn_step(activation))

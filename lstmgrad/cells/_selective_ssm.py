@@ -1,10 +1,11 @@
 """A diagonal state-space model whose time step and input matrix depend on the input (S6, Mamba).
 
-    u = W x + b,    Δ = softplus(W_Δ u + b_Δ),    B = W_B u,    A = -exp(A_log)
+    u = W x + b,    Δ = softplus(W_Δ u + b_Δ),    B = W_B u,    A = -exp(a_log)
     h' = exp(Δ A) ⊙ h + (exp(Δ A) - 1)/A ⊙ (u Bᵀ)
 
-with N numbers of state for each of the h channels: h and A are (h, N), u and Δ (h,), B (N,).
-Nothing on the right looks at h, so the step Jacobian is diag exp(Δ A): use `lg.linearize_diagonal`.
+Each of the h channels has N numbers of state: h and A are (h, N), u and Δ are (h,), B is (N,).
+Nothing but the first factor meets h, so the step Jacobian is diag exp(Δ A): use
+`lg.linearize_diagonal`.
 """
 
 import math
@@ -16,11 +17,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._checks import check_count
 from lstmgrad._tag import tag
-from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, default_float, stacked
+from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked, resolve_dtype, zero_state
 
 
 class SelectiveSSMParams(NamedTuple):
-    """What a channel keeps is exp(Δ A), and Δ says how much time an input takes.
+    """A channel keeps exp(Δ A), where Δ says how much time an input takes.
 
     Attributes:
         weight_ih: (h, d), the projection of the input.
@@ -51,21 +52,21 @@ def selective_ssm(input_size: int, hidden_size: int, *, state_size: int = 16, dt
     Args:
         input_size: d.
         hidden_size: h, the channels.
-        state_size: N, the numbers of state for each channel.
-        dtype: of the parameters and the state; None is JAX's default float.
+        state_size: N, the numbers of state per channel.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
-        `Cell` with `SelectiveSSMParams` and `SelectiveSSMState(h)`, h (h, N). A starts as -1, -2,
-        ..., -N in every channel, softplus(b_Δ) log-uniform in [0.001, 0.1].
+        `Cell` with `SelectiveSSMParams` and `SelectiveSSMState(h)`, whose h is (h, N). In every
+        channel A starts as -1, -2, ..., -N; softplus(b_Δ) is log-uniform in [0.001, 0.1].
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
         The discretization is the zero-order hold of the paper; its code replaces
-        (exp(Δ A) - 1)/A by Δ, which leaves the step Jacobian as it is. W_Δ has full rank. Of the
-        Mamba block the projection is kept, its convolution, gate and the output y = h C + D u are
-        left to the model.
+        (exp(Δ A) - 1)/A by Δ, which leaves the step Jacobian as it is. W_Δ has full rank. The
+        projection of the Mamba block is included; its convolution, its gate and the output
+        y = h C + D u are left to the model.
 
     Example:
         At u = 0, the step Jacobian is exp(-softplus(b_Δ) j) for the j-th number of a channel.
@@ -77,20 +78,20 @@ def selective_ssm(input_size: int, hidden_size: int, *, state_size: int = 16, dt
     size = check_count(state_size, "state_size")
 
     def init(key: PRNGKeyArray) -> SelectiveSSMParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         key_ih, key_delta, key_b, key_time = jax.random.split(key, 4)
         delta = jnp.exp(jax.random.uniform(key_time, (h,), kind, math.log(1e-3), math.log(0.1)))
         return SelectiveSSMParams(
-            stacked(GLOROT, key_ih, 1, (h, d), kind),
+            init_stacked(GLOROT, key_ih, 1, (h, d), kind),
             jnp.zeros(h, kind),
-            stacked(GLOROT, key_delta, 1, (h, h), kind),
+            init_stacked(GLOROT, key_delta, 1, (h, h), kind),
             delta + jnp.log(-jnp.expm1(-delta)),  # the inverse of softplus
-            stacked(GLOROT, key_b, 1, (size, h), kind),
+            init_stacked(GLOROT, key_b, 1, (size, h), kind),
             jnp.tile(jnp.log(jnp.arange(1, size + 1, dtype=kind)), (h, 1)),
         )
 
     def initial_state() -> SelectiveSSMState:
-        return SelectiveSSMState(jnp.zeros((h, size), default_float(dtype)))
+        return zero_state(SelectiveSSMState, (h, size), dtype)
 
     return Cell(init, initial_state, selective_ssm_step, diagonal=True)
 
@@ -101,7 +102,7 @@ def selective_ssm_step(
     """One step of the selective state-space model.
 
     Args:
-        params: of projection, time step and state-space model.
+        params: the parameters of projection, time step and state-space model.
         state: h, (h, N).
         x: (d,).
     """

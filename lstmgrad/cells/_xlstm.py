@@ -1,23 +1,23 @@
-"""The two cells of the xLSTM: exponential input gates, and a normalizer that divides them out.
+"""The two cells of the xLSTM: exponential input gates and a normalizer that divides them out.
 
     sLSTM   i = exp(ĩ), f = σ(f̃), z = tanh z̃, o = σ(õ),   all from W x + U h + b
             C' = f ⊙ C + i ⊙ z,      N' = f ⊙ N + i,       h' = o ⊙ C'/N'
     mLSTM   i = exp(ĩ), f = σ(f̃) scalars, q, k, v, o,      all from W x + b
             C' = f C + i v kᵀ,       N' = f N + i k,       h' = o ⊙ C' q / max(|N'·q|, 1)
 
-C and N outgrow any float, so both are stored as c = C exp(-m), n = N exp(-m) with a stabilizer
+C and N outgrow any float, so both are stored as c = C exp(-m) and n = N exp(-m) with a stabilizer
 m' = max(ln f + m, ĩ), and h' = o ⊙ c' q / max(|n'·q|, exp(-m')).
 
 **m is a gauge**: (c, n, m) and (c exp(-s), n exp(-s), m + s) are the same C and N, and have the
-same outputs for ever. Differentiated like the rest, m would add a coordinate that duplicates the
-scale of (c, n), and where the maximum is ln f + m its slope in m is exactly 1: a direction that
-neither grows nor shrinks and means nothing, which would read as perfect memory. Here m is held
-(`stop_gradient` before and after the maximum):
+same outputs forever. If m were differentiated like the rest, it would add a coordinate that
+duplicates the scale of (c, n). Wherever the maximum is ln f + m, its slope in m is exactly 1: a
+direction that neither grows nor shrinks and means nothing, and that would read as perfect memory.
+Here m is held (`stop_gradient` before and after the maximum):
 
 * Its rows and columns of every Jacobian are exactly zero.
-* Derivatives of h and of the parameters stay exact: h does not depend on how the scale is split,
-  so what would flow through m adds up to zero. Only the slope in the *starting* m_0, with c_0 and
-  n_0 held, is lost: it is c_0 · ∂/∂c_0 + n_0 · ∂/∂n_0.
+* Derivatives of h and with respect to the parameters stay exact: h does not depend on how the scale
+  is split, so what would flow through m adds up to zero. Only the slope in the *starting* m_0, with
+  c_0 and n_0 held, is lost: it is c_0 · ∂/∂c_0 + n_0 · ∂/∂n_0.
 * Blocks of c and n are in the gauge of the trajectory: ∂C_t/∂C_k = exp(m_t) ∂c_t/∂c_k exp(-m_k).
 """
 
@@ -31,11 +31,13 @@ from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
     Cell,
+    ForgetGate,
     Initializer,
     check_sizes,
-    default_float,
-    stacked,
-    weights,
+    init_stacked,
+    init_weights,
+    resolve_dtype,
+    zero_state,
 )
 
 
@@ -52,6 +54,8 @@ class SLSTMParams(NamedTuple):
     weight_hh: Float[Array, "4*h h"]
     bias: Float[Array, " 4*h"]
 
+    forget_gate = ForgetGate(order="ifzo", kept="f", written="i")
+
 
 class SLSTMState(NamedTuple):
     """Attributes: h, the output; c, cell; n, normalizer; m, stabilizer (held); each (h,)."""
@@ -63,12 +67,12 @@ class SLSTMState(NamedTuple):
 
 
 class MLSTMParams(NamedTuple):
-    """One head.
+    """The parameters of one head.
 
     Attributes:
         weight_ih: (4h, d), of query, key, value and output gate, stacked in the order q, k, v, o.
         bias: (4h,).
-        weight_gates: (2, d), of the scalar gates i and f.
+        weight_gates: (2, d), of the scalar gates, in the order i, f.
         bias_gates: (2,).
     """
 
@@ -77,12 +81,14 @@ class MLSTMParams(NamedTuple):
     weight_gates: Float[Array, "2 d"]
     bias_gates: Float[Array, " 2"]
 
+    forget_gate = ForgetGate(order="if", kept="f", written="i", leaf="bias_gates")
+
 
 class MLSTMState(NamedTuple):
     """The memory of the mLSTM.
 
     Attributes:
-        h: (h,), the output, which nothing reads at the next step.
+        h: (h,), the output, which the next step does not read.
         c: (h, h), the matrix memory, values by keys.
         n: (h,), the normalizer.
         m: (), the stabilizer (held).
@@ -107,15 +113,15 @@ def slstm(
     Args:
         input_size: d.
         hidden_size: h.
-        forget_bias: initial bias of the forget gate.
+        forget_bias: the initial bias of the forget gate.
         recurrent_init: the initializer of each gate's recurrent matrix.
-        dtype: of the parameters and the state; None is JAX's default float.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `SLSTMParams` (gate order i, f, z, o) and `SLSTMState(h, c, n, m)`.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
         The forget gate is a sigmoid, one of the paper's two choices. The stabilizer is a gauge and
@@ -130,13 +136,12 @@ def slstm(
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> SLSTMParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         bias = jnp.zeros(4 * h, kind).at[h : 2 * h].set(forget_bias)
-        return SLSTMParams(*weights(key, 4, (d, h), recurrent_init, kind), bias)
+        return SLSTMParams(*init_weights(key, 4, (d, h), recurrent_init, kind), bias)
 
     def initial_state() -> SLSTMState:
-        zeros = jnp.zeros(h, default_float(dtype))
-        return SLSTMState(zeros, zeros, zeros, zeros)
+        return zero_state(SLSTMState, h, dtype)
 
     return Cell(init, initial_state, slstm_step, held=("m",))
 
@@ -164,19 +169,19 @@ def mlstm(input_size: int, hidden_size: int, *, forget_bias: float = 1.0, dtype=
     Args:
         input_size: d.
         hidden_size: h, the size of queries, keys and values; the memory is (h, h).
-        forget_bias: initial bias of the forget gate.
-        dtype: of the parameters and the state; None is JAX's default float.
+        forget_bias: the initial bias of the forget gate.
+        dtype: the dtype of parameters and state; None is JAX's default float.
 
     Returns:
         `Cell` with `MLSTMParams` and `MLSTMState(h, c, n, m)`, n = h² + 2h + 1 flat coordinates.
 
     Raises:
-        ValueError: a size is not a whole number of 1 or more.
+        ValueError: a size is not a whole number, 1 or more.
 
     Notes:
-        The forget gate is a sigmoid, one of the paper's two choices. Gates do not look at the
+        The forget gate is a sigmoid, one of the paper's two choices. The gates do not look at the
         state: dc_t/dc_k is the product of the scalars f, in the gauge of the trajectory. The
-        stabilizer is held, and 1 in the output's denominator is exp(-m) in its gauge, as in the
+        stabilizer is held, and the 1 in the output's denominator is exp(-m) in its gauge, as in the
         authors' code; see the head of this file.
 
     Example:
@@ -188,17 +193,17 @@ def mlstm(input_size: int, hidden_size: int, *, forget_bias: float = 1.0, dtype=
     d, h = check_sizes(input_size, hidden_size)
 
     def init(key: PRNGKeyArray) -> MLSTMParams:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         key_ih, key_gates = jax.random.split(key)
         return MLSTMParams(
-            stacked(GLOROT, key_ih, 4, (h, d), kind),
+            init_stacked(GLOROT, key_ih, 4, (h, d), kind),
             jnp.zeros(4 * h, kind),
-            stacked(GLOROT, key_gates, 2, (1, d), kind),
+            init_stacked(GLOROT, key_gates, 2, (1, d), kind),
             jnp.zeros(2, kind).at[1].set(forget_bias),
         )
 
     def initial_state() -> MLSTMState:
-        kind = default_float(dtype)
+        kind = resolve_dtype(dtype)
         shapes = (h,), (h, h), (h,), ()
         return MLSTMState(*[jnp.zeros(shape, kind) for shape in shapes])
 
@@ -219,14 +224,14 @@ def mlstm_step(params: MLSTMParams, state: MLSTMState, x: Float[Array, " d"]) ->
     kept, written, m = _stabilized(log_i, jax.nn.log_sigmoid(f), state.m)
     c = kept * tag(state.c, "cell") + written * jnp.outer(v, k)
     n = kept * tag(state.n, "normalizer") + written * k
-    # exp(-m) may underflow, and a query of zero reads zero then, too.
+    # exp(-m) may underflow, and a query of zero has to read zero even then.
     one = jnp.maximum(jnp.exp(-m), jnp.finfo(m.dtype).tiny)
     scale = jnp.maximum(jnp.abs(jnp.vdot(n, q)), one)
     return MLSTMState(jax.nn.sigmoid(o) * (c @ q) / scale, c, n, m)
 
 
 def _stabilized(log_i: Array, log_f: Array, m: Array) -> tuple[Array, Array, Array]:
-    """The forget and the input gate in the next gauge, and that gauge."""
+    """The forget gate and the input gate in the next gauge, and that gauge."""
     before = jax.lax.stop_gradient(m)
     after = jax.lax.stop_gradient(jnp.maximum(log_f + before, log_i))
     return jnp.exp(log_f + before - after), jnp.exp(log_i - after), after

@@ -1,7 +1,7 @@
 """Curves to draw beside a measurement: what theory says a gradient does, each with its paper.
 
-Every function here is a formula of a paper, evaluated in float64 by the quadrature and the root
-finding of SciPy; none looks at a chain. Its docstring says where it holds.
+Every function here is a formula from a paper, evaluated in float64 with SciPy's quadrature and root
+finding; none looks at a chain. The docstring says where the formula holds.
 """
 
 from lstmgrad.theory._bounds import pascanu_log_bound
@@ -11,7 +11,7 @@ from lstmgrad.theory._gates import (
     forget_half_life,
     forget_time_constant,
 )
-from lstmgrad.theory._mean_field import MeanField, mean_field
+from lstmgrad.theory._mean_field import MeanField, critical_gain, mean_field
 from lstmgrad.theory._products import (
     gaussian_product_errors,
     gaussian_product_exponents,
@@ -21,6 +21,7 @@ from lstmgrad.theory._products import (
 __all__ = [
     "MeanField",
     "chrono_expectation",
+    "critical_gain",
     "critical_log_decay",
     "forget_half_life",
     "forget_time_constant",

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._checks import check_matrix, check_positive
+from lstmgrad._checks import check_positive
 
 
 def pascanu_log_bound(
@@ -21,23 +21,24 @@ def pascanu_log_bound(
             function.
 
     Returns:
-        lag · ln(γ σ_max(W)), nats; of the shape of the lags.
+        lag · ln(γ σ_max(W)), nats, in the shape of the lags.
 
     Raises:
-        ValueError: the weight is no square matrix, or the slope is not above zero.
+        ValueError: the weight is not a square matrix, or the slope is not above zero.
 
     Notes:
-        Holds for every trajectory of h' = φ(W h + U x + b), at every lag. If it sinks, gradients
-        vanish; that it grows proves nothing. With the spectral *radius* of W in place of σ_max it
-        is false: the states of a network whose W has radius 0.75 may explode.
+        Holds for every trajectory of h' = φ(W h + U x + b), at every lag. If the bound falls,
+        gradients vanish; if it grows, that proves nothing. With the spectral *radius* of W in place
+        of σ_max it is false: gradients may explode although the radius of W is 0.75.
 
     Example:
-        For φ the identity and W orthogonal it is attained: 0 at every lag.
+        If φ is the identity and W is orthogonal, the bound is attained: 0 at every lag.
 
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1, Eqs. 6-7.
     """
-    weight = check_matrix(weight, "weight")
-    largest = np.linalg.norm(weight, 2) * check_positive(slope, "slope")
+    if np.ndim(weight) != 2 or np.shape(weight)[0] != np.shape(weight)[1]:
+        raise ValueError(f"weight: expected a square matrix, but got shape {np.shape(weight)}.")
+    largest = np.linalg.norm(np.asarray(weight, np.float64), 2) * check_positive(slope, "slope")
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(np.asarray(lags) == 0, 0.0, np.asarray(lags) * np.log(largest))

@@ -4,22 +4,22 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.integrate import quad_vec
 
-from lstmgrad._checks import check_longest
+from lstmgrad._checks import check_number
 
 
 def forget_time_constant(
     bias: Float[Array | np.ndarray, "*any"] | float,
 ) -> Float[np.ndarray, "*any"]:
-    """Returns the time constant of a forget gate that is open by its bias alone, 1/ln(1 + e^(-b)).
+    """Returns the time constant of a forget gate that its bias alone sets, 1/ln(1 + e^(-b)).
 
     Args:
         bias: b, the pre-activation of the gate f = σ(b).
 
     Returns:
-        τ in steps: dc_t/dc_k = σ(b)^(t-k) = exp(-(t-k)/τ); of the shape of the bias.
+        τ in steps, in the shape of the bias: dc_t/dc_k = σ(b)^(t-k) = exp(-(t-k)/τ).
 
     Notes:
-        Exact for an LSTM whose weights are all zero; a reference for any other.
+        Exact for an LSTM with all weights zero; a reference for any other.
 
     Example:
         3.19 for b = 1, 148.9 for b = 5.
@@ -32,16 +32,18 @@ def forget_time_constant(
 
 
 def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[np.ndarray, "*any"]:
-    """Returns the steps after which a forget gate has let go of half: ln 2 times its time constant.
+    """Returns the number of steps after which a forget gate has let go of half.
+
+    ln 2 times the time constant.
 
     Args:
         bias: b, the pre-activation of the gate f = σ(b).
 
     Returns:
-        Steps; of the shape of the bias.
+        Steps, in the shape of the bias.
 
     Notes:
-        As `forget_time_constant`.
+        See `forget_time_constant`.
 
     Example:
         1 for b = 0.
@@ -50,7 +52,7 @@ def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[n
 
 
 def chrono_expectation(
-    lags: Int[Array | np.ndarray, "*L"] | int, longest: float | int
+    lags: Int[Array | np.ndarray, "*L"] | int, max_lag: float | int
 ) -> Float[np.ndarray, "*L"]:
     """Returns what forget gates under chrono initialization keep on average, E[f^lag].
 
@@ -58,17 +60,17 @@ def chrono_expectation(
 
     Args:
         lags: t - k, one or many.
-        longest: T_max, the longest dependency that the initialization is made for, above 2.
+        max_lag: T_max, the longest dependency that the initialization is made for, 2 or above.
 
     Returns:
-        Between 0 and 1, of the shape of the lags.
+        Numbers between 0 and 1, in the shape of the lags.
 
     Raises:
-        ValueError: T_max is not above 2.
+        ValueError: T_max is below 2.
 
     Notes:
-        Exact for zero weights, as `forget_time_constant`. The mean over gates is dominated by the
-        slowest: no power of one number.
+        Exact for zero weights, like `forget_time_constant`. The slowest gates dominate the mean, so
+        it is not the power of one number.
 
     Example:
         0.96008 for lag 1 and T_max = 100.
@@ -76,11 +78,14 @@ def chrono_expectation(
     References:
         Tallec & Ollivier 2018 (arXiv:1804.11188), Eq. 16.
     """
-    longest, lags = check_longest(longest), np.asarray(lags, np.float64)
+    max_lag, lags = check_number(max_lag, "max_lag", 2.0), np.asarray(lags, np.float64)
+    if max_lag == 2:
+        # The range of u is the single point 1.
+        return np.asarray(0.5**lags)
     total, _ = quad_vec(
-        lambda u: np.exp(-lags * np.log1p(1 / u)), 1.0, longest - 1, epsabs=1e-15, epsrel=1e-12
+        lambda u: np.exp(-lags * np.log1p(1 / u)), 1.0, max_lag - 1, epsabs=1e-15, epsrel=1e-12
     )
-    return np.asarray(total / (longest - 2))
+    return np.asarray(total / (max_lag - 2))
 
 
 def critical_log_decay(
@@ -93,12 +98,13 @@ def critical_log_decay(
         start: h_0.
 
     Returns:
-        Nats; of the shape of the lags.
+        Nats, in the shape of the lags.
 
     Notes:
-        h' = h - h³/3 in continuous time: exact for small h_0 at fixed t h_0². At any other start
-        the decay t^(-3/2) is right and its constant is not: 0.11 nats too high for h_0 = 1. At the
-        critical point the exponent is zero and the gradient vanishes as a power of time.
+        This is h' = h - h³/3 in continuous time: exact for small h_0 at fixed t h_0². From any
+        other start the decay t^(-3/2) is right but its constant is not: 0.11 nats too high for
+        h_0 = 1. At the critical point the exponent is zero, and the gradient vanishes as a power of
+        time.
 
     Example:
         The slope against ln t tends to -3/2.

@@ -6,7 +6,7 @@ from scipy.optimize.elementwise import find_root
 from scipy.special import digamma, expit, logit, polygamma
 
 from lstmgrad._checks import check_count, check_positive
-from lstmgrad.theory._mean_field import fixed_point_variance
+from lstmgrad.theory._mean_field import solve_variance
 from lstmgrad.theory._quadrature import gaussian_mean
 
 
@@ -23,12 +23,12 @@ def gaussian_product_exponents(size: int, std: float | int) -> Float[np.ndarray,
         (n,), nats per step, descending.
 
     Raises:
-        ValueError: the size is not 1 or more, the deviation not above zero.
+        ValueError: the size is not 1 or more, or the deviation is not above zero.
 
     Notes:
         Exact at every n, in the limit of many factors; see `gaussian_product_errors` for finitely
-        many. A linear network with fresh Gaussian weights at every step; with the same weights at
-        every step the exponents are ln |eigenvalues| instead.
+        many. These are the exponents of a linear network with fresh Gaussian weights at every step;
+        if the weights stay the same, the exponents are ln |eigenvalues| instead.
 
     Example:
         (-0.2886, -0.9818) for n = 2, s² = 1/2.
@@ -41,10 +41,10 @@ def gaussian_product_exponents(size: int, std: float | int) -> Float[np.ndarray,
 
 
 def gaussian_product_errors(size: int, steps: int) -> Float[np.ndarray, " n"]:
-    """Returns the exact standard errors of these exponents, measured by QR over T factors.
+    """Returns the exact standard errors of the exponents of Gaussian products over T factors.
 
     ½ √(ψ₁((n - i + 1)/2) / T), with ψ₁ the trigamma function: the logarithms of the diagonal of R
-    are independent from factor to factor, half the logarithm of a χ² variable each.
+    are independent from factor to factor, and each is half the logarithm of a χ² variable.
 
     Args:
         size: n.
@@ -57,10 +57,11 @@ def gaussian_product_errors(size: int, steps: int) -> Float[np.ndarray, " n"]:
         ValueError: the size or the number of steps is not 1 or more.
 
     Notes:
-        Exact at every n and T for a frame that is orthonormalized after every factor.
+        Exact at every n and T, if the exponents are measured by QR with a frame that is
+        orthonormalized after every factor.
 
     Example:
-        Four times the steps halve them.
+        With four times the steps they are half as large.
 
     References:
         Newman 1986, Commun. Math. Phys. 103, 121.
@@ -69,7 +70,7 @@ def gaussian_product_errors(size: int, steps: int) -> Float[np.ndarray, " n"]:
 
 
 def random_tanh_exponents(gain: float | int, size: int) -> Float[np.ndarray, " n"]:
-    """Returns the Lyapunov spectrum of the random network x' = J tanh(x), without a free parameter.
+    """Returns the Lyapunov spectrum of the random network x' = J tanh(x); nothing is fitted.
 
     λ(t) = ½ ln(g² t / s),    s from E[s x / (1 + s x)] = t,    x = tanh'(√q z)²,
     q = g² E[tanh²(√q z)],    t = (i - ½)/N, i = 1..N,
@@ -84,24 +85,24 @@ def random_tanh_exponents(gain: float | int, size: int) -> Float[np.ndarray, " n
         (N,), nats per step, descending.
 
     Raises:
-        ValueError: the gain is not above zero, the size is not 1 or more.
+        ValueError: the gain is not above zero, or the size is not 1 or more.
 
     Notes:
         Holds as N → ∞: the step Jacobians J diag(tanh') act as free random operators. Chaotic for
         g > 1. For g <= 1 the network rests at zero, q = 0, and λ(t) = ln g + ½ ln(1 - t) is the
-        circular law. Measured spectra of N = 100 scatter by several hundredths about it, most of
-        all at both ends.
+        circular law. Measured spectra of N = 100 scatter about it by several hundredths, most at
+        both ends.
 
     Example:
-        The mean of all is ln g - ½ + E[ln tanh'(√q z)] in the limit: the mean log |det|.
+        The mean of the spectrum tends to ln g - ½ + E[ln tanh'(√q z)], the mean log |det|.
 
     References:
         Kargin 2008, J. Funct. Anal. 255, and Tucci 2010, Indiana Univ. Math. J. 59, for exponents
-        of products of free operators. Sompolinsky, Crisanti &
-        Sommers 1988, Phys. Rev. Lett. 61, 259, for the mean field of such networks.
+        of products of free operators. Sompolinsky, Crisanti & Sommers 1988, Phys. Rev. Lett. 61,
+        259, for the mean field of such networks.
     """
     gain, size = check_positive(gain, "gain"), check_count(size, "size")
-    std = np.sqrt(fixed_point_variance(gain, 0.0))
+    std = np.sqrt(solve_variance(gain, 0.0))
     shares = (np.arange(1, size + 1) - 0.5) / size
 
     def log_slope_squared(u: float) -> float:

@@ -11,7 +11,7 @@ _FAR = 12.0  # standard deviations; beyond lies less than 1e-32
 
 
 def gaussian_mean(function: Callable[[float], Float[np.ndarray, "*any"]], std: float):
-    """E[function(std · z)] for standard Gaussian z and an even function of one number.
+    """Returns E[function(std · z)] for standard Gaussian z and an even function of one number.
 
     Args:
         function: even, and varying over distances of order one; it may return an array.
@@ -23,7 +23,7 @@ def gaussian_mean(function: Callable[[float], Float[np.ndarray, "*any"]], std: f
 
     if std == 0:
         return np.asarray(function(0.0))
-    # A narrow feature at zero is not to be stepped over.
+    # Two pieces, because a narrow feature at zero must not be stepped over.
     near = min(_FAR, 20.0 / std)
     edges = [0.0, near, _FAR] if near < _FAR else [0.0, _FAR]
     pieces = [

@@ -1,3 +1,5 @@
+"""The cells that everything else is crossed with: against Equinox, formulas and distributions."""
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp

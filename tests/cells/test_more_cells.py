@@ -1,7 +1,7 @@
 """One compiled battery for every cell of the registry, and what is particular to single cells.
 
-The forward step is held against the equations of the papers written down anew in NumPy, gate by
-gate; the chain against jacrev of the whole unroll; the routes against the chain.
+The forward step is held against the equations of the papers, written down anew in NumPy
+(equations.py); the chain against jacrev of the whole unroll; the routes against the chain.
 """
 
 import functools
@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hand import sigmoid
+from equations import ORACLES
 from oracles import flatten, loop_product, pairwise_jacobians
-from registry import OPTIONS, SHAPES, D, H, Problem
+from registry import D, H, Problem
 
 import lstmgrad as lg
 
@@ -23,35 +23,9 @@ EXACT = {"rtol": 0, "atol": 1e-12}
 REGISTRY = lg.cells.registry()
 every_cell = pytest.mark.parametrize("name", REGISTRY)
 
-# Linear in the state and diagonal, as their papers say.
-DIAGONAL = ["min_gru", "min_lstm", "lru", "rg_lru", "selective_ssm"]
-
-ROUTES = {
-    "rnn": ["recurrent"],
-    "leaky_rnn": ["recurrent", "carry"],
-    "residual_rnn": ["recurrent", "carry"],
-    "antisymmetric_rnn": ["carry", "recurrent"],
-    "orthogonal_rnn": ["recurrent"],
-    "co_rnn": ["recurrent", "position", "velocity"],
-    "gru": ["candidate", "update", "carry"],
-    "mgu": ["forget", "candidate", "carry"],
-    "min_gru": ["carry"],
-    "lstm": ["forget", "cell", "input", "candidate", "output"],
-    "lstm_1997": ["input", "candidate", "cell", "output"],
-    "peephole_lstm": ["input", "forget", "cell", "candidate", "output"],
-    "coupled_lstm": ["forget", "candidate", "cell", "output"],
-    "conv_lstm": ["input", "forget", "cell", "candidate", "output"],
-    "min_lstm": ["carry"],
-    "slstm": ["input", "forget", "cell", "candidate", "normalizer", "output"],
-    "mlstm": ["cell", "normalizer"],
-    "lru": ["carry"],
-    "rg_lru": ["carry"],
-    "selective_ssm": ["carry"],
-}
-
 
 def make(name, dtype="float64", **options) -> lg.cells.Cell:
-    return REGISTRY[name](D, H, dtype=jnp.dtype(dtype), **OPTIONS.get(name, {}), **options)
+    return REGISTRY[name](D, H, dtype=jnp.dtype(dtype), **ORACLES[name].options, **options)
 
 
 @functools.cache
@@ -65,7 +39,7 @@ def given(name) -> Problem:
         return jnp.asarray(re + 1j * im if jnp.iscomplexobj(leaf) else re)
 
     shapes = jax.eval_shape(lambda key: (cell.init(key), cell.initial_state()), jax.random.key(0))
-    inputs = generator.standard_normal((T, D, *SHAPES.get(name, ())))
+    inputs = generator.standard_normal((T, D, *ORACLES[name].image))
     params, state = jax.tree.map(draw, shapes)
     return Problem(cell.step, params, state, jnp.asarray(inputs))
 
@@ -93,7 +67,7 @@ def measure(given: Problem, diagonal: bool) -> dict[str, Any]:
 
 @functools.cache
 def battery(name) -> dict[str, Any]:
-    return measure(given(name), name in DIAGONAL)
+    return measure(given(name), make(name).diagonal)
 
 
 @every_cell
@@ -112,11 +86,11 @@ def test_the_chain_is_jacrev_of_the_unroll(name):
 def test_the_routes_are_complete_and_disjoint(name):
     whole, routes = battery(name)["factors"], battery(name)["routes"]
     tolerance = 1e-13 * max(1, np.abs(whole).max())
-    assert set(routes) == {*ROUTES[name], "untagged", "crossed"}
+    assert set(routes) == {*ORACLES[name].routes, "untagged", "crossed"}
     np.testing.assert_array_equal(routes["untagged"], 0)
     assert np.abs(routes["crossed"]).max() <= tolerance
     assert np.abs(sum(routes.values()) - whole).max() <= tolerance
-    assert all(np.abs(routes[route]).max() > 1e-4 for route in ROUTES[name])
+    assert all(np.abs(routes[route]).max() > 1e-4 for route in ORACLES[name].routes)
 
 
 @every_cell
@@ -145,7 +119,7 @@ def test_complex_states_do_not_underflow():
     np.testing.assert_allclose(profile.log_norms, want, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", DIAGONAL)
+@pytest.mark.parametrize("name", [name for name in ORACLES if make(name).diagonal])
 def test_declared_diagonal_it_is_the_same_chain(name):
     found = battery(name)
     np.testing.assert_allclose(found["declared"], found["factors"], **EXACT)
@@ -153,166 +127,9 @@ def test_declared_diagonal_it_is_the_same_chain(name):
         np.testing.assert_allclose(*found[norms], **EXACT)
 
 
-def softplus(a):
-    return np.log1p(np.exp(a))
-
-
-def rnn(p, s, x):
-    return [np.tanh(p.weight_ih @ x + p.weight_hh @ s.h + p.bias)]
-
-
-def leaky_rnn(p, s, x):
-    return [0.9 * s.h + 0.1 * rnn(p, s, x)[0]]
-
-
-def residual_rnn(p, s, x):
-    return [s.h + rnn(p, s, x)[0]]
-
-
-def antisymmetric_rnn(p, s, x):
-    W = p.weight_hh - p.weight_hh.T - 0.01 * np.eye(H)
-    return [s.h + 0.1 * np.tanh(W @ s.h + p.weight_ih @ x + p.bias)]
-
-
-def orthogonal_rnn(p, s, x):
-    A, eye = (p.weight_hh - p.weight_hh.T) / 2, np.eye(H)
-    Q = np.linalg.inv(eye + A) @ (eye - A)
-    y = p.weight_ih @ x + Q @ s.h
-    return [np.sign(y) * np.maximum(np.abs(y) + p.bias, 0)]
-
-
-def co_rnn(p, s, x):
-    drive = np.tanh(p.weight_hh @ s.h + p.weight_zh @ s.z + p.weight_ih @ x + p.bias)
-    z = s.z + 0.042 * drive - 0.042 * 2.7 * s.h - 0.042 * 4.7 * s.z
-    return [s.h + 0.042 * z, z]
-
-
-def gate(p, s, x, index, h=None):
-    """W x + U h + b of the gate at a position of the stack."""
-    rows = slice(index * H, (index + 1) * H)
-    h = s.h if h is None else h
-    return p.weight_ih[rows] @ x + p.weight_hh[rows] @ h + p.bias[rows]
-
-
-def gru(p, s, x):
-    r, z = sigmoid(gate(p, s, x, 0)), sigmoid(gate(p, s, x, 1))
-    n = np.tanh(gate(p, s, x, 2, 0 * s.h) + r * (p.weight_hh[2 * H :] @ s.h + p.bias_n))
-    return [(1 - z) * n + z * s.h]
-
-
-def mgu(p, s, x):
-    f = sigmoid(gate(p, s, x, 0))
-    return [(1 - f) * s.h + f * np.tanh(gate(p, s, x, 1, f * s.h))]
-
-
-def min_gru(p, s, x):
-    z, n = np.split(p.weight_ih @ x + p.bias, 2)
-    return [(1 - sigmoid(z)) * s.h + sigmoid(z) * n]
-
-
-def min_lstm(p, s, x):
-    i, f, n = np.split(p.weight_ih @ x + p.bias, 3)
-    i, f = sigmoid(i), sigmoid(f)
-    return [f / (f + i) * s.h + i / (f + i) * n]
-
-
-def lstm(p, s, x):
-    i, f, g, o = (gate(p, s, x, index) for index in range(4))
-    c = sigmoid(f) * s.c + sigmoid(i) * np.tanh(g)
-    return [sigmoid(o) * np.tanh(c), c]
-
-
-def lstm_1997(p, s, x):
-    i, g, o = (gate(p, s, x, index) for index in range(3))
-    c = s.c + sigmoid(i) * np.tanh(g)
-    return [sigmoid(o) * np.tanh(c), c]
-
-
-def coupled_lstm(p, s, x):
-    f, g, o = (gate(p, s, x, index) for index in range(3))
-    i = 1 - sigmoid(f)
-    c = (1 - i) * s.c + i * np.tanh(g)
-    return [sigmoid(o) * np.tanh(c), c]
-
-
-def peephole_lstm(p, s, x):
-    i, f, g, o = (gate(p, s, x, index) for index in range(4))
-    i, f = sigmoid(i + p.weight_ch[0] * s.c), sigmoid(f + p.weight_ch[1] * s.c)
-    c = f * s.c + i * np.tanh(g)
-    return [sigmoid(o + p.weight_ch[2] * c) * np.tanh(c), c]
-
-
-def conv_lstm(p, s, x):
-    """Pixel by pixel, with the neighbors on both sides, and zeros beyond the border."""
-
-    def pixel(index, at):
-        rows, total = slice(index * H, (index + 1) * H), p.bias[index * H : (index + 1) * H]
-        for offset in (-1, 0, 1):
-            if 0 <= at + offset < x.shape[1]:
-                total = total + p.weight_ih[rows, :, offset + 1] @ x[:, at + offset]
-                total = total + p.weight_hh[rows, :, offset + 1] @ s.h[:, at + offset]
-        return total
-
-    drives = [np.stack([pixel(index, at) for at in range(3)], axis=1) for index in range(4)]
-    i, f = (sigmoid(drives[index] + p.weight_ch[index] * s.c) for index in range(2))
-    c = f * s.c + i * np.tanh(drives[2])
-    return [sigmoid(drives[3] + p.weight_ch[2] * c) * np.tanh(c), c]
-
-
-def slstm(p, s, x):
-    """Without stabilizer, and back into its gauge."""
-    i, f, z, o = (gate(p, s, x, index) for index in range(4))
-    C = sigmoid(f) * np.exp(s.m) * s.c + np.exp(i) * np.tanh(z)
-    N = sigmoid(f) * np.exp(s.m) * s.n + np.exp(i)
-    m = np.maximum(np.log(sigmoid(f)) + s.m, i)
-    return [sigmoid(o) * C / N, C * np.exp(-m), N * np.exp(-m), m]
-
-
-def mlstm(p, s, x):
-    """Without stabilizer, and back into its gauge."""
-    q, k, v, o = np.split(p.weight_ih @ x + p.bias, 4)
-    k = k / np.sqrt(H)
-    i, f = p.weight_gates @ x + p.bias_gates
-    C = sigmoid(f) * np.exp(s.m) * s.c + np.exp(i) * v[:, None] * k[None, :]
-    N = sigmoid(f) * np.exp(s.m) * s.n + np.exp(i) * k
-    m = max(np.log(sigmoid(f)) + s.m, i)
-    h = sigmoid(o) * (C @ q) / max(abs(N @ q), 1)
-    return [h, C * np.exp(-m), N * np.exp(-m), m]
-
-
-def lru(p, s, x):
-    eigenvalues = np.exp(-np.exp(p.nu_log)) * np.exp(1j * np.exp(p.theta_log))
-    B = p.weight_re + 1j * p.weight_im
-    return [eigenvalues * s.h + np.exp(p.gamma_log) * (B @ x)]
-
-
-def rg_lru(p, s, x):
-    u = p.weight_ih @ x + p.bias
-    r, i = (sigmoid(p.weight_gates[rows] @ u + p.bias_gates[rows]) for rows in np.split(IDS, 2))
-    a = sigmoid(p.decay) ** (8 * r)
-    return [a * s.h + np.sqrt(1 - a**2) * (i * u)]
-
-
-IDS = np.arange(2 * H)
-
-
-def selective_ssm(p, s, x):
-    u = p.weight_ih @ x + p.bias
-    delta = softplus(p.weight_delta @ u + p.bias_delta)
-    B, A = p.weight_b @ u, -np.exp(p.a_log)
-    h = np.zeros_like(s.h)
-    for channel in range(H):
-        for j in range(A.shape[1]):
-            left = np.exp(delta[channel] * A[channel, j])
-            written = (left - 1) / A[channel, j] * B[j] * u[channel]
-            h[channel, j] = left * s.h[channel, j] + written
-    return [h]
-
-
 @every_cell
 def test_the_step_is_the_papers_equation(name):
-    equation = globals()[name]
-    problem = given(name)
+    equation, problem = ORACLES[name].equation, given(name)
     params = type(problem.params)(*map(np.asarray, problem.params))
     state = type(problem.state)(*map(np.asarray, problem.state))
     for t in range(T):
@@ -325,7 +142,7 @@ def test_the_step_is_the_papers_equation(name):
 @every_cell
 def test_float32_is_kept(name):
     cell = make(name, "float32")
-    inputs = jnp.zeros((T, D, *SHAPES.get(name, ())), "float32")
+    inputs = jnp.zeros((T, D, *ORACLES[name].image), "float32")
 
     def run(key):
         params = cell.init(key)
@@ -352,45 +169,39 @@ def test_the_constructor(name):
 
 
 def test_the_registry_is_complete():
-    constructors = {
-        name
-        for name in lg.cells.__all__
-        if name.islower() and "input_size" in getattr(lg.cells, name).__annotations__
-    }
-    assert set(REGISTRY) == constructors == set(ROUTES)
+    assert set(REGISTRY) == set(ORACLES)
     assert REGISTRY["lstm"] is lg.cells.lstm
     lg.cells.registry().clear()
     assert lg.cells.registry() == REGISTRY
 
 
-# In closed form where all weights are zero: the step Jacobian, by cell.
-GAMMA, EPSILON, STEP = 2.7, 4.7, 0.042
-AT_ZERO = {
-    "residual_rnn": np.eye(H),
-    "leaky_rnn": 0.9 * np.eye(H),
-    "antisymmetric_rnn": (1 - 0.1 * 0.01) * np.eye(H),
-    "orthogonal_rnn": np.eye(H),
-    "co_rnn": np.kron(
+@every_cell
+def test_a_cell_is_diagonal_exactly_if_it_says_so(name):
+    """No number of the state, complex or real, reaches another one."""
+    numbers = np.concatenate(
         [
-            [1 - STEP**2 * GAMMA, STEP * (1 - STEP * EPSILON)],
-            [-STEP * GAMMA, 1 - STEP * EPSILON],
-        ],
-        np.eye(H),
-    ),
-    "mgu": np.eye(H) / 2,
-    "min_gru": np.eye(H) / 2,
-    "min_lstm": np.eye(H) / 2,
-    "rg_lru": np.eye(H) / 2**4,
-    "selective_ssm": np.eye(2 * H) / 2,
-    "lstm_1997": np.kron([[0, 0.5], [0, 1]], np.eye(H)),
-    "coupled_lstm": np.kron([[0, 0.5 / 2], [0, 0.5]], np.eye(H)),
-    "peephole_lstm": np.kron([[0, 0.5 / 2], [0, 0.5]], np.eye(H)),
-}
+            np.tile(np.arange(leaf.size), 1 + np.iscomplexobj(leaf)) + 10_000 * index
+            for index, leaf in enumerate(jax.tree.leaves(given(name).state))
+        ]
+    )
+    across = numbers[:, None] != numbers[None]
+    assert make(name).diagonal != battery(name)["factors"][:, across].any()
 
 
-@pytest.mark.parametrize("name", AT_ZERO)
+@every_cell
+def test_a_part_is_held_exactly_if_the_cell_says_so(name):
+    """Nothing comes out of such a part, and nothing goes into it."""
+    factors, held, start = battery(name)["factors"], [], 0
+    for part, leaf in given(name).state._asdict().items():
+        where = slice(start, start + flatten(leaf).size)
+        start = where.stop
+        if not factors[:, where].any() and not factors[..., where].any():
+            held.append(part)
+    assert make(name).held == tuple(held)
+
+
+@pytest.mark.parametrize("name", [name for name in ORACLES if ORACLES[name].at_zero is not None])
 def test_the_jacobian_at_zero_weights(name):
-    """At h = 0, all gates 1/2 and all slopes of tanh 1; at Λ = 0, b_Δ = 0 and A = -1 as well."""
     cell, problem = make(name), given(name)
     params, state = jax.tree.map(jnp.zeros_like, (problem.params, problem.state))
     leaves, treedef = jax.tree.flatten(state)
@@ -404,7 +215,7 @@ def test_the_jacobian_at_zero_weights(name):
         return flatten(cell.step(params, jax.tree.unflatten(treedef, parts), jnp.zeros(D)))
 
     got = jax.jit(jax.jacfwd(step))(flatten(state))
-    np.testing.assert_allclose(got, AT_ZERO[name], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(got, ORACLES[name].at_zero, rtol=0, atol=1e-15)
 
 
 def test_the_constant_error_carousel():
@@ -550,8 +361,12 @@ def test_gates_that_both_underflow():
 OUT_OF_RANGE = [
     ("leaky_rnn", {"leak": 1.5}, "leak: expected a number from 0 to 1, but got 1.5"),
     ("antisymmetric_rnn", {"step_size": 0.0}, "step_size: expected a number above zero"),
-    ("antisymmetric_rnn", {"diffusion": -1.0}, "diffusion: expected a number from 0 to inf"),
-    ("co_rnn", {"damping": -1.0}, "damping: expected a number from 0 to inf"),
+    (
+        "antisymmetric_rnn",
+        {"diffusion": -1.0},
+        "diffusion: expected a number, 0 or above, but got -1.0",
+    ),
+    ("co_rnn", {"damping": -1.0}, "damping: expected a number, 0 or above, but got -1.0"),
     ("lru", {"r_max": 1.1}, "r_max: expected a number from 0 to 1, but got 1.1"),
     ("lru", {"r_min": 0.9, "r_max": 0.8}, "r_min: expected a number from 0 to 0.8"),
     ("lru", {"dtype": "bfloat16"}, "dtype: expected float32 or float64"),

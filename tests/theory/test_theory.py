@@ -7,6 +7,7 @@ the mean-field quantities to Monte Carlo integrals, expansions and finite differ
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import integrate, optimize
 
 import lstmgrad as lg
 
@@ -36,6 +37,7 @@ def test_gates():
     got = theory.chrono_expectation(jnp.asarray([0, 1, 10, 50, 100]), 100)
     want = [1.0, 0.96008140, 0.73258937, 0.33020394, 0.14964755]
     np.testing.assert_allclose(got, want, rtol=0, atol=5e-9)
+    np.testing.assert_array_equal(theory.chrono_expectation(jnp.asarray([0, 3]), 2), [1, 0.125])
     # One step: ∫ u/(1+u) du = (T_max - 2) - ln(T_max/2).
     np.testing.assert_allclose(theory.chrono_expectation(1, 7.0), 1 - np.log(3.5) / 5, rtol=1e-13)
 
@@ -108,6 +110,33 @@ def test_mean_field_is_that_of_a_wide_network(weight_std, bias_std):
         np.testing.assert_allclose(got.correlation_depth, -1 / np.log(chi), rtol=1e-9)
 
 
+@pytest.mark.parametrize("bias_std", [1e-3, 0.1, 0.5, 2.0])
+def test_the_critical_gain_makes_chi_one(bias_std):
+    """χ at the fixed point of the variance map, by iteration and SciPy's adaptive integrals."""
+    gain = theory.critical_gain(bias_std)
+
+    def mean(function, q):
+        def integrand(z):
+            return function(np.sqrt(q) * z) * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+
+        return 2 * integrate.quad(integrand, 0, 12, epsabs=1e-14, epsrel=1e-13)[0]
+
+    def misfit(q):
+        return gain**2 * mean(lambda a: np.tanh(a) ** 2, q) + bias_std**2 - q
+
+    q = optimize.brentq(misfit, bias_std**2, 1e3, xtol=1e-16)
+    chi = gain**2 * mean(lambda a: (1 - np.tanh(a) ** 2) ** 2, q)
+    np.testing.assert_allclose(chi, 1, rtol=0, atol=1e-9)
+
+
+def test_the_critical_gain_as_published():
+    """Xiao et al. 2018 (arXiv:1806.05393): σ_w² = 1.05 for σ_b² = 2.01e-5."""
+    assert theory.critical_gain() == 1
+    np.testing.assert_allclose(theory.critical_gain(np.sqrt(2.01e-5)) ** 2, 1.05, rtol=1e-4)
+    gains = [theory.critical_gain(float(s)) for s in (0, 0.01, 0.1, 1, 10)]
+    assert gains == sorted(gains)
+
+
 def test_the_random_tanh_spectrum_in_its_limits():
     # Below the transition the circular law: |z|² of an eigenvalue is uniform on [0, g²].
     shares = (np.arange(1, 11) - 0.5) / 10
@@ -151,7 +180,8 @@ def test_the_random_tanh_spectrum_is_that_of_a_network():
         (lambda: theory.random_tanh_exponents(-1.0, 3), "gain: .* above zero, but got -1.0"),
         (lambda: theory.mean_field(0.0, 0.0), "weight_std: .* above zero"),
         (lambda: theory.mean_field(1.0, -0.1), "bias_std: .* 0 or above, but got -0.1"),
-        (lambda: theory.chrono_expectation(3, 2.0), "longest: expected a number above 2"),
+        (lambda: theory.chrono_expectation(3, 1.0), "max_lag: .* 2 or above, but got 1.0"),
+        (lambda: theory.critical_gain(-0.1), "bias_std: .* from 0 to 10, but got -0.1"),
         (lambda: theory.pascanu_log_bound(np.eye(2), 3, slope=0.0), "slope: .* above zero"),
         (lambda: theory.pascanu_log_bound(np.ones((2, 3)), 3), "weight: .* square .*2, 3"),
     ],
