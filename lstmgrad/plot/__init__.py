@@ -9,12 +9,14 @@ only where a figure has to be made.
 
 from lstmgrad.plot._comparison import comparison
 from lstmgrad.plot._contributions import contribution_shares, contributions, truncation
-from lstmgrad.plot._gates import gates
+from lstmgrad.plot._eigenvalues import eigenvalues
+from lstmgrad.plot._lyapunov import lyapunov_convergence, spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import encode, page
 from lstmgrad.plot._routes import gain_budget, route_shares
-from lstmgrad.plot._spectra import eigenvalues, lyapunov_convergence, singular_values, spectrum
+from lstmgrad.plot._singular import singular_values
+from lstmgrad.plot._tagged_values import gates
 
 __all__ = [
     "comparison",

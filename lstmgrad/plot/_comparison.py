@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 
 from lstmgrad._norms.profiles import NormProfile
 from lstmgrad.plot._curves import Curve
-from lstmgrad.plot._drawing import by_lag, vertical_range
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import default_style
-from lstmgrad.plot._style import letters
+from lstmgrad.plot._symbols import letters
+from lstmgrad.plot._values import by_lag
 
 
 def comparison(
@@ -126,3 +126,28 @@ def _legend(figure: Figure, ax: Axes, limit: float, exits: set[str]) -> None:
 def _by_rows(items: list, columns: int) -> list:
     """Reorders for a legend, which fills by columns, so that it reads by rows."""
     return list(itertools.chain.from_iterable(items[start::columns] for start in range(columns)))
+
+
+def vertical_range(curves: Sequence[np.ndarray], threshold: float) -> tuple[float, float]:
+    """The bottom and top of an axis on which curves of very different depth can all be read.
+
+    It holds the threshold and the whole of the tamest curve; beyond the threshold's fourth power
+    it does not follow the others.
+
+    Args:
+        curves: log₁₀ of the norms.
+        threshold: log₁₀ of the threshold.
+    """
+    ends = [_ends(curve) for curve in curves]
+    lows, highs = [low for low, _ in ends], [high for _, high in ends]
+    depth = max(4 * abs(threshold), 4.0)
+    bottom = max(min(*lows, 1.3 * threshold, -1.0), min(-depth, 1.1 * max(lows)))
+    top = min(max(*highs, 0.0), max(depth, 1.1 * min(highs)))
+    margin = 0.04 * (top - bottom)
+    return bottom - margin, top + margin
+
+
+def _ends(curve: np.ndarray) -> tuple[float, float]:
+    """The lowest and highest finite value; a curve without any takes no room."""
+    values = curve[np.isfinite(curve)]
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)

@@ -12,7 +12,6 @@ from matplotlib.patches import Rectangle, StepPatch
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.truncation import TruncationBias
 from lstmgrad.plot._curves import draw_curve
-from lstmgrad.plot._drawing import log10
 from lstmgrad.plot._style import (
     FILLS,
     axes_of,
@@ -21,6 +20,7 @@ from lstmgrad.plot._style import (
     legend_over_data,
     number_steps,
 )
+from lstmgrad.plot._values import log10
 
 _FEW = 40
 """Steps that can be told apart one by one: words can stand below them, points on them."""

@@ -9,8 +9,9 @@ from matplotlib.image import AxesImage
 
 from lstmgrad._gradients.maps import ContributionMap
 from lstmgrad._norms.maps import NormMap
-from lstmgrad.plot._drawing import log10, symbol
 from lstmgrad.plot._style import axes_of, check_result, check_single, figure_of
+from lstmgrad.plot._symbols import symbol
+from lstmgrad.plot._values import log10
 
 
 def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:

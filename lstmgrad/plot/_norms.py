@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 
 from lstmgrad._norms.profiles import NormProfile
 from lstmgrad.plot._curves import draw_curve
-from lstmgrad.plot._drawing import by_lag, symbol
 from lstmgrad.plot._style import axes_of, check_result, label_once
+from lstmgrad.plot._symbols import symbol
+from lstmgrad.plot._values import by_lag
 
 
 def norms(

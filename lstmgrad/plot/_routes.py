@@ -11,7 +11,6 @@ from matplotlib.patches import StepPatch
 
 from lstmgrad._routes.budget import STATE, GainBudget
 from lstmgrad._routes.shares import RouteShares
-from lstmgrad.plot._drawing import fraction, log10, part, power, stacked
 from lstmgrad.plot._style import (
     area_style,
     axes_of,
@@ -20,6 +19,8 @@ from lstmgrad.plot._style import (
     legend_over_data,
     number_steps,
 )
+from lstmgrad.plot._symbols import fraction, part, power
+from lstmgrad.plot._values import log10
 
 _SEEN = 1e-3
 """The share below which an area is thinner than a line on any page, and a gain no gain."""
@@ -161,3 +162,18 @@ def _note(text: str) -> Line2D:
 def _edges(length: int) -> np.ndarray:
     """Step t reaches from t - 1/2 to t + 1/2."""
     return np.arange(length + 1) + 0.5
+
+
+def stacked(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bottoms and tops of bars on one another, positive parts upward and negative ones downward.
+
+    Args:
+        parts: (R, T), one part a row; what is not finite takes no height.
+
+    Returns:
+        Where each part begins and where it ends, (R, T) each.
+    """
+    parts = np.where(np.isfinite(parts), parts, 0.0)
+    up, down = np.maximum(parts, 0.0), np.minimum(parts, 0.0)
+    bottoms = np.where(parts >= 0, np.cumsum(up, axis=0) - up, np.cumsum(down, axis=0) - down)
+    return bottoms, bottoms + parts

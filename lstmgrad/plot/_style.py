@@ -1,7 +1,6 @@
 """What all plots share: checks, the Axes to draw on, colors, and a legend that hides no data."""
 
 import math
-import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
-from lstmgrad.plot._drawing import SYMBOL
+from lstmgrad.plot._symbols import SYMBOL, letters
 
 # Ordered so that neighbors differ in luminance; five colors and four dashes repeat after twenty.
 COLORS = ("#000000", "#e69f00", "#0072b2", "#d55e00", "#56b4e9")
@@ -139,8 +138,3 @@ class _Below(MaxNLocator):
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
         ticks = super().tick_values(vmin, max(vmin, min(vmax, self.top)))
         return [tick for tick in ticks if tick <= self.top]
-
-
-def letters(label: str) -> int:
-    """About how many letters wide a label with math text is."""
-    return len(re.sub(r"\\[a-zA-Z]+|\\.", "x", label).translate(str.maketrans("", "", "${}_^")))

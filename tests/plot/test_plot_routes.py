@@ -15,7 +15,7 @@ from registry import H, problem
 
 import lstmgrad as lg
 from lstmgrad import plot
-from lstmgrad.plot._drawing import largest_fall
+from lstmgrad.plot._tagged_values import largest_fall
 
 LENGTH, CLOSED = 100, 60
 

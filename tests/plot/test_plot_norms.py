@@ -17,7 +17,7 @@ from matplotlib.text import Text
 
 import lstmgrad as lg
 from lstmgrad import plot
-from lstmgrad.plot._drawing import vertical_range
+from lstmgrad.plot._comparison import vertical_range
 
 LAGS = np.arange(21)
 

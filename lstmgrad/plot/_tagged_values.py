@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 
 from lstmgrad._norms.profiles import NormProfile
 from lstmgrad.plot._curves import BAND, draw_curve
-from lstmgrad.plot._drawing import largest_fall, log10, power, symbol, times_of
 from lstmgrad.plot._style import (
     COLORS,
     DASHES,
@@ -21,6 +20,8 @@ from lstmgrad.plot._style import (
     legend_over_data,
     number_steps,
 )
+from lstmgrad.plot._symbols import power, symbol
+from lstmgrad.plot._values import log10
 
 
 def gates(
@@ -147,3 +148,37 @@ def _by_unit(activations: Any) -> dict[str, np.ndarray]:
             f"activations: expected (T, units) or (T,) with the same T each, but got {shapes}."
         )
     return {name: value.reshape(len(value), -1) for name, value in arrays.items()}
+
+
+def largest_fall(profile: NormProfile, length: int) -> tuple[int, int, float] | None:
+    """Where the norm falls most from one lag to the next, and by how much.
+
+    Args:
+        profile: of one sequence.
+        length: T.
+
+    Returns:
+        The first and the last step of the fall (the same where every lag is in the profile) and
+        how many nats are lost, inf where the norm becomes exactly zero; None where it never falls.
+    """
+    lags, values = np.asarray(profile.lags), np.asarray(profile.log_norms, np.float64)
+    with np.errstate(invalid="ignore"):
+        falls = values[:-1] - values[1:]
+    falls = np.where(np.isnan(falls), -np.inf, falls)
+    if not (falls > 0).any():
+        return None
+    at = int(np.argmax(falls))
+    near, far = int(lags[at]), int(lags[at + 1])
+    first, last = (near + 1, far) if profile.fixed == "start" else (length - far + 1, length - near)
+    return first, last, float(falls[at])
+
+
+def times_of(profile: NormProfile, length: int) -> np.ndarray:
+    """The times whose norms a profile holds: t where the start is fixed, k where the end is.
+
+    Args:
+        profile: its lags count from the fixed end.
+        length: T.
+    """
+    lags = np.asarray(profile.lags)
+    return lags if profile.fixed == "start" else length - lags

@@ -1,0 +1,156 @@
+"""Lyapunov exponents and their running estimates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array
+from matplotlib.axes import Axes
+from matplotlib.cbook import normalize_kwargs
+from matplotlib.lines import Line2D
+
+from lstmgrad._spectra.lyapunov import LyapunovSpectrum
+from lstmgrad.plot._curves import draw_family, named_legend
+from lstmgrad.plot._style import (
+    COLORS,
+    axes_of,
+    check_result,
+    check_single,
+    number_steps,
+)
+from lstmgrad.plot._values import gapped
+
+_MARKERS = ("o", "s", "^", "D")
+
+
+def spectrum(
+    result: LyapunovSpectrum,
+    *,
+    theory: Sequence[float] | Array | np.ndarray | None = None,
+    ax: Axes | None = None,
+    label: str | None = None,
+    **artist: Any,
+) -> Axes:
+    """Draws Lyapunov exponents against their number, with standard errors.
+
+    Args:
+        result: from `lyapunov_spectrum`, of one trajectory.
+        theory: (m,), exponents to draw beside the measured ones, as a line.
+        ax: where to draw; None makes a figure. A further call on the same Axes takes the next color
+            and marker.
+        label: the spectrum's name in the legend.
+        **artist: properties of the markers and bars (`color`, `markersize`, ...), see
+            `Axes.errorbar`.
+
+    Returns:
+        The Axes, with a legend if there is anything to name. Exponents that the arithmetic does not
+        resolve have hollow markers; a triangle at the lower edge is an exponent of -inf.
+
+    Raises:
+        ValueError: the result is no `LyapunovSpectrum`, or of a batch, `theory` has another length,
+            or `ax` is no Axes.
+
+    Example:
+        ```python
+        lg.plot.spectrum(lg.lyapunov_spectrum(chain, burn_in=100), label="LSTM")
+        ```
+    """
+    check_result(result, LyapunovSpectrum, "result", "lyapunov_spectrum")
+    check_single(result.exponents, ("m",), "result")
+    values = np.asarray(result.exponents, np.float64)
+    index = np.arange(1, len(values) + 1)
+    if theory is not None:
+        theory = np.asarray(theory, np.float64)
+        if theory.shape != values.shape:
+            raise ValueError(
+                f"theory: expected one number for each of the {len(values)} exponents, but got "
+                f"shape {theory.shape}."
+            )
+    ax = axes_of(ax)
+    if not ax.containers:
+        ax.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
+    turn = len(ax.containers)
+    style = {
+        "color": COLORS[turn % len(COLORS)],
+        "marker": _MARKERS[turn % len(_MARKERS)],
+        "markersize": 4 if len(values) <= 50 else 2.5,
+        "linestyle": "none",
+        "elinewidth": 0.9,
+        **normalize_kwargs(artist, Line2D),
+    }
+    errors = np.asarray(result.standard_errors, np.float64)
+    bars = ax.errorbar(index, gapped(values), gapped(errors), label=label, **style)
+    line = bars.lines[0]
+    color = line.get_color()
+    hollow = ~np.asarray(result.resolved) & np.isfinite(values)
+    if hollow.any():
+        ax.plot(
+            index[hollow],
+            values[hollow],
+            color=color,
+            linestyle="none",
+            marker=line.get_marker(),
+            markersize=line.get_markersize(),
+            markerfacecolor="white",
+            zorder=3,
+            label="not resolved",
+        )
+    lost = np.isneginf(values)
+    if lost.any():
+        edge = {"transform": ax.get_xaxis_transform(), "clip_on": False, "label": r"$-\infty$"}
+        ax.plot(index[lost], np.zeros(lost.sum()), "v", color=color, **edge)
+    if theory is not None:
+        ax.plot(index, gapped(theory), color=color, linewidth=0.9, label="theory", zorder=1.5)
+    named_legend(ax)
+    number_steps(ax)
+    ax.set_xlabel("exponent $i$")
+    ax.set_ylabel(r"$\lambda_i$ (nats per step)")
+    return ax
+
+
+def lyapunov_convergence(
+    result: LyapunovSpectrum, *, ax: Axes | None = None, **artist: Any
+) -> Axes:
+    """Draws the running estimates of Lyapunov exponents against the steps that they are made of.
+
+    Args:
+        result: from `lyapunov_spectrum`, of one trajectory.
+        ax: where to draw; None makes a figure.
+        **artist: properties of the lines (`linewidth`, ...), see `Axes.plot`.
+
+    Returns:
+        The Axes, with steps on a logarithmic axis and the standard errors at the end. Exponents
+        that the arithmetic does not resolve are dotted and faint. Up to four have dash patterns and
+        a legend, more a color bar.
+
+    Raises:
+        ValueError: the result is no `LyapunovSpectrum`, or of a batch, or `ax` is no Axes.
+
+    Notes:
+        An estimate converges like 1/T at best, and like 1/√T where the gains fluctuate: a curve
+        that still drifts over the last half of the axis has not.
+
+    Example:
+        ```python
+        lg.plot.lyapunov_convergence(lg.lyapunov_spectrum(chain, num_exponents=3))
+        ```
+    """
+    check_result(result, LyapunovSpectrum, "result", "lyapunov_spectrum")
+    check_single(result.exponents, ("m",), "result")
+    ax = axes_of(ax)
+    ax.set_xscale("log")
+    times = np.asarray(result.times)
+    running = np.asarray(result.running, np.float64)
+    resolved = np.broadcast_to(np.asarray(result.resolved), running.shape)
+    lines = draw_family(ax, times, running, resolved, r"$\lambda_{}$", "exponent $i$", artist)
+    errors = np.asarray(result.standard_errors, np.float64)
+    known = np.isfinite(running[-1]) & np.isfinite(errors)
+    if known.any():
+        colors = [line.get_color() for line, good in zip(lines, known, strict=True) if good]
+        ends = np.full(known.sum(), times[-1])
+        style = {"fmt": "none", "ecolor": colors, "capsize": 0, "elinewidth": 2}
+        ax.errorbar(ends, running[-1][known], errors[known], **style)
+    ax.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
+    ax.set_xlabel("steps")
+    ax.set_ylabel("running estimate (nats per step)")
+    return ax
