@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lstmgrad.cli._compare import compare
-from lstmgrad.cli._depth import depth
-from lstmgrad.cli._depth_options import parse_depth
-from lstmgrad.cli._error import CommandError
-from lstmgrad.cli._options import parse
-from lstmgrad.cli._words import words
-from lstmgrad.cli._words_options import parse_words
+from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli.compare._options import parse
+from lstmgrad.cli.compare._run import compare
+from lstmgrad.cli.depth._options import parse_depth
+from lstmgrad.cli.depth._study import depth
+from lstmgrad.cli.words._options import parse_words
+from lstmgrad.cli.words._study import words
 
 INTERRUPTED = 130
 REFUSED = 2

@@ -18,13 +18,16 @@ import numpy as np
 import pytest
 
 import lstmgrad as lg
-from lstmgrad.cli import _compare, _main, _models, _outputs, main
-from lstmgrad.cli._error import CommandError
-from lstmgrad.cli._options import parse
-from lstmgrad.cli._report import norm_table, reading
-from lstmgrad.cli._results import table_file
-from lstmgrad.cli._sequences import read_sequence
-from lstmgrad.cli._study import Curve, Study
+from lstmgrad.cli import _main, main
+from lstmgrad.cli._shared import outputs as _outputs
+from lstmgrad.cli._shared import training as _models
+from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli._shared.sequences import read_sequence
+from lstmgrad.cli.compare import _run as _compare
+from lstmgrad.cli.compare._files import table_file
+from lstmgrad.cli.compare._options import parse
+from lstmgrad.cli.compare._report import norm_table, reading
+from lstmgrad.cli.compare._study import Curve, Study
 
 FILES = {"norms.png", "norms.svg", "norms.npz", "table.json"}
 SMALL = ["--hidden", "4", "--length", "12", "--train", "3"]

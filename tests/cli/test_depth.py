@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lstmgrad.cli import main
-from lstmgrad.cli._depth import draw
-from lstmgrad.cli._depth_options import parse_depth
+from lstmgrad.cli.depth._options import parse_depth
+from lstmgrad.cli.depth._study import draw
 
 FILES = {"depth.png", "depth.svg", "depth.json"}
 DEEP = ["--layers", "60", "--width", "5", "--dtype", "float64"]

@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 import lstmgrad as lg
-from lstmgrad.cli import _console, _models, _words, main
-from lstmgrad.cli._words_report import WordStudy, word_reading, word_table
+from lstmgrad.cli import main
+from lstmgrad.cli._shared import console as _console
+from lstmgrad.cli._shared import training as _models
+from lstmgrad.cli.words import _study as _words
+from lstmgrad.cli.words._report import WordStudy, word_reading, word_table
 
 FILES = {"words.png", "words.svg", "words.json"}
 SENTENCE = "the cat sat on the mat"

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lstmgrad.cli._error import CommandError
-from lstmgrad.cli._parser import Parser, add_common, add_whole
-from lstmgrad.cli._sequences import read_text
+from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli._shared.parser import Parser, add_common, add_whole
+from lstmgrad.cli._shared.sequences import read_text
 
 _DESCRIPTION = """\
 What does each word of a text add to the gradient in an RNN, a GRU and an LSTM?

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 import lstmgrad as lg
-from lstmgrad.cli._console import fitted, listed, power, rounded, visible
-from lstmgrad.cli._json import NONFINITE, header, json_file
-from lstmgrad.cli._models import CELLS
-from lstmgrad.cli._sequences import Sequence
-from lstmgrad.cli._study import INITIAL, TRAINED, stage_title
-from lstmgrad.cli._words_options import WordsOptions
+from lstmgrad.cli._shared.console import fitted, listed, power, rounded, visible
+from lstmgrad.cli._shared.json import NONFINITE, header, json_file
+from lstmgrad.cli._shared.sequences import Sequence
+from lstmgrad.cli._shared.training import CELLS
+from lstmgrad.cli.compare._study import INITIAL, TRAINED, stage_title
+from lstmgrad.cli.words._options import WordsOptions
 
 ENDS = 12
 """Of a longer text the table has this many words from the beginning and from the end."""

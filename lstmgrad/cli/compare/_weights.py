@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
-from lstmgrad.cli._error import CommandError
-from lstmgrad.cli._options import Options
-from lstmgrad.cli._sequences import Sequence, read_numbers
+from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli._shared.sequences import Sequence, read_numbers
+from lstmgrad.cli.compare._options import Options
 from lstmgrad.interop._weights import named_tensors
 
 _ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, None: None}

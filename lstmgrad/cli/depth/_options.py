@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstmgrad.cli._parser import Parser, add_common, add_whole
+from lstmgrad.cli._shared.parser import Parser, add_common, add_whole
 
 _DESCRIPTION = """\
 What becomes of the gradient in a deep stack of layers?

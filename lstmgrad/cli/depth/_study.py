@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
-from lstmgrad.cli._console import say
-from lstmgrad.cli._depth_options import ACTIVATIONS, DepthOptions
-from lstmgrad.cli._depth_report import (
+from lstmgrad.cli._shared.console import say
+from lstmgrad.cli._shared.outputs import output_directory, write_whole
+from lstmgrad.cli.depth._options import ACTIVATIONS, DepthOptions
+from lstmgrad.cli.depth._report import (
     DepthStudy,
     Gradients,
     depth_file,
@@ -18,7 +19,6 @@ from lstmgrad.cli._depth_report import (
     factor_table,
     gradient_table,
 )
-from lstmgrad.cli._outputs import output_directory, write_whole
 
 FIGURES = ("depth.png", "depth.svg")
 FILES = (*FIGURES, "depth.json")

@@ -12,8 +12,8 @@ import optax
 
 import lstmgrad as lg
 from lstmgrad._chains.layout import layout_of
-from lstmgrad.cli._error import CommandError
-from lstmgrad.cli._sequences import Sequence
+from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli._shared.sequences import Sequence
 
 WINDOW = 100
 BATCH = 16

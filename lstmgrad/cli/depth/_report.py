@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 import lstmgrad as lg
-from lstmgrad.cli._console import power, rounded, scientific
-from lstmgrad.cli._depth_options import DepthOptions
-from lstmgrad.cli._json import NONFINITE, header, json_file
+from lstmgrad.cli._shared.console import power, rounded, scientific
+from lstmgrad.cli._shared.json import NONFINITE, header, json_file
+from lstmgrad.cli.depth._options import DepthOptions
 
 ENDS = 12
 """Of a deeper stack the tables have this many layers from the first and from the last on."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from lstmgrad.cli._json import NONFINITE, header, json_file, json_text
-from lstmgrad.cli._options import Options
-from lstmgrad.cli._report import reading
-from lstmgrad.cli._study import THRESHOLD, Curve, Study
+from lstmgrad.cli._shared.json import NONFINITE, header, json_file, json_text
+from lstmgrad.cli.compare._options import Options
+from lstmgrad.cli.compare._report import reading
+from lstmgrad.cli.compare._study import THRESHOLD, Curve, Study
 
 
 def curves_file(study: Study, options: Options) -> bytes:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstmgrad.cli._error import CommandError
+from lstmgrad.cli._shared.error import CommandError
 
 
 class Sequence(NamedTuple):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstmgrad import __version__
-from lstmgrad.cli._error import CommandError
-from lstmgrad.cli._models import CELLS, KINDS
-from lstmgrad.cli._parser import Parser, add_common, add_whole, whole
+from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli._shared.parser import Parser, add_common, add_whole, whole
+from lstmgrad.cli._shared.training import CELLS, KINDS
 
 DEFAULT_LENGTH = 200
 _OF_CELLS = {"--cells", "--hidden", "--train", "--seed"}

@@ -4,8 +4,8 @@ import math
 from typing import NamedTuple
 
 import lstmgrad as lg
-from lstmgrad.cli._models import KINDS
-from lstmgrad.cli._sequences import Sequence
+from lstmgrad.cli._shared.sequences import Sequence
+from lstmgrad.cli._shared.training import KINDS
 
 INITIAL, TRAINED = "initial", "trained"
 THRESHOLD = 1e-3

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lstmgrad.cli._error import CommandError
+from lstmgrad.cli._shared.error import CommandError
 
 
 @contextlib.contextmanager

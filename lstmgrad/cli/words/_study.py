@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import optax
 
 import lstmgrad as lg
-from lstmgrad.cli._console import say, visible
-from lstmgrad.cli._models import BATCH, CELLS, Kind, build, train, window_size
-from lstmgrad.cli._outputs import output_directory, write_whole
-from lstmgrad.cli._sequences import Sequence, indexed
-from lstmgrad.cli._words_options import WordsOptions
-from lstmgrad.cli._words_report import WordStudy, word_reading, word_table, words_file
+from lstmgrad.cli._shared.console import say, visible
+from lstmgrad.cli._shared.outputs import output_directory, write_whole
+from lstmgrad.cli._shared.sequences import Sequence, indexed
+from lstmgrad.cli._shared.training import BATCH, CELLS, Kind, build, train, window_size
+from lstmgrad.cli.words._options import WordsOptions
+from lstmgrad.cli.words._report import WordStudy, word_reading, word_table, words_file
 
 FIGURES = ("words.png", "words.svg")
 FILES = (*FIGURES, "words.json")

@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 
 import lstmgrad as lg
-from lstmgrad.cli._console import say
-from lstmgrad.cli._error import CommandError
-from lstmgrad.cli._models import BATCH, KINDS, build, evaluator, train, window_size
-from lstmgrad.cli._options import DEFAULT_LENGTH, Options
-from lstmgrad.cli._outputs import output_directory, write_whole
-from lstmgrad.cli._report import loss_table, norm_table, reading
-from lstmgrad.cli._results import curves_file, table_file
-from lstmgrad.cli._sequences import Sequence, read_sequence
-from lstmgrad.cli._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
-from lstmgrad.cli._trained import Trained, read_trained
+from lstmgrad.cli._shared.console import say
+from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli._shared.outputs import output_directory, write_whole
+from lstmgrad.cli._shared.sequences import Sequence, read_sequence
+from lstmgrad.cli._shared.training import BATCH, KINDS, build, evaluator, train, window_size
+from lstmgrad.cli.compare._files import curves_file, table_file
+from lstmgrad.cli.compare._options import DEFAULT_LENGTH, Options
+from lstmgrad.cli.compare._report import loss_table, norm_table, reading
+from lstmgrad.cli.compare._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
+from lstmgrad.cli.compare._weights import Trained, read_trained
 
 DRAWN = 20
 """Curves in a panel: as many as colors and dashes can tell apart."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from lstmgrad.cli._error import CommandError
+from lstmgrad.cli._shared.error import CommandError
 
 
 class Parser(argparse.ArgumentParser):

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from lstmgrad.cli._console import listed
-from lstmgrad.cli._models import KINDS
-from lstmgrad.cli._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
+from lstmgrad.cli._shared.console import listed
+from lstmgrad.cli._shared.training import KINDS
+from lstmgrad.cli.compare._study import INITIAL, THRESHOLD, TRAINED, Curve, Study, stage_title
 
 
 def loss_table(study: Study) -> list[str]:

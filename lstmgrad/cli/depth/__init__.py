@@ -1,0 +1,1 @@
+"""`depth`: the gradient through a stack of layers, factor by factor."""

@@ -1,0 +1,1 @@
+"""`words`: what each word of a text adds to the gradient."""
