@@ -8,31 +8,31 @@ only where a figure has to be made.
 """
 
 from lstmgrad.plot._comparison import comparison
-from lstmgrad.plot._contributions import contribution_shares, contributions, truncation
-from lstmgrad.plot._eigenvalues import eigenvalues
-from lstmgrad.plot._lyapunov import lyapunov_convergence, spectrum
+from lstmgrad.plot._contributions import contribution_shares, contributions, truncation_bias
+from lstmgrad.plot._eigenvalues import step_eigenvalues
+from lstmgrad.plot._lyapunov import lyapunov_convergence, lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import encode, page
 from lstmgrad.plot._routes import gain_budget, route_shares
-from lstmgrad.plot._singular import singular_values
-from lstmgrad.plot._tagged_values import gates
+from lstmgrad.plot._singular import singular_spectrum
+from lstmgrad.plot._tagged_values import tagged_values
 
 __all__ = [
     "comparison",
     "contribution_map",
     "contribution_shares",
     "contributions",
-    "eigenvalues",
     "encode",
     "gain_budget",
-    "gates",
     "lyapunov_convergence",
+    "lyapunov_spectrum",
     "norm_map",
     "norms",
     "page",
     "route_shares",
-    "singular_values",
-    "spectrum",
-    "truncation",
+    "singular_spectrum",
+    "step_eigenvalues",
+    "tagged_values",
+    "truncation_bias",
 ]

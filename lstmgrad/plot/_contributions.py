@@ -64,7 +64,7 @@ def contributions(
         ```
     """
     check_result(result, Contributions, "result", "contributions")
-    values = log10(result.log_norm)
+    values = log10(result.log_norms)
     values = values.reshape(-1, values.shape[-1])
     ax = axes_of(ax)
     steps = np.arange(1, values.shape[1] + 1)
@@ -131,7 +131,7 @@ def contribution_shares(
     return ax
 
 
-def truncation(
+def truncation_bias(
     result: TruncationBias | Contributions,
     *,
     ax: Axes | None = None,
@@ -158,7 +158,7 @@ def truncation(
 
     Example:
         ```python
-        lg.plot.truncation(lg.truncation_bias(step, params, trajectory, cotangents))
+        lg.plot.truncation_bias(lg.truncation_bias(step, params, trajectory, cotangents))
         ```
     """
     if not isinstance(result, Contributions):

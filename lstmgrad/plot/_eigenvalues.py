@@ -15,11 +15,11 @@ from lstmgrad.plot._style import (
 )
 
 
-def eigenvalues(values: Array | np.ndarray, *, ax: Axes | None = None, **artist: Any) -> Axes:
+def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws eigenvalues in the complex plane with the unit circle.
 
     Args:
-        values: (T, n) or (n,), as `step_eigenvalues` gives them.
+        result: (T, n) or (n,), as `step_eigenvalues` gives them.
         ax: where to draw; None makes a figure.
         **artist: properties of the points (`s`, `alpha`, `cmap`, ...), see `Axes.scatter`.
 
@@ -32,13 +32,13 @@ def eigenvalues(values: Array | np.ndarray, *, ax: Axes | None = None, **artist:
 
     Example:
         ```python
-        lg.plot.eigenvalues(lg.step_eigenvalues(chain))
+        lg.plot.step_eigenvalues(lg.step_eigenvalues(chain))
         ```
     """
-    values = np.asarray(values)
+    values = np.asarray(result)
     if values.ndim not in (1, 2):
         raise ValueError(
-            "values: expected the eigenvalues of one sequence, (T, n) or (n,), but got shape "
+            "result: expected the eigenvalues of one sequence, (T, n) or (n,), but got shape "
             f"{values.shape}."
         )
     ax = axes_of(ax)

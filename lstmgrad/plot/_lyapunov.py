@@ -23,7 +23,7 @@ from lstmgrad.plot._values import gapped
 _MARKERS = ("o", "s", "^", "D")
 
 
-def spectrum(
+def lyapunov_spectrum(
     result: LyapunovSpectrum,
     *,
     theory: Sequence[float] | Array | np.ndarray | None = None,
@@ -52,7 +52,7 @@ def spectrum(
 
     Example:
         ```python
-        lg.plot.spectrum(lg.lyapunov_spectrum(chain, burn_in=100), label="LSTM")
+        lg.plot.lyapunov_spectrum(lg.lyapunov_spectrum(chain, burn_in=100), label="LSTM")
         ```
     """
     check_result(result, LyapunovSpectrum, "result", "lyapunov_spectrum")
@@ -140,7 +140,7 @@ def lyapunov_convergence(
     ax = axes_of(ax)
     ax.set_xscale("log")
     times = np.asarray(result.times)
-    running = np.asarray(result.running, np.float64)
+    running = np.asarray(result.running_exponents, np.float64)
     resolved = np.broadcast_to(np.asarray(result.resolved), running.shape)
     lines = draw_family(ax, times, running, resolved, r"$\lambda_{}$", "exponent $i$", artist)
     errors = np.asarray(result.standard_errors, np.float64)

@@ -12,12 +12,12 @@ from lstmgrad.plot._values import by_lag
 
 
 def norms(
-    profile: NormProfile, *, ax: Axes | None = None, label: str | None = None, **artist: Any
+    result: NormProfile, *, ax: Axes | None = None, label: str | None = None, **artist: Any
 ) -> Axes:
     """Draws log₁₀ ‖∂s_t/∂s_k‖₂ against the lag t-k and returns the Axes.
 
     Args:
-        profile: from `backward_norms` or `forward_norms`. One with leading axes, from `jax.vmap`,
+        result: from `backward_norms` or `forward_norms`. One with leading axes, from `jax.vmap`,
             is drawn as the median over the batch inside the band from the 10 % to the 90 %
             quantile.
         ax: where to draw; None makes a figure. A further call on the same Axes takes the next
@@ -43,12 +43,12 @@ def norms(
         lg.plot.norms(lg.backward_norms(chain, of="c", wrt="c"), ax=ax, label="c").legend()
         ```
     """
-    check_result(profile, NormProfile, "profile", "backward_norms or forward_norms")
-    lags, batch = by_lag(profile)
+    check_result(result, NormProfile, "result", "backward_norms or forward_norms")
+    lags, batch = by_lag(result)
     ax = axes_of(ax)
     draw_curve(ax, lags, batch, label, artist)
-    times = ("T", "k") if profile.fixed == "end" else ("t", "0")
-    label_once(ax, symbol(profile, *times), symbol(None, *times))
+    times = ("T", "k") if result.fixed == "end" else ("t", "0")
+    label_once(ax, symbol(result, *times), symbol(None, *times))
     if not ax.get_xlabel():
-        ax.set_xlabel(r"lag $T - k$ (steps)" if profile.fixed == "end" else r"lag $t$ (steps)")
+        ax.set_xlabel(r"lag $T - k$ (steps)" if result.fixed == "end" else r"lag $t$ (steps)")
     return ax

@@ -26,11 +26,11 @@ _SEEN = 1e-3
 """The share below which an area is thinner than a line on any page, and a gain no gain."""
 
 
-def route_shares(shares: RouteShares, *, ax: Axes | None = None, **artist: Any) -> Axes:
+def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws the share of each route in the gradient as stacked areas over time.
 
     Args:
-        shares: from `route_shares`, of one sequence.
+        result: from `route_shares`, of one sequence.
         ax: where to draw; None makes a figure.
         **artist: properties of the areas (`alpha`, `linewidth`, ...), see `Axes.stairs`.
 
@@ -53,17 +53,17 @@ def route_shares(shares: RouteShares, *, ax: Axes | None = None, **artist: Any) 
         lg.plot.route_shares(lg.route_shares(chain, routes, of="c", wrt="c"))
         ```
     """
-    check_result(shares, RouteShares, "shares", "route_shares")
-    check_single(shares.log_norm, (), "shares")
+    check_result(result, RouteShares, "result", "route_shares")
+    check_single(result.log_norm, (), "result")
     ax = axes_of(ax)
-    parts = {name: np.asarray(share, np.float64) for name, share in shares.shares.items()}
+    parts = {name: np.asarray(share, np.float64) for name, share in result.shares.items()}
     seen = {name: share for name, share in parts.items() if np.max(np.abs(share)) >= _SEEN}
     handles, (low, high) = _stack(ax, seen, {}, artist)
     ax.axhline(1.0, color="black", linewidth=0.9)
     ax.axhline(0.0, color="black", linewidth=0.6)
-    handles.append(_note(f"size: ${power(shares.log_norm)}$"))
+    handles.append(_note(f"size: ${power(result.log_norm)}$"))
     legend_over_data(ax, handles, min(low, 0.0), max(high, 1.0))
-    ax.set_ylabel(f"share in {fraction(shares, 'T', '0')}")
+    ax.set_ylabel(f"share in {fraction(result, 'T', '0')}")
     return ax
 
 
@@ -104,7 +104,7 @@ def gain_budget(
     check_result(result, GainBudget, "result", "gain_budget")
     check_single(result.log_norm, (), "result")
     ax = axes_of(ax)
-    gains = {name: log10(gain) for name, gain in result.log_gains.items()}
+    gains = {name: log10(gain) for name, gain in result.station_log_gains.items()}
     called = {STATE: "$s_{t-1}$" if len(gains) > 1 else "step $t$", **(names or {})}
     handles, (low, high) = _stack(ax, gains, called, artist)
     ax.axhline(0.0, color="black", linewidth=0.6)
@@ -118,8 +118,8 @@ def gain_budget(
         each = np.sum(list(gains.values()), axis=0)
         net = ax.stairs(each, _edges(len(each)), color="black", linewidth=0.9, label="sum")
         handles.append(net)
-    if abs(result.projection) >= _SEEN:
-        onto = f"onto ${part(result.wrt, '0')}$: ${power(result.projection)}$"
+    if abs(result.log_projection) >= _SEEN:
+        onto = f"onto ${part(result.wrt, '0')}$: ${power(result.log_projection)}$"
         handles.append(_note(onto))
     handles.append(_note(f"total: ${power(result.log_norm)}$"))
     legend_over_data(ax, handles, low, high)

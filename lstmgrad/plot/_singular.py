@@ -16,11 +16,11 @@ from lstmgrad.plot._symbols import symbol
 from lstmgrad.plot._values import log10
 
 
-def singular_values(result: SingularSpectrum, *, ax: Axes | None = None, **artist: Any) -> Axes:
+def singular_spectrum(result: SingularSpectrum, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws log₁₀ of all singular values of ∂s_t/∂s_k against the lag.
 
     Args:
-        result: from `singular_spectrum` or `backward_singular_spectrum`, of one sequence.
+        result: from `forward_singular_spectrum` or `backward_singular_spectrum`, of one sequence.
         ax: where to draw; None makes a figure.
         **artist: properties of the lines (`linewidth`, ...), see `Axes.plot`.
 
@@ -36,10 +36,15 @@ def singular_values(result: SingularSpectrum, *, ax: Axes | None = None, **artis
 
     Example:
         ```python
-        lg.plot.singular_values(lg.singular_spectrum(chain, of="c", wrt="c"))
+        lg.plot.singular_spectrum(lg.forward_singular_spectrum(chain, of="c", wrt="c"))
         ```
     """
-    check_result(result, SingularSpectrum, "result", "singular_spectrum")
+    check_result(
+        result,
+        SingularSpectrum,
+        "result",
+        "forward_singular_spectrum or backward_singular_spectrum",
+    )
     check_single(result.log_values, ("L", "m"), "result")
     ax = axes_of(ax)
     values, resolved = log10(result.log_values), np.asarray(result.resolved)

@@ -24,17 +24,17 @@ from lstmgrad.plot._symbols import power, symbol
 from lstmgrad.plot._values import log10
 
 
-def gates(
-    activations: Mapping[str, Array | np.ndarray],
-    profile: NormProfile | None = None,
+def tagged_values(
+    result: Mapping[str, Array | np.ndarray],
     *,
+    profile: NormProfile | None = None,
     ax: Axes | None = None,
     **artist: Any,
 ) -> Axes:
     """Draws gate activations over time and, beside them, the norm, with its largest fall marked.
 
     Args:
-        activations: by name, (T, units) or (T,), as `tagged_values` gives them: the mean over the
+        result: by name, (T, units) or (T,), as `tagged_values` gives them: the mean over the
             units, inside the band from the 10 % to the 90 % quantile.
         profile: norms of one sequence, such as ‖∂c_t/∂c_0‖ along the cell route; None draws the
             gates alone.
@@ -59,10 +59,10 @@ def gates(
         values = lg.tagged_values(cell.step, params, trajectory)
         route = lg.routes(cell.step, params, trajectory)["cell"]
         profile = lg.forward_norms(route, of="c", wrt="c")
-        lg.plot.gates({"forget": values["forget"]}, profile)
+        lg.plot.tagged_values({"forget": values["forget"]}, profile=profile)
         ```
     """
-    gates = _by_unit(activations)
+    gates = _by_unit(result)
     length = len(next(iter(gates.values())))
     if profile is not None:
         _check_profile(profile, length)
@@ -133,19 +133,19 @@ def _check_profile(profile: Any, length: int) -> None:
         )
 
 
-def _by_unit(activations: Any) -> dict[str, np.ndarray]:
+def _by_unit(result: Any) -> dict[str, np.ndarray]:
     """The activations as (T, units) each, all of one length."""
-    if not isinstance(activations, Mapping) or not activations:
+    if not isinstance(result, Mapping) or not result:
         raise ValueError(
-            "activations: expected a dict of at least one array by name, as tagged_values returns "
-            f"it, but got {type(activations).__name__}."
+            "result: expected a dict of at least one array by name, as tagged_values returns "
+            f"it, but got {type(result).__name__}."
         )
-    arrays = {name: np.asarray(value, np.float64) for name, value in activations.items()}
+    arrays = {name: np.asarray(value, np.float64) for name, value in result.items()}
     lengths = {len(value) if value.ndim in (1, 2) else None for value in arrays.values()}
     if None in lengths or len(lengths) > 1:
         shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
         raise ValueError(
-            f"activations: expected (T, units) or (T,) with the same T each, but got {shapes}."
+            f"result: expected (T, units) or (T,) with the same T each, but got {shapes}."
         )
     return {name: value.reshape(len(value), -1) for name, value in arrays.items()}
 

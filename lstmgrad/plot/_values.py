@@ -26,18 +26,18 @@ def gapped(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def by_lag(profile: NormProfile) -> tuple[np.ndarray, np.ndarray]:
+def by_lag(result: NormProfile) -> tuple[np.ndarray, np.ndarray]:
     """The lags (L,), and log₁₀ of the norms with all leading axes as one, (B, L).
 
     Args:
-        profile: of one sequence or of a batch.
+        result: of one sequence or of a batch.
 
     Raises:
         ValueError: the lags differ within the batch.
     """
-    lags = np.asarray(profile.lags)
+    lags = np.asarray(result.lags)
     lags = lags.reshape(-1, lags.shape[-1])
     if (lags != lags[0]).any():
-        raise ValueError("profile: expected the same lags in the whole batch, but they differ.")
-    values = log10(profile.log_norms)
+        raise ValueError("result: expected the same lags in the whole batch, but they differ.")
+    values = log10(result.log_norms)
     return lags[0], values.reshape(-1, values.shape[-1])

@@ -22,14 +22,14 @@ def record(log10_norms, shares=None) -> lg.Contributions:
     shares = jnp.full_like(log_norm, 1 / log_norm.shape[-1]) if shares is None else shares
     before = jnp.concatenate([jnp.ones((*log_norm.shape[:-1], 1)), jnp.exp(log_norm)], axis=-1)
     return lg.Contributions(
-        log_norms={"w": log_norm},
-        log_norm=log_norm,
+        leaf_log_norms={"w": log_norm},
+        log_norms=log_norm,
         shares=jnp.asarray(shares),
         cosines=jnp.ones_like(log_norm),
         residuals=before,
         input_log_norms=log_norm,
         gradient={"w": jnp.ones(2)},
-        input_gradient=jnp.exp(log_norm),
+        input_gradients=jnp.exp(log_norm),
     )
 
 
@@ -117,12 +117,12 @@ def test_shares_of_a_gradient_of_zero(ax):
 
 def test_truncation_by_length(ax):
     bias = lg.TruncationBias(lengths=jnp.arange(4), residuals=jnp.asarray([1.0, 1e-2, 1e-300, 0.0]))
-    plot.truncation(bias, ax=ax)
+    plot.truncation_bias(bias, ax=ax)
     line, cross = ax.lines
     np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2, 3])
     np.testing.assert_allclose(line.get_ydata(), [0, -2, -300, np.nan])
     np.testing.assert_array_equal(cross.get_xdata(), [2])
-    plot.truncation(record([-1.0, -2.0]), ax=ax)
+    plot.truncation_bias(record([-1.0, -2.0]), ax=ax)
     np.testing.assert_allclose(ax.lines[2].get_ydata(), [0, -1, -2])
 
 
@@ -152,7 +152,7 @@ def test_wrong_arguments_are_refused(ax, as_installed):
         with pytest.raises(ValueError, match="result: expected a Contributions, as contributions"):
             draw(table(np.zeros((2, 2))), ax=ax)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="result: expected a TruncationBias, as truncation_bias"):
-        plot.truncation(table(np.zeros((2, 2))), ax=ax)  # type: ignore[arg-type]
+        plot.truncation_bias(table(np.zeros((2, 2))), ax=ax)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="result: expected a ContributionMap"):
         plot.contribution_map(record(np.zeros(2)), ax=ax)  # type: ignore[arg-type]
     batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), table(np.zeros((3, 3))))

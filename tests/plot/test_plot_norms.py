@@ -222,7 +222,7 @@ def test_without_ax_a_figure_is_made():
 
 
 def test_wrong_arguments_are_refused(ax, as_installed):
-    with pytest.raises(ValueError, match="profile: expected a NormProfile, as backward_norms"):
+    with pytest.raises(ValueError, match="result: expected a NormProfile, as backward_norms"):
         plot.norms(norm_map(-np.ones((2, 2))), ax=ax)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"result: expected a NormMap, as norm_map .* ndarray"):
         plot.norm_map(np.ones((2, 2)), ax=ax)  # type: ignore[arg-type]

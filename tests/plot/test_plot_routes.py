@@ -59,8 +59,8 @@ def budget(projection=0.0, **gains) -> lg.GainBudget:
     found = {name: jnp.asarray(gain) * np.log(10) for name, gain in gains.items()}
     total = sum(float(jnp.sum(gain)) for gain in found.values()) + projection * np.log(10)
     return lg.GainBudget(
-        log_gains=found,
-        projection=jnp.asarray(projection * np.log(10)),
+        station_log_gains=found,
+        log_projection=jnp.asarray(projection * np.log(10)),
         log_norm=jnp.asarray(total),
         of=None,
         wrt=None,
@@ -155,7 +155,8 @@ def closed_by_hand():
 @pytest.mark.parametrize("norms", [lg.forward_norms, lg.backward_norms])
 def test_a_gate_closed_by_hand_is_marked_at_that_step(ax, norms):
     route, values = closed_by_hand()
-    assert plot.gates({"forget": values["forget"]}, norms(route, of="c", wrt="c"), ax=ax) is ax
+    forget, given = {"forget": values["forget"]}, norms(route, of="c", wrt="c")
+    assert plot.tagged_values(forget, profile=given, ax=ax) is ax
     gate, mark = ax.lines
     (twin,) = [other for other in ax.figure.axes if other is not ax]
     (norm,) = twin.lines
@@ -182,7 +183,7 @@ def test_a_gate_closed_by_hand_is_marked_at_that_step(ax, norms):
 
 def test_gates_alone_are_mean_and_band(ax):
     units = np.linspace(0, 1, 11)[None, :] * np.linspace(0.5, 1, 7)[:, None]
-    plot.gates({"many": units, "one": 0.3 * np.ones(7)}, ax=ax, lw=3)
+    plot.tagged_values({"many": units, "one": 0.3 * np.ones(7)}, ax=ax, lw=3)
     many, one = ax.lines
     np.testing.assert_allclose(many.get_ydata(), units.mean(axis=1))
     np.testing.assert_allclose(one.get_ydata(), 0.3)
@@ -226,28 +227,28 @@ def test_the_largest_fall(ax, given, expected):
     if expected is not None:
         expected = pytest.approx((*expected[:2], expected[2] * np.log(10)))
     assert found == expected
-    plot.gates({"forget": np.full((10, 2), 0.5)}, given, ax=ax)
+    plot.tagged_values({"forget": np.full((10, 2), 0.5)}, profile=given, ax=ax)
     marks = [line for line in ax.lines if str(line.get_label()).startswith("largest")]
     assert [mark.get_xdata()[0] for mark in marks] == ([np.mean(found[:2])] if found else [])
     ax.figure.draw_without_rendering()
 
 
 def test_wrong_arguments_are_refused(ax, as_installed):
-    with pytest.raises(ValueError, match="shares: expected a RouteShares, as route_shares"):
+    with pytest.raises(ValueError, match="result: expected a RouteShares, as route_shares"):
         plot.route_shares({"cell": np.ones(3)}, ax=ax)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="result: expected a GainBudget, as gain_budget"):
         plot.gain_budget(shares({"cell": [1.0]}), ax=ax)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"one sequence, \(\), but got a batch of shape \(2,\)"):
         plot.route_shares(shares({"cell": np.ones((2, 3))}, np.ones(2)), ax=ax)
-    with pytest.raises(ValueError, match="activations: expected a dict of at least one array"):
-        plot.gates({}, ax=ax)
+    with pytest.raises(ValueError, match="result: expected a dict of at least one array"):
+        plot.tagged_values({}, ax=ax)
     with pytest.raises(ValueError, match=r"same T each, but got a \(3, 2\), b \(4, 2\)"):
-        plot.gates({"a": np.ones((3, 2)), "b": np.ones((4, 2))}, ax=ax)
+        plot.tagged_values({"a": np.ones((3, 2)), "b": np.ones((4, 2))}, ax=ax)
     with pytest.raises(ValueError, match=r"\(T, units\) or \(T,\) .* a \(2, 3, 4\)"):
-        plot.gates({"a": np.ones((2, 3, 4))}, ax=ax)
+        plot.tagged_values({"a": np.ones((2, 3, 4))}, ax=ax)
     with pytest.raises(ValueError, match=r"lags of at most 2, the steps of the activations, .* 3"):
-        plot.gates({"a": np.ones(2)}, profile([0.0, -1, -2, -3]), ax=ax)
+        plot.tagged_values({"a": np.ones(2)}, profile=profile([0.0, -1, -2, -3]), ax=ax)
     with pytest.raises(ValueError, match="profile: expected a NormProfile"):
-        plot.gates({"a": np.ones(2)}, np.ones(2), ax=ax)  # type: ignore[arg-type]
+        plot.tagged_values({"a": np.ones(2)}, profile=np.ones(2), ax=ax)  # type: ignore[arg-type]
     assert not ax.lines
     assert not ax.patches

@@ -27,7 +27,7 @@ def exponents(values, errors: Any = 0.01, rounding: Any = 0.0, running=None) -> 
     m = values.shape[-1]
     state = lg.LyapunovState(
         frame=jnp.eye(m),
-        steps=jnp.asarray(50),
+        num_steps=jnp.asarray(50),
         log_sums=50 * values,
         variances=jnp.ones(m),
         roundings=jnp.zeros(m),
@@ -38,7 +38,7 @@ def exponents(values, errors: Any = 0.01, rounding: Any = 0.0, running=None) -> 
         standard_errors=full,
         rounding_errors=jnp.broadcast_to(jnp.asarray(rounding), values.shape),
         times=10 * jnp.arange(1, 6),
-        running=jnp.asarray(running),
+        running_exponents=jnp.asarray(running),
         state=state,
     )
 
@@ -61,7 +61,7 @@ def points(lines) -> list[tuple[float, ...]]:
 
 def test_a_spectrum_has_errors_and_says_what_is_not_resolved(ax):
     given = exponents([0.5, -1.0, -9.0, -np.inf], [0.1, 0.2, 0.3, 0.0], [0.0, 0.0, 1.0, 1.0])
-    assert plot.spectrum(given, theory=[0.4, -1.1, -3.0, -4.0], ax=ax, label="net") is ax
+    assert plot.lyapunov_spectrum(given, theory=[0.4, -1.1, -3.0, -4.0], ax=ax, label="net") is ax
     (bars,) = ax.containers
     assert points(bars.lines[:1])[:3] == [(1, 0.5), (2, -1.0), (3, -9.0)]
     ends = np.asarray([path.vertices[:, 1] for path in bars.lines[2][0].get_paths()[:3]])
@@ -79,18 +79,18 @@ def test_a_spectrum_has_errors_and_says_what_is_not_resolved(ax):
 
 def test_spectra_on_one_axes_differ(ax):
     for index in range(3):
-        plot.spectrum(exponents([0.0, -1.0 - index]), ax=ax, label=str(index))
+        plot.lyapunov_spectrum(exponents([0.0, -1.0 - index]), ax=ax, label=str(index))
     lines = [container.lines[0] for container in ax.containers]
     assert len({line.get_marker() for line in lines}) == 3
     assert len({line.get_color() for line in lines}) == 3
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["0", "1", "2"]
-    plot.spectrum(exponents([0.0, -1.0]), ax=ax, color="red", ms=9)
+    plot.lyapunov_spectrum(exponents([0.0, -1.0]), ax=ax, color="red", ms=9)
     assert ax.containers[3].lines[0].get_color() == "red"
     assert ax.containers[3].lines[0].get_markersize() == 9
 
 
 def test_a_plain_spectrum_needs_no_legend(ax):
-    plot.spectrum(exponents(np.linspace(0, -1, 60), errors=np.inf), ax=ax)
+    plot.lyapunov_spectrum(exponents(np.linspace(0, -1, 60), errors=np.inf), ax=ax)
     assert ax.get_legend() is None
     ax.figure.draw_without_rendering()
 
@@ -100,7 +100,7 @@ def test_convergence_of_few_exponents(ax):
     assert plot.lyapunov_convergence(given, ax=ax) is ax
     first, second = (line for line in ax.lines if str(line.get_label()).startswith(r"$\lambda"))
     np.testing.assert_array_equal(first.get_xdata(), given.times)
-    np.testing.assert_allclose(second.get_ydata(), given.running[:, 1])
+    np.testing.assert_allclose(second.get_ydata(), given.running_exponents[:, 1])
     assert first.get_linestyle() != second.get_linestyle()
     assert ax.get_xscale() == "log"
     (bars,) = ax.containers
@@ -136,7 +136,7 @@ def test_a_running_estimate_that_becomes_zero_ends(ax):
 def test_singular_values_by_lag(ax, fixed, lag):
     values = np.array([[0.0, 0.0], [-1.0, -1500.0], [-2.0, -3000.0]])
     errors = np.array([[0, 0], [0, 0], [0, np.inf]])
-    assert plot.singular_values(singular(values, errors, fixed), ax=ax) is ax
+    assert plot.singular_spectrum(singular(values, errors, fixed), ax=ax) is ax
     top, tail, dotted = ax.lines
     np.testing.assert_array_equal(top.get_xdata(), [0, 2, 4])
     np.testing.assert_allclose(top.get_ydata(), [0, -1, -2], atol=1e-12)
@@ -155,7 +155,7 @@ def test_singular_values_by_lag(ax, fixed, lag):
 def test_many_singular_values_with_exact_zeros(ax):
     values = -np.arange(4.0)[:, None] * np.arange(10.0)
     values[2:, 8:] = -np.inf
-    plot.singular_values(singular(values), ax=ax)
+    plot.singular_spectrum(singular(values), ax=ax)
     assert len(ax.lines) == 10
     assert [np.isfinite(line.get_ydata()).sum() for line in ax.lines] == [4] * 8 + [2] * 2
     bar = next(other for other in ax.figure.axes if other is not ax)
@@ -165,7 +165,7 @@ def test_many_singular_values_with_exact_zeros(ax):
 
 def test_eigenvalues_and_the_unit_circle(ax):
     values = jnp.asarray([[1j, -0.5 + 0j], [0.25 + 0.5j, 2 + 0j], [0j, 0.1j]])
-    assert plot.eigenvalues(values, ax=ax) is ax
+    assert plot.step_eigenvalues(values, ax=ax) is ax
     (cloud,) = [c for c in ax.collections if isinstance(c, PathCollection)]
     np.testing.assert_allclose(
         np.asarray(cloud.get_offsets()), np.stack([values.real, values.imag], -1).reshape(-1, 2)
@@ -181,25 +181,25 @@ def test_eigenvalues_and_the_unit_circle(ax):
 
 
 def test_eigenvalues_of_one_step_have_one_color(ax):
-    plot.eigenvalues(np.array([1j, -1j, np.nan]), ax=ax)
-    plot.eigenvalues(np.array([[0.5j, -0.5j]] * 2), ax=ax, color="red")
+    plot.step_eigenvalues(np.array([1j, -1j, np.nan]), ax=ax)
+    plot.step_eigenvalues(np.array([[0.5j, -0.5j]] * 2), ax=ax, color="red")
     assert len(ax.figure.axes) == 1
     ax.figure.draw_without_rendering()
 
 
 def test_wrong_arguments_are_refused(ax, as_installed):
-    for draw in (plot.spectrum, plot.lyapunov_convergence):
+    for draw in (plot.lyapunov_spectrum, plot.lyapunov_convergence):
         with pytest.raises(ValueError, match="result: expected a LyapunovSpectrum"):
             draw(singular(np.zeros((2, 2))), ax=ax)  # type: ignore[arg-type]
         batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), exponents([0.0, -1.0]))
         with pytest.raises(ValueError, match=r"one sequence, \(m\), .* of shape \(2, 2\)"):
             draw(batch, ax=ax)
     with pytest.raises(ValueError, match=r"theory: .* each of the 2 exponents, .* shape \(3,\)"):
-        plot.spectrum(exponents([0.0, -1.0]), theory=np.zeros(3), ax=ax)
+        plot.lyapunov_spectrum(exponents([0.0, -1.0]), theory=np.zeros(3), ax=ax)
     with pytest.raises(ValueError, match="result: expected a SingularSpectrum"):
-        plot.singular_values(exponents([0.0, -1.0]), ax=ax)  # type: ignore[arg-type]
+        plot.singular_spectrum(exponents([0.0, -1.0]), ax=ax)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"one sequence, \(L, m\), .* of shape \(1, 2, 2\)"):
-        plot.singular_values(singular(np.zeros((1, 2, 2))), ax=ax)
-    with pytest.raises(ValueError, match=r"values: expected .* \(T, n\) or \(n,\), .* \(2, 2, 2\)"):
-        plot.eigenvalues(np.zeros((2, 2, 2)), ax=ax)
+        plot.singular_spectrum(singular(np.zeros((1, 2, 2))), ax=ax)
+    with pytest.raises(ValueError, match=r"result: expected .* \(T, n\) or \(n,\), .* \(2, 2, 2\)"):
+        plot.step_eigenvalues(np.zeros((2, 2, 2)), ax=ax)
     assert not ax.lines
