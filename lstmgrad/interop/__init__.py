@@ -1,6 +1,6 @@
 """Models of other frameworks, each as one record: a step, parameters and a starting state.
 
-A framework is imported when its function is called, and none is needed for those of the others.
+A framework is imported when its function is called, and is not needed for the other functions.
 """
 
 from lstmgrad.interop._equinox import from_equinox

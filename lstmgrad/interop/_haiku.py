@@ -1,8 +1,9 @@
 """Cores of Haiku: functions that find their weights by name, called (x, state) -> (output, state).
 
-An LSTM stacks its gates in the order **i, g, f, o**, and adds **1 to f when it runs**: that 1 is in
-no weight. A GRU resets *before* the product with U_n, and its z is the share that is *renewed*.
-`VanillaRNN` is a ReLU, with two biases. Its own code runs here, so all of that holds.
+An LSTM stacks its gates in the order **i, g, f, o**, and adds **1 to f when it runs**: no weight
+contains that 1. A GRU resets *before* the product with U_n, and its z is the share that is
+*replaced*. `VanillaRNN` is a ReLU network with two biases. Haiku's own code runs here, so all of
+that holds.
 """
 
 import functools
@@ -17,8 +18,8 @@ from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState
 from lstmgrad.cells._lstm import LSTMState
-from lstmgrad.interop._checks import check_scope, require
-from lstmgrad.interop._model import joined, marked
+from lstmgrad.interop._checks import require
+from lstmgrad.interop._model import join_states, mark_parts
 
 
 def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str = "") -> Model:
@@ -27,22 +28,23 @@ def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str
     Args:
         core: a function that makes the core, ``lambda: hk.LSTM(8)``. It is part of the step: pass
             the same function object, not a fresh lambda.
-        params: of a transformed function, by module and name.
-        scope: the module that the core was made in, ``"policy"`` or ``"policy/~"``, whose name is
-            in front of those of the core's modules; empty where it was made in none.
+        params: the parameters of a transformed function, by module and name.
+        scope: the module that the core was made in, ``"policy"`` or ``"policy/~"``; the names of
+            the core's modules start with it. Empty if the core was made in no module.
 
     Returns:
-        `Model` whose step runs the core, with its part of the params as parameters, and the parts h
-        and c of `hk.LSTM`, h of `hk.GRU` and `hk.VanillaRNN`, h0, c0, h1, ... of an `hk.DeepRNN` of
-        those. The state of a core of another kind keeps the parts that it has.
+        `Model` whose step runs the core, with the core's own params as parameters. The parts are h
+        and c for `hk.LSTM`, h for `hk.GRU` and `hk.VanillaRNN`, and h0, c0, h1, ... for an
+        `hk.DeepRNN` of those. Any other core keeps the parts that its state has.
 
     Raises:
         ImportError: Haiku is not installed.
-        ValueError: core is no function, or cannot be hashed; there are no parameters in the scope.
+        ValueError: core is not a function, or cannot be hashed; there are no parameters in the
+            scope.
 
     Notes:
         The start is ``core().initial_state(None)`` in the dtype of the parameters. The routes of
-        the gradient are "hidden" and "cell", the part of the state that it comes through.
+        the gradient are "hidden" and "cell", after the part of the state that it comes through.
 
     Example:
         ```python
@@ -54,7 +56,7 @@ def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str
             return hk.dynamic_unroll(lstm, inputs, lstm.initial_state(None))
 
         params = hk.transform(network).init(key, inputs)
-        trajectory = lg.unroll(*lg.interop.from_haiku(core, params), inputs)
+        chain = lg.chain(lg.interop.from_haiku(core, params), inputs)
         ```
     """
     require("haiku", "haiku")
@@ -63,7 +65,12 @@ def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str
     weights = {
         name[len(inside) :]: tree for name, tree in params.items() if name.startswith(inside)
     }
-    check_scope(weights, params, scope)
+    if not weights:
+        what = ", ".join(map(repr, params)) or "no module at all"
+        raise ValueError(
+            f"scope: expected the module that the core was made in, but the params have {what}, "
+            f"none of them in {scope!r}."
+        )
     dtype = jax.tree.leaves(weights)[0].dtype
 
     def cast(leaf: Any) -> Any:
@@ -87,14 +94,14 @@ def _step(core: Callable[[], Any]) -> StepFn:
 
     def step(params: Params, state: State, x: Inputs) -> State:
         # Haiku's states have their leaves in the order of ours, under other names.
-        leaves = jax.tree.leaves(marked(state) if known else state)
+        leaves = jax.tree.leaves(mark_parts(state) if known else state)
         return _named(transformed.apply(params, None, x, jax.tree.unflatten(structure, leaves))[1])
 
     return step
 
 
 def _named(state: Any) -> Any:
-    """A state of Haiku with the parts h and c, h0, c0, ... where it is one of those known."""
+    """A state of Haiku with the parts h and c, or h0, c0, ..., if it is one of the known states."""
     hk = require("haiku", "haiku")
     if isinstance(state, hk.LSTMState):
         return LSTMState(state.hidden, state.cell)
@@ -103,5 +110,5 @@ def _named(state: Any) -> Any:
     layers = [_named(layer) for layer in state] if type(state) is tuple and state else []
     if layers and all(isinstance(layer, LSTMState | HiddenState) for layer in layers):
         kinds = tuple(type(layer) for layer in layers)
-        return joined(kinds)(*(part for layer in layers for part in layer))
+        return join_states(kinds)(*(part for layer in layers for part in layer))
     return state

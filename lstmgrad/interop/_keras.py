@@ -1,29 +1,25 @@
-"""Layers of Keras, of whatever backend: their weights in cells of ours.
+"""Layers of Keras, with any backend: their weights in this package's cells.
 
-Kernels are (d, gates · h), transposed against ours. The gates of an LSTM are i, f, c, o, with the 1
-of `unit_forget_bias` in the bias already. Those of a GRU are **z, r, h**; with `reset_after` it has
-two biases (2, 3h), of which the second's last part is inside the product with r, and without it the
-reset comes *before* the product with U_n, which makes another function of the same weights.
+Kernels are (d, gates · h), the transpose of the weights here. The gates of an LSTM are i, f, c, o,
+and the bias contains the 1 of `unit_forget_bias` already. The gates of a GRU are **z, r, h**. With
+`reset_after` it has two biases (2, 3h), and the last part of the second is inside the product with
+r. Without it, the reset comes *before* the product with U_n, which makes a different function of
+the same weights.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from lstmgrad._model import Model
 from lstmgrad._tag import tag
+from lstmgrad.cells._cell import zero_state
 from lstmgrad.cells._gru import GRUParams, GRUState, gru_step
 from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_step
 from lstmgrad.cells._rnn import RNNParams, RNNState, rnn_step
-from lstmgrad.interop._checks import (
-    check_built,
-    check_direction,
-    check_function,
-    check_type,
-    require,
-)
+from lstmgrad.interop._checks import check_direction, check_type, require
 from lstmgrad.interop._model import stack
 
 _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -34,38 +30,38 @@ _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def from_keras(layer: Any, *, direction: str | None = None) -> Model:
+def from_keras(layer: Any, *, direction: Literal["forward", "reverse"] | None = None) -> Model:
     """Returns a recurrent layer or cell of Keras as a model.
 
     Args:
-        layer: built: an `LSTMCell`, `GRUCell` or `SimpleRNNCell`; a layer around one (`LSTM`,
-            `GRU`, `SimpleRNN`, `RNN`); `StackedRNNCells`, or an `RNN` around them; a
-            `Bidirectional` of those.
-        direction: of a `Bidirectional`, "forward" or "reverse"; None elsewhere.
+        layer: an `LSTMCell`, `GRUCell` or `SimpleRNNCell`; a layer around one (`LSTM`, `GRU`,
+            `SimpleRNN`, `RNN`); `StackedRNNCells`, or an `RNN` around them; a `Bidirectional` of
+            those. It must be built.
+        direction: "forward" or "reverse" for a `Bidirectional`, otherwise None.
 
     Returns:
-        `Model` in the dtype of the weights, with the parts h and c, or h; h0, c0, h1, ... of
+        `Model` in the dtype of the weights, with the parts h and c, or h; h0, c0, h1, ... for
         stacked cells. Parameters are `LSTMParams`, `GRUParams` or `RNNParams`, copies of the
         weights.
 
     Raises:
         ImportError: Keras is not installed.
-        ValueError: a layer of another kind or not yet built; a direction where there is none, or
-            none where there are two; an activation that is not the cell's usual one (of an LSTM or
-            GRU), or is not known (of a SimpleRNN: tanh, relu, sigmoid and linear are).
+        ValueError: the layer is of another kind or not yet built; there is a direction but the
+            layer has only one, or none but it has two; the activation is not the usual one (LSTM,
+            GRU), or not one of tanh, relu, sigmoid and linear (SimpleRNN).
 
     Notes:
-        As at inference: dropout is off. A reverse direction and a layer with ``go_backwards=True``
+        Dropout is off, as at inference. A reverse direction and a layer with ``go_backwards=True``
         read ``inputs[::-1]``. Keras has the batch first: ``jax.vmap(lambda xs: lg.unroll(*model,
-        xs))(batch)``. Its own functions `tanh` and `relu` compute in float32 on JAX even where the
-        weights are float64; this step computes in float64 then. Layers of a `Sequential` go one by
-        one into `stack`.
+        xs))(batch)``. Keras' own `tanh` and `relu` compute in float32 on JAX even if the weights
+        are float64; this step then computes in float64. For a `Sequential`, pass its layers here
+        one by one and the models to `stack`.
 
     Example:
         ```python
         layer = keras.layers.LSTM(8, return_sequences=True)
         layer.build((None, None, 3))
-        trajectory = lg.unroll(*lg.interop.from_keras(layer), inputs)
+        chain = lg.chain(lg.interop.from_keras(layer), inputs)
         ```
     """
     layers = require("keras", "keras").layers
@@ -82,7 +78,11 @@ def from_keras(layer: Any, *, direction: str | None = None) -> Model:
         layers.SimpleRNNCell: _rnn,
     }
     check_type(cell, tuple(makers), "layer")
-    check_built(cell)
+    if not cell.built:
+        raise ValueError(
+            "layer: expected one that is built, because its weights are read, but this one has "
+            "none yet. Call it on data, or layer.build(input_shape)."
+        )
     make = makers[type(cell)]
     return make(cell, _array(cell.kernel).T, _array(cell.recurrent_kernel).T)
 
@@ -97,9 +97,13 @@ def _bias(cell: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
 
 
 def _function(function: Any, known: tuple[str, ...], argument: str) -> str:
-    """The name of an activation, once it is one of those that a step has."""
+    """The name of an activation, once it is one that the step has."""
     name = getattr(function, "__name__", repr(function))
-    check_function(name, known, argument)
+    if name not in known:
+        raise ValueError(
+            f"{argument}: expected {' or '.join(known)}, but the layer has {name}. Write the step "
+            "of this layer: every step(params, state, x) -> state will do."
+        )
     return name
 
 
@@ -111,8 +115,8 @@ def _check_gates(cell: Any) -> None:
 def _lstm(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
     _check_gates(cell)
     bias = _bias(cell, weight_ih.shape[:1], weight_ih.dtype)
-    zeros = jnp.zeros(cell.units, weight_hh.dtype)
-    return Model(lstm_step, LSTMParams(weight_ih, weight_hh, bias), LSTMState(zeros, zeros))
+    start = zero_state(LSTMState, cell.units, weight_hh.dtype)
+    return Model(lstm_step, LSTMParams(weight_ih, weight_hh, bias), start)
 
 
 def _gru(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
@@ -129,12 +133,12 @@ def _gru(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
         inner = reordered(bias[1])
         outer, bias_n = outer.at[: 2 * size].add(inner[: 2 * size]), inner[2 * size :]
     params = GRUParams(reordered(weight_ih), reordered(weight_hh), outer, bias_n)
-    start = GRUState(jnp.zeros(size, weight_hh.dtype))
+    start = zero_state(GRUState, size, weight_hh.dtype)
     return Model(gru_step if cell.reset_after else _reset_before, params, start)
 
 
 def _reset_before(params: GRUParams, state: GRUState, x: jax.Array) -> GRUState:
-    """The GRU with n = tanh(W_n x + b_n + U_n (r ⊙ h)), the rest as in `gru_step`."""
+    """A step of the GRU with n = tanh(W_n x + b_n + U_n (r ⊙ h)), otherwise as in `gru_step`."""
     r_x, z_x, n_x = jnp.split(params.weight_ih @ x + params.bias, 3)
     r_h, z_h, n_h = jnp.split(params.weight_hh, 3)
     r, z = jax.nn.sigmoid(r_x + r_h @ state.h), jax.nn.sigmoid(z_x + z_h @ state.h)
@@ -146,6 +150,5 @@ def _reset_before(params: GRUParams, state: GRUState, x: jax.Array) -> GRUState:
 def _rnn(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
     name = _function(cell.activation, tuple(_FUNCTIONS), "activation")
     params = RNNParams(weight_ih, weight_hh, _bias(cell, weight_ih.shape[:1], weight_ih.dtype))
-    return Model(
-        rnn_step(_FUNCTIONS[name]), params, RNNState(jnp.zeros(cell.units, weight_hh.dtype))
-    )
+    start = zero_state(RNNState, cell.units, weight_hh.dtype)
+    return Model(rnn_step(_FUNCTIONS[name]), params, start)

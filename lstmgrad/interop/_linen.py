@@ -1,20 +1,18 @@
 """Cells of Flax's linen: a module without weights, its variables, and a carry that is **(c, h)**.
 
-Each gate has kernels of its own, `ii, if, ig, io` and `hi, hf, hg, ho`, transposed against those of
-PyTorch; the bias is that of the latter.
+Each gate has kernels of its own, `ii, if, ig, io` and `hi, hf, hg, ho`, which are PyTorch's
+transposed; the only biases are those of `hi, hf, hg, ho`.
 """
 
 import functools
 from typing import Any
 
-import jax
-
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
-from lstmgrad.cells._cell import HiddenState
+from lstmgrad.cells._cell import HiddenState, zero_state
 from lstmgrad.cells._lstm import LSTMState
-from lstmgrad.interop._checks import check_known, check_variables, require
-from lstmgrad.interop._model import marked, zero_hidden, zero_lstm
+from lstmgrad.interop._checks import check_known, require
+from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
 
 
 def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
@@ -25,11 +23,11 @@ def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
             or an `nn.RNN` around one; or any module, ``cell(carry, x) -> (carry, output)``, for
             which the state is given.
         variables: all collections, ``{"params": ...}``, as ``cell.init`` returns them.
-        state: the starting state, in our order (h, c); None is zero, of a cell that is known.
+        state: the starting state, in the order (h, c); None is zero, for one of the cells above.
 
     Returns:
         `Model` whose step calls ``cell.apply``, with the variables as parameters and the parts h
-        and c, or h. The carry of a cell of another kind keeps the parts that it has.
+        and c, or h. Any other cell keeps the parts that its carry has.
 
     Raises:
         ImportError: Flax is not installed.
@@ -37,61 +35,51 @@ def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
             given.
 
     Notes:
-        The dtype of the zero state is that in which the cell computes: its `dtype`, or that of its
+        The zero state has the dtype in which the cell computes: its `dtype`, or else the one of its
         parameters. The directions of an `nn.Bidirectional` are ``forward_rnn`` and
-        ``backward_rnn``, with variables of the same names; the latter reads ``inputs[::-1]``.
-        The routes of the gradient are "hidden" and "cell", the part of the state that it comes
-        through.
+        ``backward_rnn``, with variables of the same names; ``backward_rnn`` reads ``inputs[::-1]``.
+        The routes of the gradient are "hidden" and "cell", after the part of the state that it
+        comes through.
 
     Example:
         ```python
         cell = nn.LSTMCell(8)
         variables = cell.init(key, cell.initialize_carry(key, (3,)), inputs[0])
-        trajectory = lg.unroll(*lg.interop.from_linen(cell, variables), inputs)
+        chain = lg.chain(lg.interop.from_linen(cell, variables), inputs)
         ```
     """
     nn = require("flax.linen", "flax")
-    check_variables(variables)
+    _check_variables(variables)
     if isinstance(cell, nn.RNN):
         cell = cell.cell
         variables = {name: tree["cell"] for name, tree in variables.items()}
+    call = _call(cell)
     if isinstance(cell, nn.LSTMCell | nn.OptimizedLSTMCell):
-        zero, step = zero_lstm(cell.features, _dtype(cell, variables)), _lstm(cell)
+        kind, step = LSTMState, lstm_step(call)
     elif isinstance(cell, nn.GRUCell | nn.SimpleCell | nn.MGUCell):
-        zero, step = zero_hidden(cell.features, _dtype(cell, variables)), _hidden(cell)
+        kind, step = HiddenState, hidden_step(call)
     else:
         known = "an nn.LSTMCell, OptimizedLSTMCell, GRUCell, SimpleCell or MGUCell"
         check_known(cell, state, known, "cell(carry, x) -> (carry, output)")
-        zero, step = None, _other(cell)
-    return Model(step, variables, zero if state is None else state)
-
-
-def _dtype(cell: Any, variables: Any) -> Any:
-    own = jax.tree.leaves(variables["params"])[0].dtype
-    return own if cell.dtype is None else cell.dtype
+        return Model(call, variables, state)
+    if state is None:
+        state = zero_state(kind, cell.features, compute_dtype(cell, variables["params"]))
+    return Model(step, variables, state)
 
 
 @functools.cache
-def _lstm(cell: Any) -> StepFn:
-    def step(variables: Params, state: LSTMState, x: jax.Array) -> LSTMState:
-        h, c = marked(state)
-        (c, h), _ = cell.apply(variables, (c, h), x)
-        return LSTMState(h, c)
+def _call(cell: Any) -> StepFn:
+    def call(variables: Params, carry: State, x: Inputs) -> State:
+        return cell.apply(variables, carry, x)[0]
 
-    return step
+    return call
 
 
-@functools.cache
-def _hidden(cell: Any) -> StepFn:
-    def step(variables: Params, state: HiddenState, x: jax.Array) -> HiddenState:
-        return HiddenState(cell.apply(variables, marked(state).h, x)[0])
-
-    return step
-
-
-@functools.cache
-def _other(cell: Any) -> StepFn:
-    def step(variables: Params, state: State, x: Inputs) -> State:
-        return cell.apply(variables, state, x)[0]
-
-    return step
+def _check_variables(variables: Any) -> None:
+    """Variables come by collection."""
+    if not hasattr(variables, "keys") or "params" not in variables:
+        what = ", ".join(map(repr, variables)) if hasattr(variables, "keys") else type(variables)
+        raise ValueError(
+            "variables: expected all collections, {'params': ...}, as module.init returns them, "
+            f"but got {what}. If they are parameters alone, pass {{'params': params}}."
+        )

@@ -1,7 +1,7 @@
-"""A model of another framework as three pure things, and what is built of such models.
+"""What is built from models: stacks of layers, and loops that read their own prediction.
 
-Whatever a model comes from, it is a `Model`: a step that looks the same to every analysis, the
-parameters, and a starting state whose parts are called h and c, or h0, c0, h1, ... in a stack.
+Wherever a model comes from, the parts of its state are called h and c, or h0, c0, h1, ... in a
+stack.
 """
 
 import collections
@@ -9,31 +9,27 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._checks import check_hashable
 from lstmgrad._model import Model
 from lstmgrad._tag import tag
 from lstmgrad._types import Inputs, Params, State, StepFn
-from lstmgrad.cells._cell import HiddenState
-from lstmgrad.cells._lstm import LSTMState
-from lstmgrad.interop._checks import check_hidden
 
 
 def stack(models: Sequence[Model]) -> Model:
     """Returns layers on top of each other as one model.
 
-    Layer l reads the h of layer l - 1 at the same time step: within one step of the stack a
-    change passes from the state of a layer to those of all layers above it.
+    Layer l reads the h of layer l - 1 at the same time step: within one step of the stack, a change
+    passes from the state of a layer to the states of all layers above it.
 
     Args:
-        models: from the lowest to the highest, of any frameworks; each with a state that is a
-            NamedTuple with a part h.
+        models: from the lowest to the highest, of any frameworks. Each state is a NamedTuple with a
+            part h.
 
     Returns:
-        `Model` with parts h0, c0, h1, ... of the state, numbered from the lowest layer, and a tuple
-        of the layers' parameters.
+        `Model` whose state has the parts h0, c0, h1, ..., numbered from the lowest layer, and whose
+        parameters are a tuple of the layers' parameters.
 
     Raises:
         ValueError: there is no layer, or one whose state has no part h.
@@ -41,17 +37,16 @@ def stack(models: Sequence[Model]) -> Model:
     Example:
         ```python
         model = lg.interop.stack([lg.interop.from_equinox(cell) for cell in cells])
-        chain = lg.linearize(model.step, model.params, lg.unroll(*model, inputs))
-        lg.backward_norms(chain, of="h1", wrt="c0")
+        lg.backward_norms(lg.chain(model, inputs), of="h1", wrt="c0")
         ```
     """
     models = tuple(models)
-    check_hidden(models)
+    _check_hidden(models)
     kinds = tuple(type(model.state) for model in models)
     return Model(
         _stacked(tuple(model.step for model in models), kinds),
         tuple(model.params for model in models),
-        joined(kinds)(*(part for model in models for part in model.state)),
+        join_states(kinds)(*(part for model in models for part in model.state)),
     )
 
 
@@ -63,14 +58,14 @@ def _stacked(steps: tuple[StepFn, ...], kinds: tuple[type, ...]) -> StepFn:
             before = kind._make(next(parts) for _ in kind._fields)
             after.append(layer(weights, before, x))
             x = after[-1].h
-        return joined(kinds)(*(part for layer in after for part in layer))
+        return join_states(kinds)(*(part for layer in after for part in layer))
 
     return step
 
 
 @functools.cache
-def joined(kinds: tuple[Any, ...]) -> Any:
-    """The NamedTuple of several layers' states: the fields of layer l with l behind their names.
+def join_states(kinds: tuple[Any, ...]) -> Any:
+    """Returns the NamedTuple of several layers' states, with l behind the field names of layer l.
 
     Args:
         kinds: the NamedTuple of each layer's state.
@@ -80,7 +75,7 @@ def joined(kinds: tuple[Any, ...]) -> Any:
 
 
 class ClosedLoopParams(NamedTuple):
-    """Attributes: model, its parameters; readout, those of the readout."""
+    """Attributes: model, the parameters of the model; readout, those of the readout."""
 
     model: Params
     readout: Params
@@ -91,27 +86,27 @@ def closed_loop(
 ) -> Model:
     """Returns the model that reads its own prediction: x_t = readout(readout_params, s_{t-1}).
 
-    Its step Jacobian is that of a dynamical system without input, so that the exponents of
-    `lyapunov_spectrum` are those of the system which the network has learned.
+    It is a dynamical system without input, so the exponents of `lyapunov_spectrum` are those of the
+    system that the network has learned.
 
     Args:
         model: the model without its readout.
-        readout: a pure function ``readout(params, state) -> x``, such as `dense`. Pass the same
-            function object, not a fresh lambda: it is part of the step.
-        readout_params: of the readout.
+        readout: a pure function ``readout(params, state) -> x``, such as `dense`. It is part of the
+            step: pass the same function object, not a fresh lambda.
+        readout_params: the parameters of the readout.
 
     Returns:
         `Model` whose step ignores its input: unroll it over ``jnp.arange(T)``. Its parameters are
         `ClosedLoopParams`.
 
     Raises:
-        ValueError: the readout is no function, or cannot be hashed.
+        ValueError: the readout is not a function, or cannot be hashed.
 
     Example:
         ```python
         loop = lg.interop.closed_loop(model, lg.interop.dense, lg.interop.DenseParams(W, b))
         start = jax.tree.map(lambda leaf: leaf[-1], lg.unroll(*model, warm_up).states)
-        lg.unroll(loop.step, loop.params, start, jnp.arange(1000))
+        chain = lg.chain(loop._replace(state=start), jnp.arange(1000))
         ```
     """
     check_hashable(readout, "readout")
@@ -128,7 +123,7 @@ def _closed(step: StepFn, readout: Callable[[Params, State], Inputs]) -> StepFn:
 
 
 class DenseParams(NamedTuple):
-    """Attributes: weight (d, h), bias (d,); transposed against the kernels of Flax and Keras."""
+    """Attributes: weight (d, h), bias (d,); the kernels of Flax and Keras are the transpose."""
 
     weight: Float[Array, "d h"]
     bias: Float[Array, " d"]
@@ -145,31 +140,23 @@ def dense(params: DenseParams, state: State) -> Float[Array, " d"]:
     return params.weight @ top + params.bias
 
 
-def zero_hidden(size: int, dtype: Any) -> HiddenState:
-    """The zero state of a cell that has h alone.
-
-    Args:
-        size: of h.
-        dtype: of h.
-    """
-    return HiddenState(jnp.zeros(size, dtype))
-
-
-def zero_lstm(size: int, dtype: Any) -> LSTMState:
-    """The zero state of an LSTM.
-
-    Args:
-        size: of h and of c.
-        dtype: of both.
-    """
-    return LSTMState(jnp.zeros(size, dtype), jnp.zeros(size, dtype))
-
-
-def marked(state: Any) -> Any:
-    """The state with its parts tagged, as the routes into a cell that has no tags of its own.
+def mark_parts(state: Any) -> Any:
+    """Returns the state with its parts tagged, as routes into a cell that has no tags of its own.
 
     Args:
         state: a NamedTuple of parts h, c, h0, c0, ...; their tags are "hidden" and "cell".
     """
     tags = {"h": "hidden", "c": "cell"}
     return type(state)._make(tag(part, tags[name[0]]) for name, part in state._asdict().items())
+
+
+def _check_hidden(models: tuple[Any, ...]) -> None:
+    """There are layers, and each has its output as a part h of its state."""
+    if not models:
+        raise ValueError("models: expected at least one layer, but got none.")
+    for index, model in enumerate(models):
+        if "h" not in getattr(model.state, "_fields", ()):
+            raise ValueError(
+                "models: expected layers whose state is a NamedTuple with a part h, which the next "
+                f"layer reads, but that of layer {index} is {type(model.state).__name__}."
+            )

@@ -1,7 +1,7 @@
 """Named arrays from a model, a dict or a file of PyTorch; **no code in a file is ever run**.
 
 A `.safetensors` file is numbers behind a header. A `.pt` file is a pickle, which can call anything
-while it is read: it is read by PyTorch's own reader of weights alone, which refuses whatever is not
+while it is read. So it is read by PyTorch's reader for weights only, which refuses whatever is not
 a tensor or a plain container.
 """
 
@@ -15,37 +15,33 @@ from typing import Any
 
 import numpy as np
 
-from lstmgrad.interop._checks import (
-    check_content,
-    check_dtype,
-    check_reader,
-    check_source,
-    check_suffix,
-    require,
-    unreadable,
-)
+from lstmgrad.interop._checks import require
 
 _TORCH = (".pt", ".pth", ".bin")
 _SAFETENSORS = (".safetensors",)
 
 
-def named_tensors(source: Any) -> dict[str, Any]:
+def read_tensors(source: Any) -> dict[str, Any]:
     """Returns all tensors of a source by dotted name.
 
     Args:
         source: a module with `state_dict()`, a mapping, nested or not, or the path of a file.
 
     Raises:
-        ImportError: what reads the file is not installed.
-        ValueError: the file is not what its name says, damaged, or holds more than weights; PyTorch
-            is older than 2.6, and not safe to read it.
+        ImportError: the library that reads the file is not installed.
+        ValueError: the file is damaged, is not what its name says, or holds more than weights;
+            PyTorch is older than 2.6, and not safe to read it.
         FileNotFoundError: there is no such file.
     """
     if hasattr(source, "state_dict"):
         source = source.state_dict()
     if isinstance(source, str | os.PathLike):
         source = _read(Path(source))
-    check_source(source)
+    if not hasattr(source, "items"):
+        raise ValueError(
+            "source: expected a torch module, a state_dict or the path of a file, but got "
+            f"{type(source).__name__}."
+        )
     return dict(_flat(source, ""))
 
 
@@ -53,8 +49,8 @@ def to_numpy(tensor: Any, name: str) -> np.ndarray:
     """Returns a tensor as float32 or float64; narrower floats are widened, which is exact.
 
     Args:
-        tensor: of PyTorch, on any device, or an array.
-        name: for the message.
+        tensor: a tensor of PyTorch, on any device, or an array.
+        name: its name, for the message.
     """
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu()
@@ -64,12 +60,16 @@ def to_numpy(tensor: Any, name: str) -> np.ndarray:
     array = np.asarray(tensor)
     if array.dtype.name in ("float16", "bfloat16"):
         array = array.astype(np.float32)
-    check_dtype(array.dtype.name, name)
+    if array.dtype.name not in ("float32", "float64"):
+        raise ValueError(
+            f"source: expected floating-point weights of 16, 32 or 64 bits, but {name} is "
+            f"{array.dtype.name}."
+        )
     return array
 
 
 def _flat(tree: Any, prefix: str) -> Any:
-    """(dotted name, tensor) for every tensor of nested mappings; what is no tensor is left out."""
+    """(dotted name, tensor) for every tensor in nested mappings, without anything else in them."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
@@ -78,15 +78,19 @@ def _flat(tree: Any, prefix: str) -> Any:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    check_suffix(path, _SAFETENSORS + _TORCH)
+    known = _SAFETENSORS + _TORCH
+    if path.suffix not in known:
+        raise ValueError(
+            f"source: expected a file that ends in {', '.join(known)}, but got {path.name}."
+        )
     with path.open("rb") as file:
         start = file.read(9)
     wanted = "safetensors" if path.suffix in _SAFETENSORS else "torch"
     # An archive or a pickle; or the length of a header in 8 bytes, and the header's brace.
     if re.match(rb"PK\x03\x04|\x80[\x02-\x05]", start):
-        check_content(path, "torch", wanted)
+        _check_content(path, "torch", wanted)
     elif start[8:] == b"{":
-        check_content(path, "safetensors", wanted)
+        _check_content(path, "safetensors", wanted)
     return _read_safetensors(path) if wanted == "safetensors" else _read_torch(path)
 
 
@@ -95,21 +99,49 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
     try:
         return reader.load_file(path)
     except Exception as error:
-        raise unreadable(path, "safetensors", f"is damaged ({error})") from None
+        raise _unreadable(path, "safetensors", f"is damaged ({error})") from None
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
     torch = require("torch", "torch")
-    check_reader(torch.__version__)
+    _check_reader(torch.__version__)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols
             weights = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         reason = "is damaged or holds Python objects; save the state_dict() of the model"
-        raise unreadable(path, "torch", reason) from None
+        raise _unreadable(path, "torch", reason) from None
     except Exception as error:  # a damaged archive fails in many ways
-        raise unreadable(path, "torch", f"is damaged ({type(error).__name__})") from None
+        raise _unreadable(path, "torch", f"is damaged ({type(error).__name__})") from None
     if not isinstance(weights, Mapping):
-        raise unreadable(path, "torch", f"holds one {type(weights).__name__}")
+        raise _unreadable(path, "torch", f"holds one {type(weights).__name__}")
     return weights
+
+
+def _check_content(path: Path, content: str, wanted: str) -> None:
+    """The file is what its name says."""
+    if content != wanted:
+        ends = ".safetensors" if content == "safetensors" else ".pt"
+        raise ValueError(
+            f"source: expected a {wanted} file, as its name says, but {path.name} is a {content} "
+            f"file. If you know where it comes from, rename it to end in {ends}."
+        )
+
+
+def _check_reader(version: str) -> None:
+    """This PyTorch is safe to read a file that may hold code."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < (2, 6):
+        raise ValueError(
+            "source: expected PyTorch 2.6 or later to read the file, because the reader of earlier "
+            f"versions can be made to run code (CVE-2025-32434), but {version} is installed."
+        )
+
+
+def _unreadable(path: Path, kind: str, reason: str) -> ValueError:
+    """The error of a file that is damaged, or that holds more than weights."""
+    return ValueError(
+        f"source: expected an intact {kind} file of weights alone, but {path.name} {reason}. "
+        "Nothing in it was run."
+    )

@@ -1,3 +1,5 @@
+"""Cells of Equinox: against their own run and derivatives, and the meaning of their weights."""
+
 import equinox as eqx
 import jax
 import numpy as np

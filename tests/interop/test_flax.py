@@ -1,3 +1,5 @@
+"""Cells of Flax: against their own run and derivatives, and the meaning of their weights."""
+
 import warnings
 from typing import Any
 

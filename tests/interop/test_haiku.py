@@ -1,3 +1,5 @@
+"""Cores of Haiku: against their own run and derivatives, and the meaning of their weights."""
+
 import warnings
 from typing import Any
 

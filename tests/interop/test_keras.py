@@ -1,7 +1,9 @@
+"""Layers of Keras: against their own run and derivatives, and the meaning of their weights."""
+
 import contextlib
 import os
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 os.environ["KERAS_BACKEND"] = "jax"
 
@@ -104,10 +106,11 @@ def test_both_directions_of_a_batch_major_layer():
     batch = jnp.stack([sequence("float32", 6), -sequence("float32", 6)])
     with lenient():
         outputs = layer(batch, training=False)
-    for direction, columns, step in (
+    halves: list[tuple[Literal["forward", "reverse"], slice, int]] = [
         ("forward", slice(H), 1),
         ("reverse", slice(H, 2 * H), -1),
-    ):
+    ]
+    for direction, columns, step in halves:
         model = lg.interop.from_keras(layer, direction=direction)
         states = jax.vmap(lambda xs, model=model: lg.unroll(*model, xs))(batch[:, ::step]).states
         np.testing.assert_allclose(states.h[:, 1:][:, ::step], outputs[..., columns], atol=1e-6)
@@ -115,8 +118,13 @@ def test_both_directions_of_a_batch_major_layer():
         lg.interop.from_keras(layer)
     with pytest.raises(ValueError, match="has one direction, but got 'reverse'"):
         lg.interop.from_keras(layer.forward_layer, direction="reverse")
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_a_direction_is_one_of_two():
+    up: Any = "up"
     with pytest.raises(ValueError, match="expected 'forward', 'reverse' or None, but got 'up'"):
-        lg.interop.from_keras(layer, direction="up")
+        lg.interop.from_keras(keras.layers.LSTM(3), direction=up)
 
 
 def test_what_a_step_does_not_have_is_refused():

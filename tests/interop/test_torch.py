@@ -1,5 +1,7 @@
 """Networks of PyTorch: against its stored results everywhere, against itself where it is."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,14 +126,15 @@ def test_one_layer_of_a_bidirectional_stack():
     def both(layer, inputs):
         """The outputs of a layer, both directions side by side."""
         halves = []
-        for direction, step in (("forward", 1), ("reverse", -1)):
+        sides: list[tuple[Literal["forward", "reverse"], int]] = [("forward", 1), ("reverse", -1)]
+        for direction, step in sides:
             model = lg.interop.from_torch(module, layer=layer, direction=direction)
             halves.append(lg.unroll(*model, inputs[::step]).states.h[1:][::step])
         return np.concatenate(halves, axis=1)
 
     expected = module(torch.tensor(inputs))[0].detach().numpy()
     np.testing.assert_allclose(both(1, both(0, inputs)), expected, rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match=r"layer: expected one of 0 to 1, because .* is no rec"):
+    with pytest.raises(ValueError, match=r"layer: expected one of 0 to 1, because .* is not a rec"):
         lg.interop.from_torch(module, direction="forward")
 
 
