@@ -1,10 +1,15 @@
-"""Result records to Axes: the only package that knows matplotlib.
+"""Results drawn on Axes: `plot.X` draws what `lg.X` returns. Only this package knows matplotlib.
 
-Nothing is computed here but a logarithm's base, and of a batch, or of a gate's units, the middle
-and a band of quantiles. The vertical axis is linear in log₁₀ of the norm, because norms go down to
-1e-3000. Successive curves on one Axes differ in dash pattern and in luminance as well as in hue, so
-that they can be told apart in gray. No rcParams are set and nothing is shown; pyplot is imported
-only where a figure has to be made.
+Nothing is computed here except decimal logarithms, and the middle and a band of quantiles of a
+batch or of a gate's units. The vertical axis is linear in log₁₀ of the norm, because norms go down
+to 1e-3000.
+
+What the arithmetic does not resolve is drawn as such and never as zero: dotted and faint as a
+curve, hatched in a map, hollow as a marker. A cross marks an exact zero.
+
+Successive curves on the same Axes differ in dash pattern and luminance as well as in hue, so that
+they can be told apart in gray. No rcParams are set and nothing is shown; pyplot is imported only
+where a figure has to be made.
 """
 
 from lstmgrad.plot._comparison import comparison

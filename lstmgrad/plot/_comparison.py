@@ -1,4 +1,4 @@
-"""One panel of norms a stage, for a page."""
+"""Panels of norms below each other, one per stage of training, for a page."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lstmgrad._norms.profiles import NormProfile
-from lstmgrad.plot._curves import Curve
+from lstmgrad.plot._curves import FAINT, NOT_RESOLVED, Curve
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import default_style
 from lstmgrad.plot._symbols import letters
@@ -23,24 +23,26 @@ from lstmgrad.plot._values import by_lag
 def comparison(
     panels: Mapping[str, Sequence[tuple[str, NormProfile]]], *, threshold: float = 1e-3
 ) -> Figure:
-    """Returns a figure of a journal column's width, one panel of named curves a stage.
+    """Returns a figure as wide as a journal's column, with one panel of named curves per stage.
 
     The panels are stacked and share both axes and one legend. They reach down to the end of the
-    curve that lasts longest, and as far as the threshold's fourth power where others go lower, so
+    curve that lasts longest, and at least to the threshold's fourth power where others go lower, so
     that one curve at 1e-300 does not flatten the rest: where a curve leaves its panel, a triangle
-    marks the lag. A cross marks the last lag before an exact zero. Up to twenty curves have a color
-    and dashes of their own; from seven on the panels are taller, and the page with its legend.
+    marks the lag. A cross marks the last lag before an exact zero; a stretch that the arithmetic
+    does not resolve is dotted and faint. Up to twenty curves have a color and dashes of their own;
+    with more than six the panels are taller, and the page grows with its legend.
 
     Args:
-        panels: for each panel's title, its curves as (label, profile), in the same order.
+        panels: the curves of each panel as (label, profile), by the panel's title; the curves are
+            in the same order in all panels.
         threshold: the norm below which a gradient counts as lost, drawn as a faint line.
 
     Returns:
-        A `Figure` that belongs to no GUI and to no pyplot; `encode` makes a file of it. The
-        style is matplotlib's default, whatever the user's own, since the layout depends on it.
+        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. The style is
+        matplotlib's default whatever the user's own is, because the layout depends on it.
 
     Raises:
-        ValueError: there is no panel, or a panel without a curve.
+        ValueError: there is no panel, or a panel has no curve.
 
     Example:
         ```python
@@ -48,7 +50,9 @@ def comparison(
         ```
     """
     if not panels or not all(panels.values()):
-        raise ValueError("panels: expected at least one panel, and a curve in each, but got none.")
+        raise ValueError(
+            "panels: expected at least one panel and at least one curve in each, but got none."
+        )
     limit = math.log10(threshold)
     with default_style():
         most = max(map(len, panels.values()))
@@ -57,11 +61,12 @@ def comparison(
         grid = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
         curves = [by_lag(profile)[1] for named in panels.values() for _, profile in named]
         bottom, top = vertical_range(curves, limit)
-        exits: set[str] = set()
+        marks: set[str] = set()
         for ax, (title, named) in zip(grid, panels.items(), strict=True):
             for label, profile in named:
                 norms(profile, ax=ax, label=label, linewidth=1.3)
-                exits |= _mark_exit(ax, bottom, top)
+                marks |= _mark_exit(ax, bottom, top)
+                marks |= {NOT_RESOLVED} if by_lag(profile)[2].any() else set()
             ax.axhline(limit, color="0.6", linewidth=0.7, zorder=1)  # above the grid
             lost = [label for label, profile in named if np.isnan(profile.log_norms).any()]
             note = f"\nnot a number: {', '.join(lost)}" if lost else ""
@@ -74,15 +79,40 @@ def comparison(
         grid[0].set_ylim(bottom, top)
         grid[0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
         grid[0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 5, 10], integer=True))
-        _legend(figure, grid[0], limit, exits)
+        _legend(figure, grid[0], limit, marks)
     return figure
 
 
+def vertical_range(curves: Sequence[np.ndarray], threshold: float) -> tuple[float, float]:
+    """Returns the bottom and top of an axis on which curves of very different depth can be read.
+
+    The axis holds the threshold and the whole of the tamest curve; it does not follow the others
+    beyond the threshold's fourth power.
+
+    Args:
+        curves: log₁₀ of the norms.
+        threshold: log₁₀ of the threshold.
+    """
+    ends = [_ends(curve) for curve in curves]
+    lows, highs = [low for low, _ in ends], [high for _, high in ends]
+    depth = max(4 * abs(threshold), 4.0)
+    bottom = max(min(*lows, 1.3 * threshold, -1.0), min(-depth, 1.1 * max(lows)))
+    top = min(max(*highs, 0.0), max(depth, 1.1 * min(highs)))
+    margin = 0.04 * (top - bottom)
+    return bottom - margin, top + margin
+
+
+def _ends(curve: np.ndarray) -> tuple[float, float]:
+    """Returns the lowest and the highest finite value; a curve without any takes no room."""
+    values = curve[np.isfinite(curve)]
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+
+
 def _mark_exit(ax: Axes, bottom: float, top: float) -> set[str]:
-    """Marks where the newest curve leaves the panel for good; returns all markers it now has."""
+    """Marks where the newest curve leaves the panel for good; returns all markers that it has."""
     line = [line for line in ax.lines if isinstance(line, Curve)][-1]
     markers = {str(mark.get_marker()) for mark in ax.lines[ax.lines.index(line) + 1 :]}
-    lags, values = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    lags, values = np.asarray(line.get_xdata()), line.whole
     lags, values = lags[np.isfinite(values)], values[np.isfinite(values)]
     for marker, edge, outside in (("v", bottom, values < bottom), ("^", top, values > top)):
         if outside.size and outside[-1]:
@@ -94,17 +124,28 @@ def _mark_exit(ax: Axes, bottom: float, top: float) -> set[str]:
     return markers
 
 
-def _legend(figure: Figure, ax: Axes, limit: float, exits: set[str]) -> None:
-    """One legend above all panels, where it hides no data."""
-    handles: list[Any]
-    handles, labels = ax.get_legend_handles_labels()
+def _legend(figure: Figure, ax: Axes, limit: float, marks: set[str]) -> None:
+    """Draws one legend above all panels, where it hides no data.
+
+    Args:
+        figure: the figure.
+        ax: the first panel, whose curves stand for those of all panels.
+        limit: log₁₀ of the threshold.
+        marks: the markers in any of the panels, and `NOT_RESOLVED` where anything is not.
+    """
+    curves = [line for line in ax.lines if isinstance(line, Curve)]
+    handles: list[Any] = list(curves)
+    labels = [str(curve.get_label()) for curve in curves]
     longest = max(map(letters, labels))
     handles.append(Line2D([], [], color="0.6", linewidth=0.7))
     labels.append(f"threshold $10^{{{limit:.3g}}}$")
     style = {"color": "0.3", "markersize": 4, "linestyle": ""}
+    if NOT_RESOLVED in marks:
+        handles.append(Line2D([], [], color="0.3", linewidth=1.3, **FAINT))
+        labels.append(NOT_RESOLVED)
     for markers, meaning in (
-        (exits & {"v", "^"}, "leaves panel"),
-        (exits & {"x"}, "then exactly 0"),
+        (marks & {"v", "^"}, "leaves panel"),
+        (marks & {"x"}, "then exactly 0"),
     ):
         if markers:
             handles.append(tuple(Line2D([], [], marker=m, **style) for m in sorted(markers)))
@@ -126,28 +167,3 @@ def _legend(figure: Figure, ax: Axes, limit: float, exits: set[str]) -> None:
 def _by_rows(items: list, columns: int) -> list:
     """Reorders for a legend, which fills by columns, so that it reads by rows."""
     return list(itertools.chain.from_iterable(items[start::columns] for start in range(columns)))
-
-
-def vertical_range(curves: Sequence[np.ndarray], threshold: float) -> tuple[float, float]:
-    """The bottom and top of an axis on which curves of very different depth can all be read.
-
-    It holds the threshold and the whole of the tamest curve; beyond the threshold's fourth power
-    it does not follow the others.
-
-    Args:
-        curves: log₁₀ of the norms.
-        threshold: log₁₀ of the threshold.
-    """
-    ends = [_ends(curve) for curve in curves]
-    lows, highs = [low for low, _ in ends], [high for _, high in ends]
-    depth = max(4 * abs(threshold), 4.0)
-    bottom = max(min(*lows, 1.3 * threshold, -1.0), min(-depth, 1.1 * max(lows)))
-    top = min(max(*highs, 0.0), max(depth, 1.1 * min(highs)))
-    margin = 0.04 * (top - bottom)
-    return bottom - margin, top + margin
-
-
-def _ends(curve: np.ndarray) -> tuple[float, float]:
-    """The lowest and highest finite value; a curve without any takes no room."""
-    values = curve[np.isfinite(curve)]
-    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""What each time step adds to the gradient."""
+"""What each time step adds to the gradient, and what truncation leaves out."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from lstmgrad.plot._style import (
 from lstmgrad.plot._values import log10
 
 _FEW = 40
-"""Steps that can be told apart one by one: words can stand below them, points on them."""
+"""Up to so many steps can be told apart one by one, with words below them and points on them."""
 
 
 def contributions(
@@ -37,30 +37,30 @@ def contributions(
     """Draws log₁₀ ‖g_t‖, the norm of what step t adds to the gradient, against t.
 
     Args:
-        result: from `contributions`. One with leading axes, from `jax.vmap`, is drawn as the median
-            over the batch inside the band from the 10 % to the 90 % quantile.
-        labels: what to write below the steps instead of their numbers, such as the words that the
-            network reads, T of them.
+        result: from `contributions`. A batch, with leading axes from `jax.vmap`, is drawn as its
+            median inside the band from the 10 % to the 90 % quantile.
+        labels: T labels to write below the steps instead of their numbers, such as the words that
+            the network reads.
         ax: where to draw; None makes a figure. A further call on the same Axes takes the next color
             and dash pattern.
-        label: the curve's name in the legend, which is the caller's to draw.
+        label: the curve's name in the legend. Drawing the legend is left to the caller.
         **artist: properties of the line (`color`, `linewidth`, ...), see `Axes.plot`.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: the result is no `Contributions`, there are more or fewer labels than steps, or
-            `ax` is no Axes.
+        ValueError: the result is not a `Contributions`, there are more or fewer labels than steps,
+            or `ax` is not an Axes.
 
     Notes:
-        A step that adds exactly nothing has no place on the axis: the line breaks there, and a
-        cross marks the last point before.
+        A step that adds exactly zero has no place on the axis: the line breaks there, and a cross
+        marks the last point before.
 
     Example:
         ```python
-        ax = lg.plot.contributions(of_rnn, labels=words, label="RNN")
-        lg.plot.contributions(of_lstm, labels=words, label="LSTM", ax=ax).legend()
+        ax = lg.plot.contributions(rnn, labels=words, label="RNN")
+        lg.plot.contributions(lstm, labels=words, label="LSTM", ax=ax).legend()
         ```
     """
     check_result(result, Contributions, "result", "contributions")
@@ -82,27 +82,28 @@ def contribution_shares(
     ax: Axes | None = None,
     **artist: Any,
 ) -> Axes:
-    """Draws the share of each step in the gradient as bars, and of all from there on as a line.
+    """Draws each step's share in the gradient as bars, and that of all later steps too as a line.
 
     Args:
-        result: from `contributions`, of one sequence.
-        labels: what to write below the steps instead of their numbers, such as the words that the
-            network reads, T of them.
+        result: from `contributions`, for one sequence.
+        labels: T labels to write below the steps instead of their numbers, such as the words that
+            the network reads.
         ax: where to draw; None makes a figure.
-        **artist: properties of the bars (`color`, `alpha`, ...), see `Axes.bar`;
-            of more than 40 steps `Axes.stairs`.
+        **artist: properties of the bars (`color`, `alpha`, ...), see `Axes.bar`, or `Axes.stairs`
+            for more than 40 steps.
 
     Returns:
-        The Axes. The line at t is the share of the steps t, t+1, ..., T together, what the last
-        T-t+1 steps make of the gradient; it comes from 0 on the right and ends at 1 on the left.
+        The Axes. The line at t is the share of the steps t, t+1, ..., T together, which is what
+        truncation to the last T-t+1 steps keeps. Read from the right, it starts near 0 and ends
+        at 1.
 
     Raises:
-        ValueError: the result is no `Contributions`, or of a batch, there are more or fewer labels
-            than steps, or `ax` is no Axes.
+        ValueError: the result is not a `Contributions` or is a batch, there are more or fewer
+            labels than steps, or `ax` is not an Axes.
 
     Example:
         ```python
-        lg.plot.contribution_shares(lg.contributions(step, params, trajectory, cotangents))
+        lg.plot.contribution_shares(lg.contributions(chain, cotangents))
         ```
     """
     check_result(result, Contributions, "result", "contributions")
@@ -138,27 +139,29 @@ def truncation_bias(
     label: str | None = None,
     **artist: Any,
 ) -> Axes:
-    """Draws log₁₀ of the bias of truncated back-propagation against its length.
+    """Draws log₁₀ of the bias of truncated back-propagation against the truncation length.
 
     Args:
-        result: from `truncation_bias`, or from `contributions` where the loss is on the last state.
-            One with leading axes, from `jax.vmap`, is drawn as the median over the batch inside the
-            band from the 10 % to the 90 % quantile.
+        result: from `truncation_bias`, or from `contributions` for a loss on the last state alone.
+            A batch, with leading axes from `jax.vmap`, is drawn as its median inside the band from
+            the 10 % to the 90 % quantile.
         ax: where to draw; None makes a figure. A further call on the same Axes takes the next color
             and dash pattern.
-        label: the curve's name in the legend, which is the caller's to draw.
+        label: the curve's name in the legend. Drawing the legend is left to the caller.
         **artist: properties of the line (`color`, `linewidth`, ...), see `Axes.plot`.
 
     Returns:
-        The Axes: ‖g - g_L‖/‖g‖, where g_L goes back over L steps. The curve starts at 0 (all is
-        missing) and ends where rounding or the exact zero of the whole length is reached.
+        The Axes: ‖g - g_L‖/‖g‖, where g_L goes back over L steps. The curve starts at log₁₀ 1 = 0,
+        where all of the gradient is missing, and ends in rounding or at the exact zero of the whole
+        length.
 
     Raises:
-        ValueError: the result is of neither kind, or `ax` is no Axes.
+        ValueError: the result is neither a `TruncationBias` nor a `Contributions`, or `ax` is not
+            an Axes.
 
     Example:
         ```python
-        lg.plot.truncation_bias(lg.truncation_bias(step, params, trajectory, cotangents))
+        lg.plot.truncation_bias(lg.truncation_bias(chain, cotangents))
         ```
     """
     if not isinstance(result, Contributions):
@@ -175,14 +178,14 @@ def truncation_bias(
 
 
 def _name_steps(ax: Axes, length: int, labels: Sequence[str] | None) -> None:
-    """Numbers or names below the steps; of many names as many as have room."""
+    """Writes numbers or names below the steps; of many names, only as many as there is room for."""
     if labels is None:
         number_steps(ax)
         ax.set_xlabel("time step $t$")
         return
     if len(labels) != length:
         raise ValueError(
-            f"labels: expected one for each of the {length} steps, but got {len(labels)}."
+            f"labels: expected one label for each of the {length} steps, but got {len(labels)}."
         )
     every = math.ceil(length / _FEW)
     ax.set_xticks(

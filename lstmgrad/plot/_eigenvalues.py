@@ -1,4 +1,4 @@
-"""Eigenvalues in the complex plane."""
+"""Eigenvalues of single steps in the complex plane."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ from lstmgrad.plot._style import (
 
 
 def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **artist: Any) -> Axes:
-    """Draws eigenvalues in the complex plane with the unit circle.
+    """Draws the eigenvalues of steps in the complex plane, with the unit circle.
 
     Args:
-        result: (T, n) or (n,), as `step_eigenvalues` gives them.
+        result: from `step_eigenvalues`, (T, n), or (n,) for a single step.
         ax: where to draw; None makes a figure.
         **artist: properties of the points (`s`, `alpha`, `cmap`, ...), see `Axes.scatter`.
 
     Returns:
-        The Axes, with equal scales. Eigenvalues of several steps are colored by the step, and a
-        color bar is added.
+        The Axes, with equal scales. The eigenvalues of several steps are colored by step, with a
+        color bar.
 
     Raises:
-        ValueError: the values have more than two axes or none, or `ax` is no Axes.
+        ValueError: the result has more than two axes or none, or `ax` is not an Axes.
 
     Example:
         ```python

@@ -10,7 +10,7 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
 from lstmgrad._spectra.lyapunov import LyapunovSpectrum
-from lstmgrad.plot._curves import draw_family, named_legend
+from lstmgrad.plot._curves import NOT_RESOLVED, draw_family, named_legend
 from lstmgrad.plot._style import (
     COLORS,
     axes_of,
@@ -34,8 +34,8 @@ def lyapunov_spectrum(
     """Draws Lyapunov exponents against their number, with standard errors.
 
     Args:
-        result: from `lyapunov_spectrum`, of one trajectory.
-        theory: (m,), exponents to draw beside the measured ones, as a line.
+        result: from `lyapunov_spectrum`, for one trajectory.
+        theory: (m,), exponents to draw as a line beside the measured ones.
         ax: where to draw; None makes a figure. A further call on the same Axes takes the next color
             and marker.
         label: the spectrum's name in the legend.
@@ -47,8 +47,8 @@ def lyapunov_spectrum(
         resolve have hollow markers; a triangle at the lower edge is an exponent of -inf.
 
     Raises:
-        ValueError: the result is no `LyapunovSpectrum`, or of a batch, `theory` has another length,
-            or `ax` is no Axes.
+        ValueError: the result is not a `LyapunovSpectrum` or is a batch, `theory` has another
+            length, or `ax` is not an Axes.
 
     Example:
         ```python
@@ -80,25 +80,8 @@ def lyapunov_spectrum(
     }
     errors = np.asarray(result.standard_errors, np.float64)
     bars = ax.errorbar(index, gapped(values), gapped(errors), label=label, **style)
-    line = bars.lines[0]
-    color = line.get_color()
-    hollow = ~np.asarray(result.resolved) & np.isfinite(values)
-    if hollow.any():
-        ax.plot(
-            index[hollow],
-            values[hollow],
-            color=color,
-            linestyle="none",
-            marker=line.get_marker(),
-            markersize=line.get_markersize(),
-            markerfacecolor="white",
-            zorder=3,
-            label="not resolved",
-        )
-    lost = np.isneginf(values)
-    if lost.any():
-        edge = {"transform": ax.get_xaxis_transform(), "clip_on": False, "label": r"$-\infty$"}
-        ax.plot(index[lost], np.zeros(lost.sum()), "v", color=color, **edge)
+    color = bars.lines[0].get_color()
+    _mark_exceptions(ax, bars.lines[0], index, values, np.asarray(result.resolved))
     if theory is not None:
         ax.plot(index, gapped(theory), color=color, linewidth=0.9, label="theory", zorder=1.5)
     named_legend(ax)
@@ -111,24 +94,24 @@ def lyapunov_spectrum(
 def lyapunov_convergence(
     result: LyapunovSpectrum, *, ax: Axes | None = None, **artist: Any
 ) -> Axes:
-    """Draws the running estimates of Lyapunov exponents against the steps that they are made of.
+    """Draws the running estimates of Lyapunov exponents against the number of steps so far.
 
     Args:
-        result: from `lyapunov_spectrum`, of one trajectory.
+        result: from `lyapunov_spectrum`, for one trajectory.
         ax: where to draw; None makes a figure.
         **artist: properties of the lines (`linewidth`, ...), see `Axes.plot`.
 
     Returns:
         The Axes, with steps on a logarithmic axis and the standard errors at the end. Exponents
-        that the arithmetic does not resolve are dotted and faint. Up to four have dash patterns and
-        a legend, more a color bar.
+        that the arithmetic does not resolve are dotted and faint. Up to four exponents have dash
+        patterns and a legend; more have a color bar.
 
     Raises:
-        ValueError: the result is no `LyapunovSpectrum`, or of a batch, or `ax` is no Axes.
+        ValueError: the result is not a `LyapunovSpectrum` or is a batch, or `ax` is not an Axes.
 
     Notes:
         An estimate converges like 1/T at best, and like 1/√T where the gains fluctuate: a curve
-        that still drifts over the last half of the axis has not.
+        that still drifts over the last half of the axis has not converged.
 
     Example:
         ```python
@@ -154,3 +137,27 @@ def lyapunov_convergence(
     ax.set_xlabel("steps")
     ax.set_ylabel("running estimate (nats per step)")
     return ax
+
+
+def _mark_exceptions(
+    ax: Axes, line: Line2D, index: np.ndarray, values: np.ndarray, resolved: np.ndarray
+) -> None:
+    """Marks the exponents that are not resolved and those of -inf, in the style of the spectrum."""
+    color = line.get_color()
+    hollow = ~resolved & np.isfinite(values)
+    if hollow.any():
+        ax.plot(
+            index[hollow],
+            values[hollow],
+            color=color,
+            linestyle="none",
+            marker=line.get_marker(),
+            markersize=line.get_markersize(),
+            markerfacecolor="white",
+            zorder=3,
+            label=NOT_RESOLVED,
+        )
+    lost = np.isneginf(values)
+    if lost.any():
+        edge = {"transform": ax.get_xaxis_transform(), "clip_on": False, "label": r"$-\infty$"}
+        ax.plot(index[lost], np.zeros(lost.sum()), "v", color=color, **edge)

@@ -6,31 +6,35 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.image import AxesImage
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from lstmgrad._gradients.maps import ContributionMap
 from lstmgrad._norms.maps import NormMap
+from lstmgrad.plot._curves import NOT_RESOLVED
 from lstmgrad.plot._style import axes_of, check_result, check_single, figure_of
 from lstmgrad.plot._symbols import symbol
-from lstmgrad.plot._values import log10
+from lstmgrad.plot._values import log10, unresolved
 
 
 def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws log₁₀ ‖∂s_t/∂s_k‖₂ for every pair of times as a heat map and returns the Axes.
 
     Args:
-        result: from `norm_map`, of one sequence.
+        result: from `norm_map`, for one sequence.
         ax: where to draw; None makes a figure.
         **artist: properties of the image (`cmap`, `vmin`, `vmax`, ...), see `Axes.imshow`.
 
     Returns:
-        The Axes: k, the time of the cause, runs to the right and t, the time of the effect, runs
-        downward, as in a matrix. Pairs with k > t are left blank; a color bar is added.
+        The Axes, with a color bar. k, the time of the cause, runs to the right and t, the time of
+        the effect, runs downward, as in a matrix. Pairs with k > t are left blank.
 
     Raises:
-        ValueError: the result is no `NormMap`, or it has a batch, or `ax` is no Axes.
+        ValueError: the result is not a `NormMap` or is a batch, or `ax` is not an Axes.
 
     Notes:
-        Exact zeros (-inf) take the color below the color bar's range, and the bar shows an arrow.
+        Norms that the arithmetic does not resolve are hatched, as the color bar's label then says.
+        Exact zeros (-inf) have the color below the color bar's range, an arrow at its end.
 
     Example:
         ```python
@@ -40,8 +44,11 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     check_result(result, NormMap, "result", "norm_map")
     check_single(result.log_norms, ("G", "G"), "result")
     ax = axes_of(ax)
-    times = np.asarray(result.times)
-    _heat_map(ax, times, times, result.log_norms, symbol(result, "t", "k"), artist)
+    times, hidden = np.asarray(result.times), unresolved(result)
+    values = np.where(hidden, np.nan, log10(result.log_norms))
+    label = symbol(result, "t", "k") + (f" (hatched: {NOT_RESOLVED})" if hidden.any() else "")
+    _draw_heat_map(ax, times, times, values, label, artist)
+    _hatch(ax, times, hidden)
     ax.set_xlabel("time of the cause $k$ (steps)")
     ax.set_ylabel("time of the effect $t$ (steps)")
     return ax
@@ -51,23 +58,23 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
     """Draws log₁₀ of what step k adds to the gradient of the loss at t, as a heat map.
 
     Args:
-        result: from `contribution_map`, of one sequence.
+        result: from `contribution_map`, for one sequence.
         ax: where to draw; None makes a figure.
         **artist: properties of the image (`cmap`, `vmin`, `vmax`, ...), see `Axes.imshow`.
 
     Returns:
-        The Axes: k, the step that adds, runs to the right and t, the time of the loss, runs
-        downward. Pairs with k > t are left blank; a color bar is added.
+        The Axes, with a color bar. k, the step that adds, runs to the right and t, the time of the
+        loss, runs downward. Pairs with k > t are left blank.
 
     Raises:
-        ValueError: the result is no `ContributionMap`, or it has a batch, or `ax` is no Axes.
+        ValueError: the result is not a `ContributionMap` or is a batch, or `ax` is not an Axes.
 
     Notes:
-        Exact zeros (-inf) take the color below the color bar's range, and the bar shows an arrow.
+        Exact zeros (-inf) have the color below the color bar's range, an arrow at its end.
 
     Example:
         ```python
-        table = lg.contribution_map(cell.step, params, trajectory, cotangents, every=4)
+        table = lg.contribution_map(chain, cotangents, every=4)
         lg.plot.contribution_map(table, vmin=-12)
         ```
     """
@@ -77,22 +84,21 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
     times, steps = np.asarray(result.times), np.asarray(result.steps)
     artist = {"aspect": "equal" if len(times) > 1 else "auto", **artist}
     label = r"$\log_{10}\,\Vert$ what step $k$ adds to $dL_t/d\theta\,\Vert$"
-    _heat_map(ax, steps, times, result.log_norms, label, artist)
+    _draw_heat_map(ax, steps, times, log10(result.log_norms), label, artist)
     ax.set_xlabel("contributing step $k$")
     ax.set_ylabel("time of the loss $t$ (steps)")
     return ax
 
 
-def _heat_map(
+def _draw_heat_map(
     ax: Axes,
     columns: np.ndarray,
     rows: np.ndarray,
-    log_norms: Any,
+    values: np.ndarray,
     label: str,
     artist: dict[str, Any],
 ) -> None:
-    """Draws log₁₀ of norms as an image with a color bar, on evenly spaced times."""
-    values = log10(log_norms)
+    """Draws decimal logarithms as an image with a color bar, on evenly spaced times."""
     finite = values[np.isfinite(values)]
     below, above = np.isneginf(values), np.isposinf(values)
     style = {
@@ -122,6 +128,22 @@ def _heat_map(
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}
     bar = figure_of(ax).colorbar(image, ax=ax, extend=extend[int(below.any()), int(above.any())])
     bar.set_label(label)
+
+
+def _hatch(ax: Axes, times: np.ndarray, cells: np.ndarray) -> None:
+    """Hatches the chosen cells of a square map, as one patch: its rows are runs of cells."""
+    if not cells.any():
+        return
+    half = (times[1] - times[0]) / 2 if len(times) > 1 else 0.5
+    runs = []
+    for time, row in zip(times, cells, strict=True):
+        changes = np.flatnonzero(np.diff(np.concatenate([[False], row, [False]])))
+        for first, last in zip(changes[::2], changes[1::2] - 1, strict=True):
+            left, right = times[first] - half, times[last] + half
+            low, high = time - half, time + half
+            runs.append(Path([(left, low), (right, low), (right, high), (left, high), (left, low)]))
+    style = {"facecolor": "0.92", "edgecolor": "0.35", "hatch": "xxxx", "linewidth": 0.0}
+    ax.add_patch(PathPatch(Path.make_compound_path(*runs), label=NOT_RESOLVED, **style))
 
 
 def _edges(times: np.ndarray) -> tuple[float, float]:

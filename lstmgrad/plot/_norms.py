@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from lstmgrad._norms.profiles import NormProfile
 from lstmgrad.plot._curves import draw_curve
 from lstmgrad.plot._style import axes_of, check_result, label_once
-from lstmgrad.plot._symbols import symbol
+from lstmgrad.plot._symbols import lag_label, symbol, times
 from lstmgrad.plot._values import by_lag
 
 
@@ -17,25 +17,29 @@ def norms(
     """Draws log₁₀ ‖∂s_t/∂s_k‖₂ against the lag t-k and returns the Axes.
 
     Args:
-        result: from `backward_norms` or `forward_norms`. One with leading axes, from `jax.vmap`,
-            is drawn as the median over the batch inside the band from the 10 % to the 90 %
-            quantile.
+        result: from `backward_norms` or `forward_norms`. A batch, with leading axes from
+            `jax.vmap`, is drawn as its median inside the band from the 10 % to the 90 % quantile.
         ax: where to draw; None makes a figure. A further call on the same Axes takes the next
             color and dash pattern.
-        label: the curve's name in the legend, which is the caller's to draw.
+        label: the curve's name in the legend. Drawing the legend is left to the caller.
         **artist: properties of the line (`color`, `linewidth`, ...), see `Axes.plot`.
 
     Returns:
-        The Axes, with both axes labeled by symbol and unit. Curves of different parts on one Axes
-        share the label with s, the state.
+        The Axes, with both axes labeled by symbol and unit. Curves of different parts on the same
+        Axes share a label with s, the state.
 
     Raises:
-        ValueError: the profile is no `NormProfile`, its batch mixes lags, or `ax` is no Axes.
+        ValueError: the result is not a `NormProfile`, the lags differ within its batch, or `ax` is
+            not an Axes.
 
     Notes:
+        Where the arithmetic does not resolve a norm, its value is the level below which nothing is
+        seen: the line is dotted and faint there, and the legend says "not resolved". A quantile of
+        a batch is resolved where it does not depend on how small the unresolved norms are.
+
         A norm that is exactly zero (-inf) or not finite has no place on the axis: the line breaks
         there, and a cross marks the last point before an exact zero. Quantiles are order
-        statistics, without interpolation, because there is no mean of a number and -inf.
+        statistics without interpolation, because a number and -inf have no mean.
 
     Example:
         ```python
@@ -44,11 +48,11 @@ def norms(
         ```
     """
     check_result(result, NormProfile, "result", "backward_norms or forward_norms")
-    lags, batch = by_lag(result)
+    lags, batch, unresolved = by_lag(result)
     ax = axes_of(ax)
-    draw_curve(ax, lags, batch, label, artist)
-    times = ("T", "k") if result.fixed == "end" else ("t", "0")
-    label_once(ax, symbol(result, *times), symbol(None, *times))
+    draw_curve(ax, lags, batch, label, artist, unresolved=unresolved)
+    later, earlier = times(result.fixed)
+    label_once(ax, symbol(result, later, earlier), symbol(None, later, earlier))
     if not ax.get_xlabel():
-        ax.set_xlabel(r"lag $T - k$ (steps)" if result.fixed == "end" else r"lag $t$ (steps)")
+        ax.set_xlabel(lag_label(result.fixed))
     return ax

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -15,13 +15,13 @@ def page(
     """Returns a figure of panels below each other, each drawn by a function of its Axes.
 
     Args:
-        panels: what to draw, from the top down.
-        width: of the figure, in inches; the default is a journal's column.
-        height: of each panel, in inches.
+        panels: the functions that draw the panels, from the top down.
+        width: the width of the figure, in inches; the default is that of a journal's column.
+        height: the height of each panel, in inches.
 
     Returns:
-        A `Figure` that belongs to no GUI and to no pyplot; `encode` makes a file of it. The
-        style is matplotlib's default, whatever the user's own.
+        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. The style is
+        matplotlib's default, whatever the user's own is.
 
     Raises:
         ValueError: there is no panel.
@@ -40,24 +40,26 @@ def page(
     return figure
 
 
-def encode(figure: Figure, format: str) -> bytes:
-    """Returns a figure of `comparison` or `page` as a file, the same bytes for the same data.
+def encode(figure: Figure, format: Literal["png", "svg"]) -> bytes:
+    """Returns a figure from `comparison` or `page` as a file, the same bytes for the same data.
 
     Args:
         figure: the figure.
         format: "png" (300 dots per inch) or "svg".
 
     Returns:
-        The file's content.
+        The content of the file.
 
     Raises:
-        ValueError: matplotlib does not know the format.
+        ValueError: the format is not one of the two.
 
     Example:
         ```python
         Path("norms.svg").write_bytes(lg.plot.encode(figure, "svg"))
         ```
     """
+    if format not in ("png", "svg"):
+        raise ValueError(f'format: expected "png" or "svg", but got {format!r}.')
     buffer = io.BytesIO()
     metadata = {"Date": None} if format == "svg" else None
     with default_style():
@@ -66,6 +68,9 @@ def encode(figure: Figure, format: str) -> bytes:
 
 
 def default_style():
-    """Restores rcParams on exit; the salt makes the identifiers inside an SVG reproducible."""
+    """Sets matplotlib's default style and restores the user's on exit.
+
+    The salt makes the identifiers inside an SVG reproducible.
+    """
     own = {"font.size": 7.5, "legend.fontsize": 7.5, "svg.hashsalt": "lstmgrad"}
     return matplotlib.style.context(["default", own])

@@ -1,4 +1,4 @@
-"""What the gradient comes through, and what it loses on the way, at every step."""
+"""What the gradient comes through, and what it gains or loses on the way, at every step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,34 +23,34 @@ from lstmgrad.plot._symbols import fraction, part, power
 from lstmgrad.plot._values import log10
 
 _SEEN = 1e-3
-"""The share below which an area is thinner than a line on any page, and a gain no gain."""
+"""Shares and gains below this are thinner than a line on any page."""
 
 
 def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws the share of each route in the gradient as stacked areas over time.
 
     Args:
-        result: from `route_shares`, of one sequence.
+        result: from `route_shares`, for one sequence.
         ax: where to draw; None makes a figure.
         **artist: properties of the areas (`alpha`, `linewidth`, ...), see `Axes.stairs`.
 
     Returns:
-        The Axes. Positive shares are stacked upward and negative ones downward, so that at every
-        step what stands above zero less what hangs below is 1, the line. The size of what is shared
-        stands in the legend.
+        The Axes. Positive shares are stacked upward and negative ones downward: at every step, what
+        stands above zero minus what hangs below is 1, the line. The legend gives the size of what
+        is shared.
 
     Raises:
-        ValueError: the shares are no `RouteShares`, or of a batch, or `ax` is no Axes.
+        ValueError: the result is not a `RouteShares` or is a batch, or `ax` is not an Axes.
 
     Notes:
-        Routes that stay below a thousandth at every step, as "untagged" and "crossed" of a
-        complete set of tags, are neither drawn nor in the legend. Where the gradient is exactly
-        zero there is nothing to share, and nothing is drawn.
+        Routes that stay below a thousandth at every step, like "untagged" and "crossed" where the
+        tags are complete, are neither drawn nor in the legend. Where the gradient is exactly zero
+        there is nothing to share, and nothing is drawn.
 
     Example:
         ```python
-        routes = lg.routes(cell.step, params, trajectory)
-        lg.plot.route_shares(lg.route_shares(chain, routes, of="c", wrt="c"))
+        shares = lg.route_shares(chain, lg.routes(chain), of="c", wrt="c")
+        lg.plot.route_shares(shares)
         ```
     """
     check_result(result, RouteShares, "result", "route_shares")
@@ -77,19 +77,19 @@ def gain_budget(
     """Draws log₁₀ of what the gradient gains or loses at every step, as stacked bars.
 
     Args:
-        result: from `gain_budget`, of one sequence.
-        names: what to call the stations in the legend instead of their tags, such as
+        result: from `gain_budget`, for one sequence.
+        names: names for the stations in the legend instead of their tags, such as
             ``{"recurrent": "activation", "state": "weights"}`` for a plain RNN.
         ax: where to draw; None makes a figure.
         **artist: properties of the bars (`alpha`, `linewidth`, ...), see `Axes.stairs`.
 
     Returns:
-        The Axes: gains upward and losses downward, one color a station, and their sum at each step
-        as a line where there is more than one. The total stands in the legend, and before it what
-        the projection onto a part of s_0 leaves, which no bar shows.
+        The Axes: gains upward and losses downward, in one color per station, with their sum at each
+        step as a line if there is more than one station. The legend gives the total, and before it
+        the factor of the projection onto a part of s_0, which no bar shows.
 
     Raises:
-        ValueError: the result is no `GainBudget`, or of a batch, or `ax` is no Axes.
+        ValueError: the result is not a `GainBudget` or is a batch, or `ax` is not an Axes.
 
     Notes:
         A triangle at the lower edge marks the station and the step at which the gradient becomes
@@ -130,19 +130,22 @@ def gain_budget(
 def _stack(
     ax: Axes, parts: dict[str, np.ndarray], called: Mapping[str, str], artist: dict[str, Any]
 ) -> tuple[list[Any], tuple[float, float]]:
-    """Draws the parts of every step on one another; returns artists for the legend, and the range.
+    """Draws the parts of every step stacked on one another.
 
     Args:
         ax: the Axes.
-        parts: by name, (T,) each.
-        called: names in the legend, where they are others.
+        parts: (T,) each, by name.
+        called: the names in the legend, where they differ.
         artist: the caller's properties of the areas.
+
+    Returns:
+        The artists for the legend, and the bottom and top of the stacks.
     """
     ax.set_xlabel("time step $t$")
     number_steps(ax)
     if not parts:
         return [], (0.0, 0.0)
-    bottoms, tops = stacked(np.stack(list(parts.values())))
+    bottoms, tops = _stacked(np.stack(list(parts.values())))
     edges, handles = _edges(tops.shape[1]), []
     for index, name in enumerate(parts):
         style = {**area_style(index), **normalize_kwargs(artist, StepPatch)}
@@ -155,20 +158,20 @@ def _stack(
 
 
 def _note(text: str) -> Line2D:
-    """An entry of the legend that is text alone."""
+    """Returns an entry of the legend that is text alone."""
     return Line2D([], [], linestyle="none", label=text)
 
 
 def _edges(length: int) -> np.ndarray:
-    """Step t reaches from t - 1/2 to t + 1/2."""
+    """Returns where the steps begin and end: step t reaches from t - 1/2 to t + 1/2."""
     return np.arange(length + 1) + 0.5
 
 
-def stacked(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bottoms and tops of bars on one another, positive parts upward and negative ones downward.
+def _stacked(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Stacks bars, positive parts upward and negative ones downward.
 
     Args:
-        parts: (R, T), one part a row; what is not finite takes no height.
+        parts: (R, T), one part per row; what is not finite has no height.
 
     Returns:
         Where each part begins and where it ends, (R, T) each.

@@ -1,4 +1,4 @@
-"""What all plots share: checks, the Axes to draw on, colors, and a legend that hides no data."""
+"""What all plots share: checks of the result, the Axes, colors, and a legend beside the data."""
 
 import math
 from typing import Any
@@ -11,22 +11,29 @@ from matplotlib.ticker import MaxNLocator
 
 from lstmgrad.plot._symbols import SYMBOL, letters
 
-# Ordered so that neighbors differ in luminance; five colors and four dashes repeat after twenty.
+# Neighbors differ in luminance; five colors and four dash patterns repeat after twenty curves.
 COLORS = ("#000000", "#e69f00", "#0072b2", "#d55e00", "#56b4e9")
-"""Of lines."""
+"""The colors of lines."""
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
-"""Of lines, in step with the colors."""
+"""The dash patterns of lines, which advance with the colors."""
 
 FILLS = ("#0072b2", "#f0e442", "#d55e00", "#56b4e9", "#4b0055")
-"""Of areas, which touch each other."""
+"""The colors of areas, which touch each other."""
 
 HATCHES = ("", "///", "...", "xxx")
-"""Of areas, one for each turn of the colors."""
+"""The hatches of areas, one for each turn of the colors."""
 
 
 def check_result(value: Any, kind: type, argument: str, makers: str) -> None:
-    """A result record of the kind that the plot draws."""
+    """Refuses anything but a result record of the kind that the plot draws.
+
+    Args:
+        value: what was given.
+        kind: the kind of record.
+        argument: the name of the argument.
+        makers: the functions that return such a record, as the message lists them.
+    """
     if not isinstance(value, kind):
         raise ValueError(
             f"{argument}: expected a {kind.__name__}, as {makers} returns it, but got "
@@ -35,17 +42,27 @@ def check_result(value: Any, kind: type, argument: str, makers: str) -> None:
 
 
 def check_single(array: Any, axes: tuple[str, ...], argument: str) -> None:
-    """A record of one sequence, not of a batch."""
+    """Refuses the record of a batch.
+
+    Args:
+        array: one of its arrays.
+        axes: the axes of that array for one sequence.
+        argument: the name of the argument.
+    """
     if np.ndim(array) != len(axes):
         raise ValueError(
-            f"{argument}: expected that of one sequence, ({', '.join(axes)}), but got a batch of "
-            f"shape {np.shape(array)}. Draw one at a time: "
+            f"{argument}: expected one sequence, ({', '.join(axes)}), but got a batch of shape "
+            f"{np.shape(array)}. Draw one at a time: "
             f"jax.tree.map(lambda leaf: leaf[0], {argument})."
         )
 
 
 def axes_of(ax: Any) -> Axes:
-    """The Axes to draw on; those of a new figure for None."""
+    """Returns the Axes to draw on.
+
+    Args:
+        ax: Axes, or None for those of a new figure.
+    """
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -56,14 +73,24 @@ def axes_of(ax: Any) -> Axes:
 
 
 def figure_of(ax: Axes) -> Figure:
-    """The figure, at the root of all subfigures, that the Axes belong to."""
+    """Returns the figure, at the root of all subfigures, that the Axes belong to.
+
+    Args:
+        ax: the Axes.
+    """
     figure = ax.get_figure(root=True)
     assert figure is not None
     return figure
 
 
 def label_once(ax: Axes, own: str, shared: str) -> None:
-    """Labels the vertical axis, with the shared symbol if an earlier curve had another one."""
+    """Labels the vertical axis, with the shared symbol if an earlier curve had another one.
+
+    Args:
+        ax: the Axes; a label of the caller's own stays.
+        own: the symbol of the new curve.
+        shared: the symbol that stands for different ones.
+    """
     before = ax.get_ylabel()
     if not before:
         ax.set_ylabel(own)
@@ -72,7 +99,11 @@ def label_once(ax: Axes, own: str, shared: str) -> None:
 
 
 def area_style(index: int) -> dict[str, Any]:
-    """Color and hatch of the area with this number."""
+    """Returns the properties of an area, its color and hatch among them.
+
+    Args:
+        index: the number of the area.
+    """
     return {
         "facecolor": FILLS[index % len(FILLS)],
         "hatch": HATCHES[index // len(FILLS) % len(HATCHES)],
@@ -82,16 +113,20 @@ def area_style(index: int) -> dict[str, Any]:
 
 
 def number_steps(ax: Axes) -> None:
-    """Whole numbers on the horizontal axis, at round distances."""
+    """Puts ticks at whole numbers on the horizontal axis, at round distances.
+
+    Args:
+        ax: the Axes.
+    """
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def legend_over_data(
     ax: Axes, handles: list[Any], low: float, high: float, *, others: tuple[Axes, ...] = ()
 ) -> None:
-    """Sets the vertical range so that a legend has room of its own above the data, and draws it.
+    """Draws a legend above the data, in room made for it by the vertical range.
 
-    Inside of the Axes it meets neither data nor a title that the caller may set.
+    It lies inside the Axes, where it covers neither data nor a title that the caller may set.
 
     Args:
         ax: the Axes.
@@ -129,7 +164,7 @@ def legend_over_data(
 
 
 class _Below(MaxNLocator):
-    """Ticks for the data, and none beside the legend above."""
+    """Ticks beside the data, and none beside the legend above them."""
 
     def __init__(self, top: float):
         super().__init__(nbins="auto", steps=[1, 2, 2.5, 5, 10])

@@ -2,14 +2,14 @@
 
 import math
 import re
-from typing import Any
+from typing import Any, Literal
 
 SYMBOL = r"$\log_{10}\,\Vert\partial "
 """How the math text of every `symbol` begins."""
 
 
 def power(log_value: Any) -> str:
-    """A number as a power of ten, in math text without the dollar signs; 0 as such.
+    """Writes a number as a power of ten, in math text without the dollar signs; zero is 0.
 
     Args:
         log_value: its natural logarithm.
@@ -21,10 +21,10 @@ def power(log_value: Any) -> str:
 
 
 def symbol(result: Any, upper: str, lower: str) -> str:
-    """log₁₀ ‖∂of_t/∂wrt_k‖₂ as math text; s for the whole state, and for no result at all.
+    """Writes log₁₀ ‖∂of_t/∂wrt_k‖₂ as math text.
 
     Args:
-        result: a record with the names of the parts, or None.
+        result: a record with the names of the parts; None stands for the whole state, s.
         upper: the time of the effect, "t" or "T".
         lower: the time of the cause, "k" or "0".
     """
@@ -32,11 +32,23 @@ def symbol(result: Any, upper: str, lower: str) -> str:
     return rf"{SYMBOL}{part(of, upper)}/\partial {part(wrt, lower)}\Vert_2$"
 
 
-def fraction(result: Any, upper: str, lower: str) -> str:
-    """∂of_t/∂wrt_k as math text.
+def singular_symbol(result: Any, upper: str, lower: str) -> str:
+    """Writes log₁₀ σ_i(∂of_t/∂wrt_k) as math text.
 
     Args:
-        result: as for `symbol`, like the rest.
+        result: a record with the names of the parts.
+        upper: the time of the effect.
+        lower: the time of the cause.
+    """
+    of, wrt = part(result.of, upper), part(result.wrt, lower)
+    return rf"$\log_{{10}}\,\sigma_i(\partial {of}/\partial {wrt})$"
+
+
+def fraction(result: Any, upper: str, lower: str) -> str:
+    """Writes ∂of_t/∂wrt_k as math text.
+
+    Args:
+        result: a record with the names of the parts.
         upper: the time of the effect.
         lower: the time of the cause.
     """
@@ -44,10 +56,10 @@ def fraction(result: Any, upper: str, lower: str) -> str:
 
 
 def part(name: str | int | None, time: str) -> str:
-    """The symbol of a part at a time: a letter, a word, or s with the position as superscript.
+    """Writes a part at a time: as a letter, a word, or s with the position as a superscript.
 
     Args:
-        name: of the part; None for the whole state.
+        name: the name of the part; None for the whole state.
         time: "t", "T", "k" or "0".
     """
     if name is None:
@@ -60,6 +72,28 @@ def part(name: str | int | None, time: str) -> str:
     return rf"\mathrm{{{word or 's'}}}_{{{time}}}"
 
 
+def times(fixed: Literal["start", "end"]) -> tuple[str, str]:
+    """Returns the symbols of the later and the earlier time of a result by lag.
+
+    Args:
+        fixed: the end that all its lags share.
+    """
+    return ("T", "k") if fixed == "end" else ("t", "0")
+
+
+def lag_label(fixed: Literal["start", "end"]) -> str:
+    """Returns the label of an axis of lags.
+
+    Args:
+        fixed: the end that all lags share.
+    """
+    return r"lag $T - k$ (steps)" if fixed == "end" else r"lag $t$ (steps)"
+
+
 def letters(label: str) -> int:
-    """About how many letters wide a label with math text is."""
+    """Estimates how many letters wide a label with math text is.
+
+    Args:
+        label: the label.
+    """
     return len(re.sub(r"\\[a-zA-Z]+|\\.", "x", label).translate(str.maketrans("", "", "${}_^")))

@@ -1,4 +1,4 @@
-"""Gate activations over time, and the norm that they let through."""
+"""Tagged values over time, such as gate activations, and the norm that they let through."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
 from lstmgrad._norms.profiles import NormProfile
-from lstmgrad.plot._curves import BAND, draw_curve
+from lstmgrad.plot._curves import BAND, NOT_RESOLVED, draw_curve
 from lstmgrad.plot._style import (
     COLORS,
     DASHES,
@@ -20,8 +20,8 @@ from lstmgrad.plot._style import (
     legend_over_data,
     number_steps,
 )
-from lstmgrad.plot._symbols import power, symbol
-from lstmgrad.plot._values import log10
+from lstmgrad.plot._symbols import power, symbol, times
+from lstmgrad.plot._values import log10, unresolved
 
 
 def tagged_values(
@@ -31,46 +31,46 @@ def tagged_values(
     ax: Axes | None = None,
     **artist: Any,
 ) -> Axes:
-    """Draws gate activations over time and, beside them, the norm, with its largest fall marked.
+    """Draws tagged values over time and, beside them, a norm with its largest fall marked.
 
     Args:
-        result: by name, (T, units) or (T,), as `tagged_values` gives them: the mean over the
-            units, inside the band from the 10 % to the 90 % quantile.
+        result: from `tagged_values`, all or some of it: (T, units) or (T,) by name. Each is drawn
+            as the mean over its units inside the band from the 10 % to the 90 % quantile.
         profile: norms of one sequence, such as ‖∂c_t/∂c_0‖ along the cell route; None draws the
-            gates alone.
+            tagged values alone.
         ax: where to draw; None makes a figure.
-        **artist: properties of the activations' lines (`linewidth`, ...), see `Axes.plot`.
+        **artist: properties of the tagged values' lines (`linewidth`, ...), see `Axes.plot`.
 
     Returns:
-        The Axes of the activations. log₁₀ of the norm has an axis of its own on the right, and a
-        vertical line marks the step at which it falls most; the legend says which step that is and
-        by what factor.
+        The Axes of the tagged values. log₁₀ of the norm has an axis of its own on the right, and a
+        vertical line marks the step at which it falls most; the legend gives that step and the
+        factor.
 
     Raises:
-        ValueError: no activations, or of different lengths; the profile is no `NormProfile`, of a
-            batch, or longer than the activations; `ax` is no Axes.
+        ValueError: there are no tagged values, or they differ in length; the profile is not a
+            `NormProfile`, is a batch, or is longer than the tagged values; `ax` is not an Axes.
 
     Notes:
-        Step t, with the gates that make s_t, is drawn at t. A profile of `backward_norms` is drawn
-        against k, the time of the cause; it falls at the same step.
+        Step t, with the gates that make s_t, is drawn at t. A profile from `backward_norms` is
+        drawn against k, the time of the cause; it falls at the same step. Where the arithmetic
+        does not resolve the norm, its line is dotted and faint, and no fall is read from it.
 
     Example:
         ```python
-        values = lg.tagged_values(cell.step, params, trajectory)
-        route = lg.routes(cell.step, params, trajectory)["cell"]
-        profile = lg.forward_norms(route, of="c", wrt="c")
+        values = lg.tagged_values(chain)
+        profile = lg.forward_norms(lg.routes(chain)["cell"], of="c", wrt="c")
         lg.plot.tagged_values({"forget": values["forget"]}, profile=profile)
         ```
     """
-    gates = _by_unit(result)
-    length = len(next(iter(gates.values())))
+    values = _by_unit(result)
+    length = len(next(iter(values.values())))
     if profile is not None:
         _check_profile(profile, length)
     ax = axes_of(ax)
     low, high = 0.0, 1.0
     handles: list[Any] = []
     steps = np.arange(1, length + 1)
-    for index, (name, units) in enumerate(gates.items()):
+    for index, (name, units) in enumerate(values.items()):
         style = {
             "color": COLORS[1:][index % 4],
             "linestyle": DASHES[index % len(DASHES)],
@@ -86,75 +86,23 @@ def tagged_values(
         low, high = finite.min(initial=low), finite.max(initial=high)
     twins = ()
     if profile is not None:
-        twins = (_norm_beside(ax, profile, length),)
-        handles += [*twins[0].lines[:1], *_mark_fall(ax, profile, length, (low, high))]
+        twin = _draw_norm_beside(ax, profile, length)
+        twins = (twin,)
+        faint = [line for line in twin.lines if line.get_label() == NOT_RESOLVED]
+        handles += [twin.lines[0], *faint]
+        handles += _mark_fall(ax, profile, length, (low, high))
     legend_over_data(ax, handles, low, high, others=twins)
     ax.set_xlabel("time step $t$")
-    ax.set_ylabel("gate activation")
+    ax.set_ylabel("tagged value")
     number_steps(ax)
     return ax
 
 
-def _norm_beside(ax: Axes, profile: NormProfile, length: int) -> Axes:
-    """Draws the profile on a twin of the Axes, which is returned."""
-    times = ("t", "0") if profile.fixed == "start" else ("T", "k")
-    twin = ax.twinx()
-    name = symbol(profile, *times)
-    values = log10(profile.log_norms)[None]
-    draw_curve(twin, times_of(profile, length), values, name, {"linewidth": 1.2})
-    twin.set_ylabel(name)
-    return twin
-
-
-def _mark_fall(
-    ax: Axes, profile: NormProfile, length: int, height: tuple[float, float]
-) -> list[Line2D]:
-    """A vertical line where the norm falls most, with the step and the factor in its label."""
-    fall = largest_fall(profile, length)
-    if fall is None:
-        return []
-    first, last, nats = fall
-    when = f"$t = {first}$" if first == last else f"$t = {first}$ to ${last}$"
-    at = (first + last) / 2
-    label = f"largest fall: {when}, $\\times\\,{power(-nats)}$"
-    style = {"color": "0.35", "linestyle": (0, (1, 2)), "linewidth": 1.0, "zorder": 1}
-    return ax.plot([at, at], height, label=label, **style)
-
-
-def _check_profile(profile: Any, length: int) -> None:
-    """One sequence's norms over the steps of the activations."""
-    check_result(profile, NormProfile, "profile", "forward_norms or backward_norms")
-    check_single(profile.log_norms, ("L",), "profile")
-    last = int(np.max(np.asarray(profile.lags)))
-    if last > length:
-        raise ValueError(
-            f"profile: expected lags of at most {length}, the steps of the activations, but got "
-            f"{last}. Both have to be of the same sequence."
-        )
-
-
-def _by_unit(result: Any) -> dict[str, np.ndarray]:
-    """The activations as (T, units) each, all of one length."""
-    if not isinstance(result, Mapping) or not result:
-        raise ValueError(
-            "result: expected a dict of at least one array by name, as tagged_values returns "
-            f"it, but got {type(result).__name__}."
-        )
-    arrays = {name: np.asarray(value, np.float64) for name, value in result.items()}
-    lengths = {len(value) if value.ndim in (1, 2) else None for value in arrays.values()}
-    if None in lengths or len(lengths) > 1:
-        shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
-        raise ValueError(
-            f"result: expected (T, units) or (T,) with the same T each, but got {shapes}."
-        )
-    return {name: value.reshape(len(value), -1) for name, value in arrays.items()}
-
-
 def largest_fall(profile: NormProfile, length: int) -> tuple[int, int, float] | None:
-    """Where the norm falls most from one lag to the next, and by how much.
+    """Finds where the norm falls most from one lag to the next, and by how much.
 
     Args:
-        profile: of one sequence.
+        profile: for one sequence. Falls to or from norms that are not resolved do not count.
         length: T.
 
     Returns:
@@ -162,6 +110,7 @@ def largest_fall(profile: NormProfile, length: int) -> tuple[int, int, float] | 
         how many nats are lost, inf where the norm becomes exactly zero; None where it never falls.
     """
     lags, values = np.asarray(profile.lags), np.asarray(profile.log_norms, np.float64)
+    values = np.where(unresolved(profile), np.nan, values)
     with np.errstate(invalid="ignore"):
         falls = values[:-1] - values[1:]
     falls = np.where(np.isnan(falls), -np.inf, falls)
@@ -173,12 +122,59 @@ def largest_fall(profile: NormProfile, length: int) -> tuple[int, int, float] | 
     return first, last, float(falls[at])
 
 
-def times_of(profile: NormProfile, length: int) -> np.ndarray:
-    """The times whose norms a profile holds: t where the start is fixed, k where the end is.
+def _draw_norm_beside(ax: Axes, profile: NormProfile, length: int) -> Axes:
+    """Draws the profile on a twin of the Axes, which is returned."""
+    twin = ax.twinx()
+    name = symbol(profile, *times(profile.fixed))
+    lags, values = np.asarray(profile.lags), log10(profile.log_norms)[None]
+    # t where the start is fixed, k where the end is.
+    at = lags if profile.fixed == "start" else length - lags
+    style = {"linewidth": 1.2}
+    draw_curve(twin, at, values, name, style, unresolved=unresolved(profile)[None])
+    twin.set_ylabel(name)
+    return twin
 
-    Args:
-        profile: its lags count from the fixed end.
-        length: T.
-    """
-    lags = np.asarray(profile.lags)
-    return lags if profile.fixed == "start" else length - lags
+
+def _mark_fall(
+    ax: Axes, profile: NormProfile, length: int, height: tuple[float, float]
+) -> list[Line2D]:
+    """Draws a vertical line where the norm falls most, labeled with the step and the factor."""
+    fall = largest_fall(profile, length)
+    if fall is None:
+        return []
+    first, last, nats = fall
+    when = f"$t = {first}$" if first == last else f"$t = {first}$ to ${last}$"
+    at = (first + last) / 2
+    what = "largest resolved fall" if unresolved(profile).any() else "largest fall"
+    label = f"{what}: {when}, $\\times\\,{power(-nats)}$"
+    style = {"color": "0.35", "linestyle": (0, (1, 2)), "linewidth": 1.0, "zorder": 1}
+    return ax.plot([at, at], height, label=label, **style)
+
+
+def _check_profile(profile: Any, length: int) -> None:
+    """Refuses all but norms of one sequence over the steps of the tagged values."""
+    check_result(profile, NormProfile, "profile", "forward_norms or backward_norms")
+    check_single(profile.log_norms, ("L",), "profile")
+    last = int(np.max(np.asarray(profile.lags)))
+    if last > length:
+        raise ValueError(
+            f"profile: expected lags of at most {length}, the steps of the tagged values, but got "
+            f"{last}. Take both from the same sequence."
+        )
+
+
+def _by_unit(result: Any) -> dict[str, np.ndarray]:
+    """Returns the tagged values as (T, units) each, all of one length."""
+    if not isinstance(result, Mapping) or not result:
+        raise ValueError(
+            "result: expected a dict of at least one array by name, as tagged_values returns it, "
+            f"but got {type(result).__name__}."
+        )
+    arrays = {name: np.asarray(value, np.float64) for name, value in result.items()}
+    lengths = {len(value) if value.ndim in (1, 2) else None for value in arrays.values()}
+    if None in lengths or len(lengths) > 1:
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
+        raise ValueError(
+            f"result: expected (T, units) or (T,) with the same T for each, but got {shapes}."
+        )
+    return {name: value.reshape(len(value), -1) for name, value in arrays.items()}

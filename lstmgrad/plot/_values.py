@@ -1,15 +1,16 @@
-"""The numbers of a result record as they are drawn: decimal logarithms, and gaps."""
+"""The numbers of a result as they are drawn: decimal logarithms, gaps, what is not resolved."""
 
 import math
 from typing import Any
 
 import numpy as np
 
+from lstmgrad._norms.maps import NormMap
 from lstmgrad._norms.profiles import NormProfile
 
 
 def log10(log_norms: Any) -> np.ndarray:
-    """Natural logarithms of norms as decimal ones, float64.
+    """Converts natural logarithms of norms to decimal ones, in float64.
 
     Args:
         log_norms: an array of any shape.
@@ -18,7 +19,7 @@ def log10(log_norms: Any) -> np.ndarray:
 
 
 def gapped(values: np.ndarray) -> np.ndarray:
-    """The values with a gap, NaN, wherever they are not finite.
+    """Replaces every value that is not finite by NaN, which leaves a gap in a line.
 
     Args:
         values: an array of any shape.
@@ -26,11 +27,28 @@ def gapped(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def by_lag(result: NormProfile) -> tuple[np.ndarray, np.ndarray]:
-    """The lags (L,), and log₁₀ of the norms with all leading axes as one, (B, L).
+def unresolved(result: NormProfile | NormMap) -> np.ndarray:
+    """Tells which norms the arithmetic does not resolve; their values are only upper bounds.
+
+    A norm that missed its tolerance by a known, finite error is not one of them.
 
     Args:
         result: of one sequence or of a batch.
+
+    Returns:
+        Booleans in the shape of `log_norms`.
+    """
+    return np.isposinf(np.asarray(result.errors)) & np.isfinite(np.asarray(result.log_norms))
+
+
+def by_lag(result: NormProfile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads a profile with all its leading axes as one.
+
+    Args:
+        result: of one sequence or of a batch.
+
+    Returns:
+        The lags (L,), log₁₀ of the norms (B, L), and which of them are unresolved (B, L).
 
     Raises:
         ValueError: the lags differ within the batch.
@@ -39,5 +57,5 @@ def by_lag(result: NormProfile) -> tuple[np.ndarray, np.ndarray]:
     lags = lags.reshape(-1, lags.shape[-1])
     if (lags != lags[0]).any():
         raise ValueError("result: expected the same lags in the whole batch, but they differ.")
-    values = log10(result.log_norms)
-    return lags[0], values.reshape(-1, values.shape[-1])
+    shape = (-1, lags.shape[-1])
+    return lags[0], log10(result.log_norms).reshape(shape), unresolved(result).reshape(shape)

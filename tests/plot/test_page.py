@@ -1,8 +1,11 @@
-"""Pages: panels below each other, in the default style, whatever the user's own."""
+"""Pages and their files: in the default style, whatever the user's own; the same bytes again."""
+
+import xml.etree.ElementTree as ElementTree
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+from plot_records import LAGS, profile
 
 from lstmgrad import plot
 
@@ -32,3 +35,24 @@ def test_a_page_follows_no_style_and_gives_the_same_bytes():
 def test_a_page_without_panels():
     with pytest.raises(ValueError, match="panels: expected at least one function of an Axes"):
         plot.page([])
+
+
+def test_encode_is_reproducible_and_follows_no_user_style():
+    panels = {"trained": [("falls", profile(-15.0 * LAGS)), ("stays", profile(-0.15 * LAGS))]}
+    before = dict(mpl.rcParams)
+    files = [
+        (plot.encode(figure, "png"), plot.encode(figure, "svg"))
+        for figure in (plot.comparison(panels), plot.comparison(panels))
+    ]
+    assert files[0] == files[1]
+    assert dict(mpl.rcParams) == before
+    png, svg = files[0]
+    assert png.startswith(b"\x89PNG")
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black"}):
+        assert plot.encode(plot.comparison(panels), "png") == png
+
+
+def test_a_file_of_another_kind(as_installed):
+    with pytest.raises(ValueError, match='format: expected "png" or "svg", but got \'pdf\''):
+        plot.encode(plot.page([line]), "pdf")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Plots of what each time step adds to the gradient: what is on the Axes."""
+"""Plots of what each time step adds to the gradient, held against the numbers given."""
 
 import itertools
 
@@ -72,7 +72,9 @@ def test_words_stand_below_their_steps(ax, draw):
     draw(record(np.zeros(5)), labels=words, ax=ax)
     np.testing.assert_array_equal(ax.get_xticks(), [1, 2, 3, 4, 5])
     assert [text.get_text() for text in ax.get_xticklabels()] == words
-    with pytest.raises(ValueError, match=r"labels: expected one for each of the 5 steps, .* 4"):
+    with pytest.raises(
+        ValueError, match=r"labels: expected one label for each of the 5 steps, .* 4"
+    ):
         draw(record(np.zeros(5)), labels=words[1:], ax=ax)
 
 

@@ -1,52 +1,20 @@
-"""Plots: what is on the Axes, and that no value of a norm can break them."""
+"""Plots of norms: what is on the Axes, held against the numbers that were given."""
 
 import io
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 
 import jax
 import jax.numpy as jnp
-import matplotlib as mpl
 import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from plot_records import LAGS, norm_map, profile
 
 import lstmgrad as lg
 from lstmgrad import plot
-from lstmgrad.plot._comparison import vertical_range
-
-LAGS = np.arange(21)
-
-
-def profile(log10_norms, of="h", wrt="h", fixed="end") -> lg.NormProfile:
-    values = jnp.asarray(log10_norms, jnp.float64) * np.log(10)
-    lags = jnp.broadcast_to(jnp.arange(values.shape[-1]), values.shape)
-    return lg.NormProfile(
-        lags=lags,
-        log_norms=values,
-        errors=jnp.zeros_like(values),
-        of=of,
-        wrt=wrt,
-        fixed=fixed,
-        rtol=1e-5,
-    )
-
-
-def norm_map(log10_norms, every=1, of="c", wrt="c") -> lg.NormMap:
-    values = jnp.asarray(log10_norms, jnp.float64) * np.log(10)
-    times = every * jnp.arange(values.shape[-1])
-    return lg.NormMap(
-        times=times,
-        log_norms=values,
-        errors=jnp.zeros_like(values),
-        of=of,
-        wrt=wrt,
-        rtol=1e-5,
-    )
 
 
 @pytest.fixture
@@ -142,8 +110,6 @@ def test_exact_zero_breaks_the_line_and_is_marked(ax):
 def test_a_profile_without_a_finite_norm_is_drawn_as_nothing(ax, value):
     plot.norms(profile(np.full(21, value)), ax=ax)
     drawn(ax.figure)
-    figure = plot.comparison({"a": [("x", profile(np.full(21, value)))]})
-    drawn(figure)
 
 
 def test_lag_zero_of_two_different_parts(ax):
@@ -170,6 +136,56 @@ def test_batch_with_exact_zeros_has_no_arithmetic_with_infinity(ax):
     drawn(ax.figure)
 
 
+def test_what_is_not_resolved_is_dotted_and_faint_and_no_zero(ax):
+    hidden = (LAGS >= 8) & (LAGS <= 12)
+    plot.norms(profile(-LAGS, hidden=hidden, missed=0.5), ax=ax, label="h")
+    line, faint = ax.lines
+    np.testing.assert_array_equal(np.isfinite(line.get_ydata()), ~hidden)
+    # With a point on either side, so that the two lines meet.
+    shown = np.isfinite(faint.get_ydata())
+    np.testing.assert_array_equal(LAGS[shown], np.arange(7, 14))
+    np.testing.assert_allclose(faint.get_ydata()[shown], -LAGS[shown])
+    assert faint.get_color() == line.get_color()
+    assert faint.get_alpha() < 1
+    assert faint._dash_pattern != line._dash_pattern
+    plot.norms(profile(-2 * LAGS, hidden=hidden), ax=ax, label="c")
+    texts = [text.get_text() for text in ax.legend().get_texts()]
+    assert texts == ["h", "not resolved", "c"]
+    assert ax.lines[2].get_color() != line.get_color()
+    drawn(ax.figure)
+
+
+def test_a_norm_that_only_missed_its_tolerance_is_solid(ax):
+    given = profile(-LAGS, missed=0.5)
+    assert not given.resolved.any()
+    plot.norms(given, ax=ax)
+    (line,) = ax.lines
+    assert np.isfinite(line.get_ydata()).all()
+
+
+def test_the_cross_of_an_exact_zero_stands_at_the_end_of_what_is_not_resolved(ax):
+    values = np.where(LAGS < 8, -1.0 * LAGS, -np.inf)
+    plot.norms(profile(values, hidden=(LAGS >= 5) & (LAGS < 8)), ax=ax)
+    _, faint, cross = ax.lines
+    assert np.isfinite(faint.get_ydata()).sum() == 4
+    np.testing.assert_allclose(np.ravel(cross.get_data()), [7, -7])
+
+
+def test_a_quantile_is_resolved_where_it_does_not_depend_on_what_is_hidden(ax):
+    values = np.tile([0.0, -5.0, -6.0], (9, 1)) - np.arange(9)[:, None]
+    hidden = np.zeros((9, 3), bool)
+    hidden[6:, 1] = True  # below the median, which stands
+    hidden[2, 2] = True  # above the median, which may be lower
+    plot.norms(profile(values, hidden=hidden), ax=ax)
+    line, faint = ax.lines
+    np.testing.assert_allclose(line.get_ydata(), [-4, -9, np.nan])
+    np.testing.assert_allclose(faint.get_ydata(), [np.nan, -9, -10])
+    sure, vague = ax.collections
+    assert sure.get_alpha() > vague.get_alpha()
+    assert sure.get_paths()[0].vertices[:, 0].max() == 0
+    assert vague.get_paths()[0].vertices[:, 0].max() == 2
+
+
 def test_batch_of_a_vmap_and_of_two_axes(ax):
     chains = jax.vmap(lambda gain: lg.DenseChain(gain * jnp.tile(jnp.eye(2), (6, 1, 1))))(
         jnp.asarray([0.1, 0.5, 0.9])
@@ -179,39 +195,6 @@ def test_batch_of_a_vmap_and_of_two_axes(ax):
     np.testing.assert_allclose(ax.lines[0].get_ydata(), np.arange(7) * np.log10(0.5), atol=1e-6)
     plot.norms(profile(-np.ones((2, 3, 21))), ax=ax)
     assert ax.lines[1].get_ydata().shape == (21,)
-
-
-def test_map_shows_pairs_as_a_matrix(ax):
-    values = np.array([[0, np.nan, np.nan], [-1, 0, np.nan], [-np.inf, -2, 0]])
-    assert plot.norm_map(norm_map(values, every=5), ax=ax) is ax
-    (image,) = ax.images
-    shown = image.get_array()
-    np.testing.assert_array_equal(np.ma.getmaskarray(shown), np.isnan(values))
-    np.testing.assert_allclose(shown.data[1, 0], -1)
-    assert shown.data[2, 0] < -1000  # an exact zero is not blank: it lies below the color range
-    assert image.get_clim() == pytest.approx((-2, 0))
-    assert image.get_extent() == pytest.approx([-2.5, 12.5, 12.5, -2.5])
-    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # t runs downward
-    assert "$k$" in ax.get_xlabel()
-    assert "$t$" in ax.get_ylabel()
-    assert image.colorbar.extend == "min"
-    assert r"c_{t}/\partial c_{k}" in image.colorbar.ax.get_ylabel()
-    drawn(ax.figure)
-
-
-@pytest.mark.parametrize("value", [0.0, -np.inf, np.inf, np.nan])
-def test_map_of_one_time(ax, value):
-    plot.norm_map(norm_map([[value]]), ax=ax, cmap="gray")
-    assert ax.images[0].get_cmap().name == "gray"
-    drawn(ax.figure)
-
-
-def test_map_takes_the_callers_range(ax):
-    plot.norm_map(norm_map(-np.ones((2, 2))), ax=ax, vmin=-9, vmax=3)
-    assert ax.images[0].get_clim() == (-9, 3)
-    norm = matplotlib.colors.Normalize(-5, 5)
-    plot.norm_map(norm_map(-np.ones((2, 2))), ax=ax, norm=norm)
-    assert ax.images[1].get_clim() == (-5, 5)
 
 
 def test_without_ax_a_figure_is_made():
@@ -224,100 +207,8 @@ def test_without_ax_a_figure_is_made():
 def test_wrong_arguments_are_refused(ax, as_installed):
     with pytest.raises(ValueError, match="result: expected a NormProfile, as backward_norms"):
         plot.norms(norm_map(-np.ones((2, 2))), ax=ax)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"result: expected a NormMap, as norm_map .* ndarray"):
-        plot.norm_map(np.ones((2, 2)), ax=ax)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"ax: expected a matplotlib Axes or None, .* Figure"):
         plot.norms(profile(-LAGS), ax=Figure())  # type: ignore[arg-type]
-    batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), norm_map(np.ones((3, 3))))
-    with pytest.raises(ValueError, match=r"one sequence, .* batch of shape \(2, 3, 3\)"):
-        plot.norm_map(batch, ax=ax)
-    with pytest.raises(ValueError, match="panels: expected at least one panel"):
-        plot.comparison({})
-    with pytest.raises(ValueError, match="panels: expected at least one panel"):
-        plot.comparison({"a": []})
-
-
-def two_panels() -> dict:
-    return {
-        "at initialization": [("falls", profile(-15.0 * LAGS)), ("stays", profile(-0.15 * LAGS))],
-        "trained": [("falls", profile(12.0 * LAGS)), ("stays", profile(-0.2 * LAGS))],
-    }
-
-
-def test_comparison_stays_readable_beside_a_curve_that_falls_to_1e_300():
-    figure = plot.comparison(two_panels())
-    top, bottom = figure.axes
-    low, high = top.get_ylim()
-    assert -14 < low < -12 < 12 < high < 14
-    assert bottom.get_ylim() == (low, high)
-    assert {str(line.get_marker()) for line in top.lines} == {"None", "v"}
-    assert {str(line.get_marker()) for line in bottom.lines} == {"None", "^"}
-    (mark,) = [line for line in top.lines if line.get_marker() == "v"]
-    np.testing.assert_allclose(np.asarray(mark.get_xydata()), [[0, low]])
-    assert [ax.get_title(loc="left") for ax in figure.axes] == list(two_panels())
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert sorted(texts) == ["falls", "leaves panel", "stays", "threshold $10^{-3}$"]
-
-
-def test_comparison_fits_a_column_and_nothing_overlaps():
-    named = [(f"LSTM ${part}$", profile(-0.1 * LAGS)) for part in "hcxy"]
-    figure = plot.comparison({"at initialization": named, "after 300 training steps": named})
-    assert_fits_a_column(figure)
-    texts = [text for ax in figure.axes for text in (ax.xaxis.label, ax.yaxis.label)]
-    assert min(float(text.get_fontsize()) for text in texts) >= 7
-
-
-@pytest.mark.parametrize("name", ["residual", "antisymmetric_rnn", "antisymmetric_rnn_of_two"])
-def test_comparison_of_twenty_long_names_fits_a_column(name):
-    named = [(f"{name} $h$", profile(-0.1 * i * LAGS)) for i in range(20)]
-    figure = plot.comparison({"at initialization": named})
-    assert_fits_a_column(figure)
-    (ax,) = figure.axes
-    assert ax.get_window_extent().height >= 1.5 * figure.dpi
-
-
-def assert_fits_a_column(figure):
-    assert figure.get_size_inches()[0] == 3.4
-    figure.draw_without_rendering()
-    boxes = [figure.legends[0].get_window_extent()]
-    for ax in figure.axes:
-        titles = [text for text in ax.findobj(Text) if text.get_text() == ax.get_title(loc="left")]
-        boxes += [ax.get_window_extent(), titles[0].get_window_extent()]
-    for index, box in enumerate(boxes):
-        assert box.x0 >= 0
-        assert box.x1 <= figure.bbox.x1
-        assert not any(box.overlaps(other) for other in boxes[index + 1 :])
-
-
-def test_comparison_says_which_curve_is_no_number():
-    broken = profile(np.where(LAGS > 0, np.nan, 0))
-    figure = plot.comparison({"trained": [("good", profile(-LAGS)), ("bad", broken)]})
-    assert figure.axes[0].get_title(loc="left") == "trained\nnot a number: bad"
-
-
-def test_vertical_range_holds_the_threshold_and_the_tamest_curve():
-    assert vertical_range([np.array([0.0, -0.1])], -3.0)[0] < -3
-    assert vertical_range([np.array([0.0, -50.0]), np.array([0.0, -300.0])], -3.0)[0] < -50
-    assert vertical_range([np.array([0.0, 50.0]), np.array([0.0, 300.0])], -3.0)[1] > 50
-    low, high = vertical_range([np.array([0.0])], 0.0)
-    assert low < 0 < high
-
-
-def test_encode_is_reproducible_and_follows_no_user_style():
-    before = dict(mpl.rcParams)
-    files = [
-        (plot.encode(figure, "png"), plot.encode(figure, "svg"))
-        for figure in (plot.comparison(two_panels()), plot.comparison(two_panels()))
-    ]
-    assert files[0] == files[1]
-    assert dict(mpl.rcParams) == before
-    png, svg = files[0]
-    assert png.startswith(b"\x89PNG")
-    assert ElementTree.fromstring(svg).tag.endswith("svg")
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black"}):
-        assert plot.encode(plot.comparison(two_panels()), "png") == png
-    with pytest.raises(ValueError, match="Format 'nonsense' is not supported"):
-        plot.encode(plot.comparison(two_panels()), "nonsense")
 
 
 def test_pyplot_is_imported_only_to_make_a_figure():
