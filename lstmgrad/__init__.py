@@ -4,15 +4,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lstmgrad import cells
-from lstmgrad._chains.chain import Chain, DenseChain, ImplicitChain, linearize
+from lstmgrad._chains.base import Chain
+from lstmgrad._chains.dense import DenseChain
 from lstmgrad._chains.diagonal import DiagonalChain, linearize_diagonal
+from lstmgrad._chains.implicit import chain, linearize
 from lstmgrad._chains.products import (
     Method,
-    blocked,
-    parallel,
     prefix_products,
     product,
-    sequential,
 )
 from lstmgrad._chains.propagate import jacobian, pull_back, push_forward
 from lstmgrad._chains.stream import StreamedChain, stream
@@ -30,7 +29,7 @@ from lstmgrad._norms.profiles import NormProfile, backward_norms, forward_norms
 from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._routes.budget import GainBudget, gain_budget
 from lstmgrad._routes.layers import LayerFactors, layer_factors
-from lstmgrad._routes.routes import RouteChain, routes
+from lstmgrad._routes.routes import routes
 from lstmgrad._routes.shares import RouteShares, route_shares
 from lstmgrad._routes.values import tagged_values
 from lstmgrad._spectra.determinant import log_abs_det
@@ -46,7 +45,7 @@ from lstmgrad._spectra.rank import (
 from lstmgrad._spectra.singular import (
     SingularSpectrum,
     backward_singular_spectrum,
-    singular_spectrum,
+    forward_singular_spectrum,
 )
 from lstmgrad._spectra.vectors import LyapunovVectors, lyapunov_vectors
 from lstmgrad._tag import tag
@@ -63,7 +62,6 @@ __all__ = [
     "DenseChain",
     "DiagonalChain",
     "GainBudget",
-    "ImplicitChain",
     "LayerFactors",
     "LyapunovSpectrum",
     "LyapunovState",
@@ -72,7 +70,6 @@ __all__ = [
     "Model",
     "NormMap",
     "NormProfile",
-    "RouteChain",
     "RouteShares",
     "Scaled",
     "SingularSpectrum",
@@ -83,14 +80,15 @@ __all__ = [
     "adjoint",
     "backward_norms",
     "backward_singular_spectrum",
-    "blocked",
     "cells",
+    "chain",
     "contribution_map",
     "contributions",
     "decay_rate",
     "effective_rank",
     "entropy_rate",
     "forward_norms",
+    "forward_singular_spectrum",
     "gain_budget",
     "horizon",
     "interop",
@@ -107,7 +105,6 @@ __all__ = [
     "lyapunov_vectors",
     "matrix_free_norms",
     "norm_map",
-    "parallel",
     "participation_ratio",
     "pascanu_regularizer",
     "plot",
@@ -118,8 +115,6 @@ __all__ = [
     "route_shares",
     "routes",
     "scaled",
-    "sequential",
-    "singular_spectrum",
     "step_eigenvalues",
     "stream",
     "tag",

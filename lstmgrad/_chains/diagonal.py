@@ -8,6 +8,8 @@ factors is diagonal too, so norms are read off sums of logarithms, entry by entr
 A complex entry acts on (re, im) as |a| times a rotation, and has the norm |a|.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -16,26 +18,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._chains.layout import Layout, layout_of
+from lstmgrad._chains.base import StoredChain, cut_leaves
+from lstmgrad._chains.implicit import run_of
+from lstmgrad._chains.layout import Layout
+from lstmgrad._chains.run import Run
 from lstmgrad._chains.trajectory import Trajectory
-from lstmgrad._checks import check_step, check_trajectory
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import log_of, widen
-from lstmgrad._types import Params, State, StepFn
+from lstmgrad._types import Params, PartName, State, StepFn
 
 
-class DiagonalChain(Chain):
+class DiagonalChain(StoredChain):
     """A chain of diagonal step Jacobians.
 
     Attributes:
-        factors: the diagonals, one array a differentiable leaf of the state, in its shape and
+        factors: the diagonals, one array per differentiable leaf of the state, in its shape and
             dtype with T in front; a_t at index t-1.
         layout: the named map between the state and the flat vector.
+        run: the model and the states that it visited; None for diagonals from elsewhere.
     """
 
     factors: list[Array]
     layout: Layout = eqx.field(static=True)
+    run: Run | None = None
 
     def push(self, factor: list[Array], rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """J_t v for every row v."""
@@ -44,6 +49,18 @@ class DiagonalChain(Chain):
     def pull(self, factor: list[Array], rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """U J_t for every row u: the transpose of a complex factor is its conjugate."""
         return _multiply([jnp.conj(leaf) for leaf in factor], rows)
+
+    def cut(self, bounds: slice) -> "DiagonalChain":
+        """The chain along a stretch of time."""
+        run = None if self.run is None else self.run.cut(bounds)
+        return DiagonalChain(cut_leaves(self.factors, bounds), self.layout, run)
+
+    def restricted(self, parts: Sequence[PartName]) -> "DiagonalChain":
+        """The chain of some of the parts."""
+        owners = [owner for owner in self.layout.owners if owner is not None]
+        pairs = zip(self.factors, owners, strict=True)
+        factors = [factor for factor, owner in pairs if owner in parts]
+        return DiagonalChain(factors, self.layout.restricted(parts), self.run)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -84,10 +101,8 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
     Example:
         For s' = a ⊙ s + x, ``backward_norms`` gives lag · max_i ln |a_i|.
     """
-    state = check_trajectory(trajectory)
-    layout = layout_of(state)
-    check_step(step, params, state, jax.tree.map(lambda leaf: leaf[0], trajectory.inputs))
-    before = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:-1], trajectory.states)
+    run, layout = run_of(step, params, trajectory)
+    state = jax.tree.map(lambda leaf: leaf[0], run.before)
     one = _tangent(state, lambda leaf: np.ones(leaf.shape))
     # No two entries alike: signs alone would coincide in a small state, and see nothing.
     generator = np.random.default_rng(0)
@@ -115,13 +130,15 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
         # As in `ImplicitChain`: what led to NaN has no derivative.
         return [jnp.where(broken, jnp.nan, leaf) for leaf in diagonals], wrong
 
-    factors, wrong = jax.vmap(derivatives)(before, trajectory.inputs)
+    factors, wrong = jax.vmap(derivatives)(*run.factors)
     message = (
         "step: expected every entry of the new state to depend on the same entry of the old state "
         "alone, as linearize_diagonal declares, but some depend on others. Use linearize."
     )
     factors = eqx.error_if(factors, jnp.any(wrong), message)
-    return DiagonalChain(factors=factors, layout=layout)
+    count = range(len(layout.parts))
+    alone = tuple(tuple(i == j for j in count) for i in count)
+    return DiagonalChain(factors, dataclasses.replace(layout, dependence=alone), run)
 
 
 def _inexact(state: State) -> list[Array]:

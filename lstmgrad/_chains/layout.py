@@ -5,19 +5,28 @@ complex leaves in pytree order, complex ones as (real parts, imaginary parts), s
 is always a real matrix. Integer and boolean leaves have no derivative: they travel with the state
 and take no place in the vector. A part is a top-level field, dict key or position, and its block
 is one contiguous slice of the vector.
+
+A layout also knows which part of the new state depends on which part of the old one, and can be
+restricted to some of the parts: the vector then holds these alone.
 """
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._checks import check_part, check_state
 from lstmgrad._types import PartName, State
+
+Dependence = tuple[tuple[bool, ...], ...]
+"""``dependence[i][j]``: whether part i after a step depends on part j before it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,20 +34,31 @@ class Layout:
     """Where each part of the state lies in the flat vector; hashable, so it can be static.
 
     Attributes:
-        size: n, the length of the flat vector.
         dtype: the real dtype of the vector.
         parts: the names that `of` and `wrt` accept, in order.
         starts: the offset of each part, and n at the end.
-        shapes: the shape of every leaf, differentiable or not, in pytree order.
-        inexact_shapes: the shape of every differentiable leaf.
+        shapes: the shape of every leaf of the state, differentiable or not, in pytree order.
+        owners: the part that each leaf belongs to; None where it has no place in the vector.
+        dependence: which part of the new state depends on which part of the old one.
     """
 
-    size: int
     dtype: Any
     parts: tuple[PartName, ...]
     starts: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
-    inexact_shapes: tuple[tuple[int, ...], ...]
+    owners: tuple[PartName | None, ...]
+    dependence: Dependence
+
+    @property
+    def size(self) -> int:
+        """n, the length of the flat vector."""
+        return self.starts[-1]
+
+    @property
+    def inexact_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of every leaf that has a place in the vector."""
+        pairs = zip(self.shapes, self.owners, strict=True)
+        return tuple(shape for shape, owner in pairs if owner is not None)
 
     def block(self, name: PartName | None, argument: str) -> slice:
         """The slice of the flat vector that holds the part; the whole vector for None."""
@@ -48,66 +68,93 @@ class Layout:
         index = self.parts.index(name)
         return slice(self.starts[index], self.starts[index + 1])
 
-    def block_size(self, name: PartName | None, argument: str) -> int:
-        """The number of flat coordinates in the part."""
-        block = self.block(name, argument)
-        return block.stop - block.start
+    def part_sizes(self) -> dict[PartName, int]:
+        """The number of flat coordinates in each part."""
+        sizes = (after - before for before, after in itertools.pairwise(self.starts))
+        return dict(zip(self.parts, sizes, strict=True))
+
+    def coordinates(self, parts: Iterable[PartName]) -> np.ndarray:
+        """The places of some of the parts in the flat vector."""
+        kept = set(parts)
+        return np.flatnonzero(
+            np.repeat([part in kept for part in self.parts], list(self.part_sizes().values()))
+        )
+
+    def restricted(self, parts: Iterable[PartName]) -> "Layout":
+        """The layout of the vector that holds these parts alone, in their old order."""
+        sizes, kept = self.part_sizes(), set(parts)
+        chosen = tuple(index for index, part in enumerate(self.parts) if part in kept)
+        names = tuple(self.parts[index] for index in chosen)
+        return dataclasses.replace(
+            self,
+            parts=names,
+            starts=(0, *itertools.accumulate(sizes[name] for name in names)),
+            owners=tuple(owner if owner in kept else None for owner in self.owners),
+            dependence=tuple(tuple(self.dependence[i][j] for j in chosen) for i in chosen),
+        )
+
+    def ravel(self, state: State) -> Float[Array, " n"]:
+        """The flat vector of a state."""
+        leaves = zip(jax.tree.leaves(state), self.owners, strict=True)
+        return ravel([leaf for leaf, owner in leaves if owner is not None])
+
+    def unravel(self, vector: Float[Array, " n"], state: State) -> State:
+        """The state with the leaves of the layout taken from the flat vector, the rest as it is."""
+        leaves, treedef = jax.tree.flatten(state)
+        start, filled = 0, []
+        for leaf, owner in zip(leaves, self.owners, strict=True):
+            if owner is None:
+                filled.append(leaf)
+                continue
+            pieces = []
+            for _ in range(2 if jnp.iscomplexobj(leaf) else 1):
+                pieces.append(vector[start : start + leaf.size].reshape(leaf.shape))
+                start += leaf.size
+            filled.append(jax.lax.complex(*pieces) if len(pieces) == 2 else pieces[0])
+        return jax.tree.unflatten(treedef, filled)
 
 
-def layout_of(state: State) -> Layout:
-    """The layout of a state, or of its abstract value (`jax.eval_shape`)."""
+def layout_of(state: State, dependence: Dependence | None = None) -> Layout:
+    """The layout of a state, or of its abstract value (`jax.eval_shape`).
+
+    Args:
+        state: a pytree of arrays.
+        dependence: which part depends on which; None assumes that all depend on all.
+    """
     check_state(state)
     sizes: dict[PartName, int] = {}
-    real_dtype, inexact_shapes = None, []
+    owners: list[PartName | None] = []
+    real_dtype = None
     for path, leaf in jtu.tree_leaves_with_path(state):
         dtype = jnp.result_type(leaf)
-        if jnp.issubdtype(dtype, jnp.inexact):
-            real = 2 if jnp.issubdtype(dtype, jnp.complexfloating) else 1
-            name = _part_name(path)
-            sizes[name] = sizes.get(name, 0) + real * math.prod(jnp.shape(leaf))
-            real_dtype = jnp.finfo(dtype).dtype
-            inexact_shapes.append(tuple(jnp.shape(leaf)))
-    starts = [0]
-    for size in sizes.values():
-        starts.append(starts[-1] + size)
-    shapes = tuple(tuple(jnp.shape(leaf)) for leaf in jax.tree.leaves(state))
-    parts, starts = tuple(sizes), tuple(starts)
-    return Layout(starts[-1], real_dtype, parts, starts, shapes, tuple(inexact_shapes))
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            owners.append(None)
+            continue
+        real = 2 if jnp.issubdtype(dtype, jnp.complexfloating) else 1
+        name = _part_name(path)
+        sizes[name] = sizes.get(name, 0) + real * math.prod(jnp.shape(leaf))
+        real_dtype = jnp.finfo(dtype).dtype
+        owners.append(name)
+    return Layout(
+        dtype=real_dtype,
+        parts=tuple(sizes),
+        starts=(0, *itertools.accumulate(sizes.values())),
+        shapes=tuple(tuple(jnp.shape(leaf)) for leaf in jax.tree.leaves(state)),
+        owners=tuple(owners),
+        dependence=dependence or ((True,) * len(sizes),) * len(sizes),
+    )
 
 
-def ravel(state: State) -> Float[Array, " n"]:
-    """The flat real vector of a state."""
+def ravel(tree: Any) -> Float[Array, " n"]:
+    """The flat real vector of all differentiable leaves of a pytree."""
     pieces = []
-    for leaf in jax.tree.leaves(state):
+    for leaf in jax.tree.leaves(tree):
         leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)  # a step may return 1.0
         if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
             pieces += [leaf.real.reshape(-1), leaf.imag.reshape(-1)]
         elif jnp.issubdtype(leaf.dtype, jnp.inexact):
             pieces.append(leaf.reshape(-1))
     return jnp.concatenate(pieces)
-
-
-def unravel(vector: Float[Array, " n"], state: State) -> State:
-    """The state with its differentiable leaves taken from the flat vector."""
-    leaves, treedef = jax.tree.flatten(state)
-    start = 0
-
-    def take(leaf: Array) -> Array:
-        nonlocal start
-        piece = vector[start : start + leaf.size].reshape(leaf.shape)
-        start += leaf.size
-        return piece
-
-    filled = []
-    for leaf in leaves:
-        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
-            real, imag = take(leaf), take(leaf)
-            filled.append(jax.lax.complex(real, imag))
-        elif jnp.issubdtype(leaf.dtype, jnp.inexact):
-            filled.append(take(leaf))
-        else:
-            filled.append(leaf)
-    return jax.tree.unflatten(treedef, filled)
 
 
 def _part_name(path: tuple) -> PartName:

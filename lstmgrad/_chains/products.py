@@ -9,52 +9,73 @@ associative scan over the blocks. A CPU is best at the first; an accelerator wit
 spends the first waiting, step after step, for work too small to fill it.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._chains.propagate import push_forward, sweep_forward
-from lstmgrad._checks import check_count, check_kind, check_stored
+from lstmgrad._chains.base import Chain, Walk, check_chain, check_stored, identity_rows
+from lstmgrad._chains.dense import DenseChain
+from lstmgrad._chains.propagate import push_forward
+from lstmgrad._chains.sweeps import read_nothing, sweep_forward
+from lstmgrad._checks import check_count, check_kind
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, scaled
 
 
-class Method(NamedTuple):
-    """How products over time are formed; `sequential`, `parallel` and `blocked(...)` are values.
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How products over time are formed: `Method.sequential`, `.parallel` or `.blocked(steps)`.
 
     Attributes:
         product: chain ↦ Φ_T as a `Scaled` with an (n, n) mantissa.
         prefixes: chain ↦ Φ_1, ..., Φ_T as a `Scaled` with a (T, n, n) mantissa, (T,) exponents.
+        sequential: one factor after the other: the least arithmetic and memory; the only method
+            for a stream.
+        parallel: an associative scan over the dense factors: depth log T, O(T n²) memory.
     """
 
     product: Callable[[Chain], Scaled]
     prefixes: Callable[[Chain], Scaled]
 
+    sequential: ClassVar["Method"]
+    parallel: ClassVar["Method"]
+
+    @staticmethod
+    def blocked(block_size: int) -> "Method":
+        """Returns the method that is sequential inside blocks of time and parallel over the blocks.
+
+        Args:
+            block_size: steps per block, 1 or more. The product holds T / block_size matrices
+                instead of T; about √T is a good choice.
+
+        Raises:
+            ValueError: the block size is not a whole number of 1 or more.
+        """
+        return _blocked(check_count(block_size, "block_size"))
+
 
 def _sequential_product(chain: Chain) -> Scaled:
-    return push_forward(chain, _identity(chain))
+    return push_forward(chain, identity_rows(chain))
 
 
-def _sequential_prefixes(chain: Chain) -> Scaled:
-    def observe(carry: None, block: Scaled) -> tuple[None, Scaled]:
-        return None, Scaled(block.mantissa.T, block.exponent)
+def _sequential_prefixes(chain: Chain, walk: Walk | None = None) -> Scaled:
+    def read(carry: None, block: Scaled) -> tuple[None, Scaled, Scaled]:
+        return None, block, Scaled(block.mantissa.T, block.exponent)
 
-    return sweep_forward(chain, scaled(_identity(chain)), observe, None)[1]
+    return sweep_forward(chain, scaled(identity_rows(chain)), read, None, walk=walk)[1]
 
 
 def _parallel_prefixes(chain: Chain) -> Scaled:
-    return _associative(jax.vmap(scaled)(chain.materialize().factors))
+    return _associative(jax.vmap(scaled)(DenseChain.of(check_stored(chain)).factors))
 
 
 def _parallel_product(chain: Chain) -> Scaled:
     if len(chain) == 0:
-        return scaled(_identity(chain))
+        return scaled(identity_rows(chain))
     return jax.tree.map(lambda leaf: leaf[-1], _parallel_prefixes(chain))
 
 
@@ -63,42 +84,36 @@ def _associative(factors: Scaled) -> Scaled:
     return jax.lax.associative_scan(jax.vmap(lambda early, late: late @ early), factors)
 
 
-sequential = Method(_sequential_product, _sequential_prefixes)
-"""One factor after the other: the least arithmetic and memory; the only one for a stream."""
-
-parallel = Method(_parallel_product, _parallel_prefixes)
-"""An associative scan over the dense factors: depth log T, O(T n²) memory."""
-
-
-def blocked(block_size: int) -> Method:
-    """Returns the method that is sequential inside blocks of time and parallel over the blocks.
-
-    Args:
-        block_size: steps a block, 1 or more. The product holds T / block_size matrices instead of
-            T; about √T is a good choice.
-
-    Raises:
-        ValueError: the block size is not a whole number of 1 or more.
-    """
-    return _blocked(check_count(block_size, "block_size"))
+Method.sequential = Method(_sequential_product, _sequential_prefixes)
+Method.parallel = Method(_parallel_product, _parallel_prefixes)
 
 
 @functools.cache  # the same object for the same size, so that it is a stable key of compilation
 def _blocked(size: int) -> Method:
     def cut(chain: Chain) -> tuple[Any, Chain]:
-        """Full blocks of entries, stacked, and the chain of what is left."""
-        check_stored(chain.reversible)
+        """Full blocks of factors, stacked, and the chain of what is left."""
+        factors = check_stored(chain).factors
         count = len(chain) // size
         blocks = jax.tree.map(
-            lambda leaf: leaf[: count * size].reshape(count, size, *leaf.shape[1:]), chain.factors
+            lambda leaf: leaf[: count * size].reshape(count, size, *leaf.shape[1:]), factors
         )
         return blocks, chain[count * size :]
+
+    def walk(chain: Chain, factors: Any) -> Walk:
+        return chain.walk()._replace(entries=factors)
+
+    def total(chain: Chain, factors: Any) -> Scaled:
+        start = scaled(identity_rows(chain))
+        ((_, block), _), _ = sweep_forward(
+            chain, start, read_nothing, None, walk=walk(chain, factors)
+        )
+        return Scaled(block.mantissa.T, block.exponent)
 
     def product(chain: Chain) -> Scaled:
         blocks, rest = cut(chain)
         if len(chain) < size:
             return _sequential_product(chain)
-        totals = jax.vmap(lambda block: _sequential_product(_with(chain, block)))(blocks)
+        totals = jax.vmap(lambda block: total(chain, block))(blocks)
         whole = jax.tree.map(lambda leaf: leaf[-1], _associative(totals))
         return _sequential_product(rest) @ whole
 
@@ -106,11 +121,11 @@ def _blocked(size: int) -> Method:
         blocks, rest = cut(chain)
         if len(chain) < size:
             return _sequential_prefixes(chain)
-        inner = jax.vmap(lambda block: _sequential_prefixes(_with(chain, block)))(blocks)
+        inner = jax.vmap(lambda block: _sequential_prefixes(chain, walk(chain, block)))(blocks)
         totals = _associative(jax.tree.map(lambda leaf: leaf[:, -1], inner))
         before = jax.tree.map(
             lambda one, many: jnp.concatenate([one[None], many]),
-            scaled(_identity(chain)),
+            scaled(identity_rows(chain)),
             totals,
         )
         times = jax.vmap(lambda many, one: jax.vmap(lambda late: late @ one)(many))
@@ -124,18 +139,19 @@ def _blocked(size: int) -> Method:
 
 
 @compiled
-def product(chain: Chain, *, method: Method = sequential) -> Scaled:
+def product(chain: Chain, *, method: Method = Method.sequential) -> Scaled:
     """Returns ds_T/ds_0 = J_T ··· J_1, the whole (n, n) product, at any length.
 
     Args:
         chain: T factors on a state of flat size n; ``chain[k:t]`` gives ds_t/ds_k.
-        method: `sequential`, `parallel` or `blocked(block_size)`; the same numbers up to rounding.
+        method: `Method.sequential`, `.parallel` or `.blocked(block_size)`; the same numbers up to
+            rounding.
 
     Returns:
         `Scaled` with an (n, n) mantissa; the identity for the empty chain.
 
     Raises:
-        ValueError: a method other than `sequential` for a stream.
+        ValueError: a method other than `Method.sequential` for a stream.
 
     Notes:
         Sequentially T pushes of n tangents, O(n²) memory. One exponent serves the whole matrix: the
@@ -148,25 +164,25 @@ def product(chain: Chain, *, method: Method = sequential) -> Scaled:
         Blelloch 1990, Prefix sums and their applications; Martin & Cundy 2018 (arXiv:1709.04057)
         for linear recurrences.
     """
-    check_kind(chain, Chain, "chain")
+    check_chain(chain)
     check_kind(method, Method, "method")
-    len(chain)
     return method.product(chain)
 
 
 @compiled
-def prefix_products(chain: Chain, *, method: Method = sequential) -> Scaled:
+def prefix_products(chain: Chain, *, method: Method = Method.sequential) -> Scaled:
     """Returns ds_t/ds_0 for every t = 1..T.
 
     Args:
         chain: T factors on a state of flat size n.
-        method: `sequential`, `parallel` or `blocked(block_size)`; the same numbers up to rounding.
+        method: `Method.sequential`, `.parallel` or `.blocked(block_size)`; the same numbers up to
+            rounding.
 
     Returns:
         `Scaled` with mantissas (T, n, n) and exponents (T,), one each; Φ_t is at index t-1.
 
     Raises:
-        ValueError: a method other than `sequential` for a stream.
+        ValueError: a method other than `Method.sequential` for a stream.
 
     Notes:
         O(T n²) memory for the result alone. Use `forward_norms` where only norms are wanted.
@@ -174,15 +190,6 @@ def prefix_products(chain: Chain, *, method: Method = sequential) -> Scaled:
     Example:
         The last one is ``product(chain)``.
     """
-    check_kind(chain, Chain, "chain")
+    check_chain(chain)
     check_kind(method, Method, "method")
-    len(chain)
     return method.prefixes(chain)
-
-
-def _identity(chain: Chain) -> Float[Array, "n n"]:
-    return jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
-
-
-def _with(chain: Chain, factors: Any) -> Chain:
-    return eqx.tree_at(lambda chain: chain.factors, chain, factors)

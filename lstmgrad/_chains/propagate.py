@@ -1,136 +1,18 @@
-"""Moving a block through a chain and keeping it representable: the only scans over a chain.
+"""Pushing, pulling, and a block of the product as a plain array."""
 
-Forward:  v ↦ J_T ··· J_1 v.   Backward:  u ↦ u J_T ··· J_1.
-
-After every factor the block is normalized by an exact power of two, so the result is a `Scaled`
-that neither under- nor overflows, whatever T.
-"""
-
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._checks import check_block, check_kind, check_scalar
+from lstmgrad._chains.base import Chain, StoredChain, check_chain, check_stored, identity_rows
+from lstmgrad._chains.blocks import block_between, whole_block
+from lstmgrad._chains.sweeps import read_nothing, sweep_backward, sweep_forward
+from lstmgrad._checks import check_block, check_scalar
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, normalize, scaled
 from lstmgrad._types import PartName
-
-Observe = Callable[[Any, Scaled], tuple[Any, Any]]
-"""``observe(carry, block) -> (carry, reading)``, called on the block (m, n) as the sweep goes."""
-
-Renew = Callable[[Any, Scaled], tuple[Any, Scaled, Any]]
-"""``renew(carry, block) -> (carry, block, reading)``, which may replace the block on its way."""
-
-Inject = Callable[[Scaled, Any], Scaled]
-"""``inject(block, source) -> block``, what arrives at one time put into the block (m, n)."""
-
-
-def sweep_forward(chain: Chain, block: Scaled, observe: Observe, carry: Any, every: int = 1):
-    """Pushes tangents, rows (m, n), through J_1, J_2, ..., J_T.
-
-    Returns the block at the end and the readings; with `every`, reading j is taken at time
-    (j+1)·every, and factors past the last multiple of `every` are left out.
-    """
-    renew = _keeping(observe)
-    ((_, block), _), readings = _sweep(chain, chain.push, block, renew, carry, every, reverse=False)
-    return block, readings
-
-
-def sweep_backward(chain: Chain, block: Scaled, observe: Observe, carry: Any, every: int = 1):
-    """Pulls cotangents, rows (m, n), back through J_T, J_{T-1}, ..., J_1.
-
-    Returns the block at the start and the readings; with `every`, reading j is taken at time
-    T - (j+1)·every, and factors before the last of these times are left out.
-    """
-    renew = _keeping(observe)
-    ((_, block), _), readings = _sweep(chain, chain.pull, block, renew, carry, every, reverse=True)
-    return block, readings
-
-
-def sweep_renewed(chain: Chain, block: Scaled, renew: Renew, carry: Any):
-    """Pushes tangents, rows (m, n), through J_1, ..., J_T, and renews them after every factor.
-
-    Returns ((memory, block), carry) at the end, where the memory is what the chain carries besides
-    its block (the state, for a stream); and the readings.
-    """
-    return _sweep(chain, chain.push, block, renew, carry, 1, reverse=False)
-
-
-def _keeping(observe: Observe) -> Renew:
-    def renew(carry: Any, block: Scaled) -> tuple[Any, Scaled, Any]:
-        carry, reading = observe(carry, block)
-        return carry, block, reading
-
-    return renew
-
-
-def _sweep(chain, move, block: Scaled, renew: Renew, carry: Any, every: int, *, reverse: bool):
-    def factor_by_factor(loop, entry):
-        memory, block = loop
-        memory, factor = chain.visit(memory, entry)
-        block = normalize(Scaled(move(factor, block.mantissa), block.exponent))
-        return (memory, block), None
-
-    def stretch(loop, entries):
-        moving, carry = loop
-        if every == 1:
-            moving, _ = factor_by_factor(moving, entries)
-        else:
-            moving, _ = jax.lax.scan(factor_by_factor, moving, entries, reverse=reverse)
-        memory, block = moving
-        carry, block, reading = renew(carry, block)
-        return ((memory, block), carry), reading
-
-    count, entries = len(chain) // every, chain.factors
-    if every > 1:
-        used = slice(len(chain) - count * every, None) if reverse else slice(0, count * every)
-        entries = jax.tree.map(
-            lambda leaf: leaf[used].reshape(count, every, *leaf.shape[1:]), entries
-        )
-    loop = ((chain.begin(), block), carry)
-    loop, readings = jax.lax.scan(stretch, loop, entries, reverse=reverse)
-    if reverse:
-        readings = jax.tree.map(lambda leaf: leaf[::-1], readings)
-    return loop, readings
-
-
-def sweep_adjoint(
-    chain: Chain,
-    block: Scaled,
-    sources: Any,
-    inject: Inject,
-    observe: Callable[[Any, Scaled], Any],
-) -> tuple[Scaled, Any]:
-    """Pulls cotangents back while more of them arrive on the way.
-
-    Args:
-        chain: T factors that can be pulled back.
-        block: what arrives at time T, rows (m, n).
-        sources: a pytree with T on axis 0; entry t is what arrives at time t < T.
-        inject: ``inject(block, source) -> block``, called at each of these times.
-        observe: ``observe(factor, block) -> reading``, called before each pull with the factor J_t
-            and the block at time t.
-
-    Returns:
-        The block at time 0, and the readings of times 1, ..., T stacked along axis 0.
-    """
-
-    def back(block: Scaled, entry: Any) -> tuple[Scaled, Any]:
-        factor, source = entry
-        reading = observe(factor, block)
-        block = normalize(Scaled(chain.pull(factor, block.mantissa), block.exponent))
-        return inject(block, source), reading
-
-    return jax.lax.scan(back, block, (chain.factors, sources), reverse=True)
-
-
-def _observe_nothing(carry: None, block: Scaled) -> tuple[None, None]:
-    return None, None
 
 
 @compiled
@@ -155,11 +37,11 @@ def push_forward(chain: Chain, tangents: Float[Array | np.ndarray, "n *m"] | Sca
     Example:
         ``push_forward(chain[k:], push_forward(chain[:k], v))`` is ``push_forward(chain, v)``.
     """
-    check_kind(chain, Chain, "chain")
-    len(chain)
+    check_chain(chain)
     block = _as_block(chain, tangents, "tangents")
     rows = block.mantissa.reshape(chain.layout.size, -1).T
-    after, _ = sweep_forward(chain, Scaled(rows, block.exponent), _observe_nothing, None)
+    start = Scaled(rows, block.exponent)
+    ((_, after), _), _ = sweep_forward(chain, start, read_nothing, None)
     return Scaled(after.mantissa.T.reshape(block.mantissa.shape), after.exponent)
 
 
@@ -184,11 +66,11 @@ def pull_back(chain: Chain, cotangents: Float[Array | np.ndarray, "*m n"] | Scal
     Example:
         ``pull_back(chain[:k], pull_back(chain[k:], u))`` is ``pull_back(chain, u)``.
     """
-    check_kind(chain, Chain, "chain")
-    len(chain)
+    check_stored(chain)
     block = _as_block(chain, cotangents, "cotangents")
     rows = block.mantissa.reshape(-1, chain.layout.size)
-    before, _ = sweep_backward(chain, Scaled(rows, block.exponent), _observe_nothing, None)
+    start = Scaled(rows, block.exponent)
+    ((_, before), _), _ = sweep_backward(chain, start, read_nothing, None)
     return Scaled(before.mantissa.reshape(block.mantissa.shape), before.exponent)
 
 
@@ -218,7 +100,8 @@ def jacobian(
         ValueError: an unknown part (the known ones are listed).
 
     Notes:
-        T pushes of n_wrt tangents, or T pulls of n_of cotangents where those are fewer.
+        T pushes of n_wrt tangents, or T pulls of n_of cotangents where those are fewer, through the
+        parts on a path from `wrt` to `of` alone.
 
     Example:
         ``jacobian(chain[k:k])`` is the identity.
@@ -226,16 +109,19 @@ def jacobian(
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Eqs. 4-5, for a state without parts.
     """
-    check_kind(chain, Chain, "chain")
-    len(chain)
-    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    identity = jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
-    fewer_rows = rows.stop - rows.start < columns.stop - columns.start
-    if fewer_rows and chain.reversible:
-        block = pull_back(chain, identity[rows])
-        return Scaled(block.mantissa[:, columns], block.exponent).to_array()
-    block = push_forward(chain, identity[:, columns])
-    return Scaled(block.mantissa[rows], block.exponent).to_array()
+    check_chain(chain)
+    block = block_between(chain, of, wrt)
+    part, rows, columns = block.chain, block.rows, block.columns
+    if not block.connected:  # zero at lag 0, too: two parts without a path are different parts
+        return jnp.zeros(block.shape, chain.layout.dtype)
+    identity = identity_rows(part)
+    if rows.stop - rows.start < columns.stop - columns.start and isinstance(part, StoredChain):
+        pulled = pull_back(part, identity[rows])
+        values = Scaled(pulled.mantissa[:, columns], pulled.exponent)
+    else:
+        pushed = push_forward(part, identity[:, columns])
+        values = Scaled(pushed.mantissa[rows], pushed.exponent)
+    return whole_block(values.to_array(), block, chain, of, wrt)
 
 
 def _as_block(chain: Chain, value: Any, argument: str) -> Scaled:

@@ -1,61 +1,53 @@
 """Chains of sequences too long to keep: the model runs while the chain is pushed, in one scan."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import ImplicitChain, Model
-from lstmgrad._chains.layout import Layout, layout_of
+from lstmgrad._chains.base import Chain, Walk, cut_leaves
+from lstmgrad._chains.implicit import flat_step, layout_with_dependence, push_rows
+from lstmgrad._chains.layout import Layout
+from lstmgrad._chains.run import BoundStep
 from lstmgrad._chains.trajectory import check_run
-from lstmgrad._checks import check_slice, check_stored
 from lstmgrad._compile import compiled
-from lstmgrad._types import Inputs, Params, State, StepFn
+from lstmgrad._types import Inputs, Params, PartName, State, StepFn
 
 
-class StreamedChain(ImplicitChain):
+class StreamedChain(Chain):
     """A chain that runs the model while it is pushed, and so keeps no states.
 
     Attributes:
-        factors: the inputs, x_t at index t-1.
-        model: (step, params), split into arrays and the static rest.
+        step: the step with its parameters.
+        inputs: x_t at index t-1.
         start: s_0.
         layout: the named map between the state and the flat vector.
     """
 
-    factors: Any
-    model: Model
-    layout: Layout = eqx.field(static=True)
+    step: BoundStep
+    inputs: Inputs
     start: State
+    layout: Layout = eqx.field(static=True)
+    run: None = None
 
-    def begin(self) -> State:
-        """s_0: the sweep carries the state along."""
-        return self.start
+    def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """J_t v, one jvp batched over the rows."""
+        return push_rows(*flat_step(self.step, self.layout, factor), rows)
 
-    def visit(self, memory: State, entry: Any) -> tuple[State, Any]:
-        """(s_{t-1}, x_t), with s_t carried on."""
-        return self.model.step(memory, entry), (memory, entry)
+    def walk(self) -> Walk:
+        """The inputs, with the state carried along."""
+        return Walk(self.inputs, self.start, lambda state, x: (self.step(state, x), (state, x)))
 
-    def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
-        """Not possible: the states are gone when the last is known."""
-        check_stored(self.reversible)
-        return rows
-
-    def __getitem__(self, key: slice) -> "StreamedChain":
+    def cut(self, bounds: slice) -> "StreamedChain":
         """`chain[k:t]`, after running the model from 0 to k."""
-        bounds = check_slice(key, len(self))
-        skipped, kept = (
-            jax.tree.map(lambda leaf, part=part: leaf[part], self.factors)
-            for part in (slice(0, bounds.start), bounds)
-        )
-        start = _run(self.model, self.start, skipped)
-        return eqx.tree_at(lambda chain: (chain.factors, chain.start), self, (kept, start))
+        start = _state_after(self.step, self.start, cut_leaves(self.inputs, slice(bounds.start)))
+        return StreamedChain(self.step, cut_leaves(self.inputs, bounds), start, self.layout)
 
-    @property
-    def reversible(self) -> bool:
-        """No."""
-        return False
+    def restricted(self, parts: Sequence[PartName]) -> "StreamedChain":
+        """The chain of some of the parts, the others held."""
+        return StreamedChain(self.step, self.inputs, self.start, self.layout.restricted(parts))
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -96,10 +88,11 @@ def stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> Stream
         ```
     """
     state, inputs = check_run(step, params, state, inputs)
-    model = Model.of(step, params)
-    return StreamedChain(factors=inputs, model=model, layout=layout_of(state), start=state)
+    x = jax.tree.map(lambda leaf: leaf[0], inputs)
+    layout = layout_with_dependence(step, params, state, x)
+    return StreamedChain(BoundStep.of(step, params), inputs, state, layout)
 
 
 @eqx.filter_jit
-def _run(model: Model, state: State, inputs: Inputs) -> State:
-    return jax.lax.scan(lambda state, x: (model.step(state, x), None), state, inputs)[0]
+def _state_after(step: BoundStep, state: State, inputs: Inputs) -> State:
+    return jax.lax.scan(lambda state, x: (step(state, x), None), state, inputs)[0]

@@ -21,10 +21,12 @@ def check_kind(value: Any, kind: type, argument: str) -> None:
 
 
 _KINDS = {
-    "Chain": "linearize(step, params, unroll(step, params, state, inputs)) makes one",
+    "Chain": "chain(model, inputs) makes one",
+    "Model": "cell.model(params) and the functions of lstmgrad.interop make one, and so does "
+    "Model(step, params, state)",
     "Trajectory": "unroll(step, params, state, inputs) makes one",
     "NormProfile": "backward_norms and forward_norms make one",
-    "Method": "sequential, parallel and blocked(block_size) are the methods",
+    "Method": "Method.sequential, Method.parallel and Method.blocked(block_size) are the methods",
 }
 
 

@@ -15,16 +15,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.base import Chain, StoredChain, check_stored
 from lstmgrad._chains.layout import Layout, layout_of, ravel
-from lstmgrad._chains.propagate import sweep_adjoint
+from lstmgrad._chains.sweeps import sweep_adjoint
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import (
     check_cotangents,
     check_kind,
     check_loss,
     check_same_parts,
-    check_stored,
 )
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, add, scaled
@@ -79,7 +78,7 @@ def adjoint(chain: Chain, cotangents: State) -> Scaled:
             or one array (T+1, n) of flat vectors.
 
     Returns:
-        `Scaled` with one exponent a time: mantissa (T+1, n), exponent (T+1,); entry t is the flat
+        `Scaled` with one exponent per time: mantissa (T+1, n), exponent (T+1,); entry t is the flat
         dL/ds_t. ``.to_array()`` gives plain numbers, ``.log_abs()`` their logarithms.
 
     Raises:
@@ -93,9 +92,18 @@ def adjoint(chain: Chain, cotangents: State) -> Scaled:
     Example:
         ``adjoint(chain, cotangents).to_array()[0]`` is the gradient with respect to the start.
     """
-    check_kind(chain, Chain, "chain")
-    check_stored(chain.reversible)
-    sources = jax.vmap(scaled)(flat_cotangents(cotangents, chain.layout, len(chain)))
+    chain = check_stored(chain)
+    return pull_cotangents(chain, flat_cotangents(cotangents, chain.layout, len(chain)))
+
+
+def pull_cotangents(chain: StoredChain, flat: Float[Array, "times n"]) -> Scaled:
+    """What `adjoint` returns, from cotangents as flat vectors.
+
+    Args:
+        chain: T factors.
+        flat: (T+1, n).
+    """
+    sources = jax.vmap(scaled)(flat)
     sources = Scaled(sources.mantissa[:, None], sources.exponent)
     earlier, last = (jax.tree.map(lambda leaf, s=s: leaf[s], sources) for s in (slice(-1), -1))
     first, later = sweep_adjoint(chain, last, earlier, add, lambda factor, block: block)
@@ -107,7 +115,7 @@ def adjoint(chain: Chain, cotangents: State) -> Scaled:
 
 
 def flat_cotangents(cotangents: State, layout: Layout, length: int) -> Float[Array, "times n"]:
-    """The cotangents as flat vectors, one a time.
+    """The cotangents as flat vectors, one for each time.
 
     Args:
         cotangents: as `adjoint` takes them.

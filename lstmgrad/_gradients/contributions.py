@@ -13,50 +13,41 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import linearize
-from lstmgrad._chains.trajectory import Trajectory
+from lstmgrad._chains.base import Chain, check_stored, known_run
 from lstmgrad._checks import check_differentiable
 from lstmgrad._compile import compiled
-from lstmgrad._gradients.adjoint import adjoint
-from lstmgrad._gradients.local import (
-    LocalStep,
-    differentiable,
-    log_norms,
-    plain,
-    squares,
-    times,
-    together,
-    with_room,
-)
+from lstmgrad._gradients.adjoint import flat_cotangents
+from lstmgrad._gradients.groups import groups_of, inner_products, shared_exponents, weighted_sum
+from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, plain, squares, together
 from lstmgrad._numeric.scaled import power_below
-from lstmgrad._types import Inputs, Params, State, StepFn
+from lstmgrad._types import Inputs, Params, State
 
 
 class Contributions(eqx.Module):
     """What each step adds to a gradient; step t, which makes s_t, is at index t-1.
 
-    Leaves of the parameters and inputs that are no floating-point or complex arrays are None.
+    Leaves of the parameters and inputs that are not floating-point or complex arrays are None.
 
     Attributes:
-        log_norms: like the parameters, (T,) a leaf, ln of the Frobenius norm of g_t's leaf.
-        log_norm: (T,), ln ‖g_t‖ over all leaves.
+        leaf_log_norms: like the parameters, (T,) per leaf, ln of the Frobenius norm of g_t's leaf.
+        log_norms: (T,), ln ‖g_t‖ over all leaves.
         shares: (T,), ⟨g_t, g⟩/‖g‖², which add up to 1; NaN where the gradient is zero.
         cosines: (T,), of the angle between g_t and g; NaN where one of them is zero.
         residuals: (T+1,), ‖g - g_L‖/‖g‖ by L = 0, ..., T, where g_L is the sum over the last L
             steps: 1 at L = 0 and 0 at L = T.
-        input_log_norms: like the inputs, (T,) a leaf, ln ‖dL/dx_t‖.
+        input_log_norms: like the inputs, (T,) per leaf, ln ‖dL/dx_t‖.
         gradient: like the parameters, g = Σ_t g_t, what `jax.grad` gives.
-        input_gradient: like the inputs, (T, ...), dL/dx_t; smaller ones than the dtype holds are 0.
+        input_gradients: like the inputs, (T, ...), dL/dx_t; what the dtype cannot hold is 0.
     """
 
-    log_norms: Params
-    log_norm: Float[Array, "*batch T"]
+    leaf_log_norms: Params
+    log_norms: Float[Array, "*batch T"]
     shares: Float[Array, "*batch T"]
     cosines: Float[Array, "*batch T"]
     residuals: Float[Array, "*batch L"]
     input_log_norms: Inputs
     gradient: Params
-    input_gradient: Inputs
+    input_gradients: Inputs
 
     @property
     def cumulative_shares(self) -> Float[Array, "*batch L"]:
@@ -66,80 +57,105 @@ class Contributions(eqx.Module):
 
 
 @compiled
-def contributions(
-    step: StepFn, params: Params, trajectory: Trajectory, cotangents: State
-) -> Contributions:
-    """Returns what each time step adds to the gradient of a loss.
+def contributions(chain: Chain, cotangents: State) -> Contributions:
+    """Returns what each time step adds to the gradient with respect to parameters and inputs.
 
     Args:
-        step: the step function of the model.
-        params: its parameters.
-        trajectory: as for `linearize`.
+        chain: of T steps of a model, from `chain`, `linearize` or `linearize_diagonal`, or a slice
+            of such a chain.
         cotangents: ∂L/∂s_t at every t, as for `adjoint`.
 
     Returns:
         `Contributions`. Their sum over time is `jax.grad` of the loss through the whole run.
 
     Raises:
-        ValueError: as `linearize` and `adjoint`; neither parameters nor inputs have a leaf to
-            differentiate.
+        ValueError: as `adjoint`; the chain does not know its model; neither parameters nor inputs
+            have a leaf to differentiate.
 
     Notes:
         Three to four times the time of `jax.grad`: one backward sweep for λ_t, and a forward sweep
         that reads every part and every sum once more for their norms. Memory of the adjoint,
         (T, n), and of a few gradients: the parts are never held together. Norms are good for any T;
-        parts far below the largest one keep their logarithm though they vanish in the sum.
+        parts far below the largest one keep their logarithm though they vanish in the sum. Parts of
+        the state that do not act on one another, such as the layers of a stack, are swept apart,
+        so that the gradient of one cannot push that of another out of range: L layers cost about
+        (L + 1) / 2 times as much.
 
     Example:
         ```python
-        cotangents = lg.loss_cotangents(lambda states: loss(states.h[-1]), trajectory)
-        lg.contributions(cell.step, params, trajectory, cotangents).shares[0]  # of the first step
+        cotangents = lg.loss_cotangents(lambda states: loss(states.h[-1]), chain.trajectory)
+        lg.contributions(chain, cotangents).shares[0]  # of the first step
         ```
 
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Equations 3 to 5.
     """
-    chain = linearize(step, params, trajectory)
+    chain = check_stored(chain)
+    run = known_run(chain)
+    step, params = run.step.parts()
     moving, fixed = differentiable(params)
-    inputs = jax.tree.map(jnp.asarray, trajectory.inputs)
-    x_moving, _ = differentiable(inputs)
+    x_moving, _ = differentiable(run.inputs)
     check_differentiable(moving, x_moving)
-    behind = jax.tree.map(lambda leaf: leaf[1:], adjoint(chain, cotangents))
-    rows, exponents = jax.vmap(lambda row: with_room(row, moving, x_moving))(behind)
-    local, dtype = LocalStep(step, fixed), chain.layout.dtype
+    flat, dtype = flat_cotangents(cotangents, chain.layout, len(chain)), chain.layout.dtype
+    groups = groups_of(chain, flat, moving, fixed)
+    exponents, (leaf_exponents, x_exponents), weights = shared_exponents(groups, (moving, x_moving))
 
     # The sum has the largest exponent so far, which is known beforehand.
     ceilings = jax.lax.cummax(exponents)
     earlier = jnp.concatenate([ceilings[:1], ceilings[:-1]])
-    keep, gain = (power_below(e - ceilings, dtype) for e in (earlier, exponents))
+    keep = power_below(earlier - ceilings, dtype)
+    gains = jax.tree.map(lambda exponent: power_below(exponent - ceilings, dtype), leaf_exponents)
 
     def forward(total: Params, entry: tuple) -> tuple[Params, tuple]:
-        factor, row, keep, gain = entry
-        part, x_part = local.pullback(moving, factor)(row)
-        total = jax.tree.map(jnp.add, times(total, keep), times(part, gain))
+        factor, rows, weights, keep, gains = entry
+        found = [
+            group.local.pullback(moving, factor)(row)
+            for group, row in zip(groups, rows, strict=True)
+        ]
+        part, x_part = weighted_sum(found, weights)
+
+        def added(total: Array, part: Array, gain: Array) -> Array:
+            return total * keep.astype(total.dtype) + part * gain.astype(part.dtype)
+
+        total = jax.tree.map(added, total, part, gains)
         return total, (squares(part), squares(total), x_part)
 
-    nothing = jax.tree.map(jnp.zeros_like, moving)
     total, (parts, sums, x_parts) = jax.lax.scan(
         forward,
-        nothing,
-        (chain.factors, rows, keep, gain),
+        jax.tree.map(jnp.zeros_like, moving),
+        (run.factors, [group.rows for group in groups], weights, keep, gains),
         unroll=2,  # a tenth faster
     )
-    inner = jax.vmap(lambda *entry: local.along(moving, total, *entry))(chain.factors, rows)
-    part, earlier = together(parts, inner), together(sums, inner)
-    whole = earlier[-1]
+    local = LocalStep(step, fixed, chain.layout)
+    moved = jax.vmap(lambda factor: local.along(moving, total, factor))(run.factors)
+    inner = inner_products(groups, moved, exponents)
+    part = together(_lowered(parts, leaf_exponents, exponents), inner)
+    so_far = together(sums, inner)
+    whole = so_far[-1]
     # By mantissas: large logarithms are rounded. No exponent is above that of the whole sum.
     below = power_below(exponents - ceilings[-1], inner.dtype)
-    rest = jnp.sqrt(earlier / whole) * power_below(ceilings - ceilings[-1], inner.dtype)
+    rest = jnp.sqrt(so_far / whole) * power_below(ceilings - ceilings[-1], inner.dtype)
     rest = jnp.concatenate([rest[::-1], 0 * rest[-1:]])
     return Contributions(
-        log_norms=log_norms(parts, exponents),
-        log_norm=log_norms(part, exponents),
+        leaf_log_norms=jax.tree.map(log_norm, parts, leaf_exponents),
+        log_norms=log_norm(part, exponents),
         shares=inner / whole * below,
         cosines=inner / jnp.sqrt(whole) / jnp.sqrt(part),
         residuals=rest,
-        input_log_norms=log_norms(jax.vmap(squares)(x_parts), exponents),
-        gradient=plain(total, ceilings[-1]),
-        input_gradient=plain(x_parts, exponents),
+        input_log_norms=jax.tree.map(log_norm, jax.vmap(squares)(x_parts), x_exponents),
+        gradient=jax.tree.map(lambda leaf: plain(leaf, ceilings[-1]), total),
+        input_gradients=jax.tree.map(plain, x_parts, x_exponents),
     )
+
+
+def _lowered(squares: Params, leaf_exponents: Params, exponents: Array) -> Params:
+    """Squares of leaves with exponents of their own as squares with one exponent for all."""
+
+    def lower(square: Array, exponent: Array) -> Array:
+        if exponent is exponents:
+            return square
+        # Factor by factor: twice the exponent may be no int32.
+        power = power_below(exponent - exponents, square.dtype)
+        return square * power * power
+
+    return jax.tree.map(lower, squares, leaf_exponents)

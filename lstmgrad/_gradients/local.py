@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.chain import nan_with
-from lstmgrad._chains.layout import ravel
+from lstmgrad._chains.implicit import nan_with
+from lstmgrad._chains.layout import Layout
 from lstmgrad._numeric.scaled import Scaled, exponent_of, power_below, widen
 from lstmgrad._types import Inputs, Params, State, StepFn
 
@@ -21,10 +21,12 @@ class LocalStep(eqx.Module):
     Attributes:
         step: the step function.
         fixed: the parameters without their differentiable leaves.
+        layout: which parts of the state after the step are looked at, as a flat vector.
     """
 
     step: StepFn
     fixed: Params
+    layout: Layout = eqx.field(static=True)
 
     def pullback(
         self, moving: Params, factor: tuple[State, Inputs]
@@ -77,19 +79,16 @@ class LocalStep(eqx.Module):
         return jax.tree.map(functools.partial(nan_with, after), part), top
 
     def along(
-        self,
-        moving: Params,
-        direction: Params,
-        factor: tuple[State, Inputs],
-        row: Float[Array, " n"],
-    ) -> Float[Array, ""]:
-        """The inner product of what `pullback` gives for the parameters with a gradient.
+        self, moving: Params, direction: Params, factor: tuple[State, Inputs]
+    ) -> Float[Array, " n"]:
+        """What a step of the parameters along a gradient does to the state behind the step.
+
+        Its inner product with a cotangent is that of the gradient with what `pullback` gives.
 
         Args:
             moving: the differentiable leaves of the parameters.
             direction: the gradient, like `moving`.
             factor: s_{t-1} and x_t.
-            row: the cotangent.
         """
         state, x = factor
         tangent = jax.tree.map(jnp.conj, direction)
@@ -97,10 +96,10 @@ class LocalStep(eqx.Module):
             after, moved = jax.jvp(
                 lambda moving: self._after(moving, state, x), (moving,), (tangent,)
             )
-            return jnp.vdot(nan_with(after, widen(row)), widen(moved), precision="highest")
+            return nan_with(after, moved)
 
     def _after(self, moving: Params, state: State, x: Inputs) -> Float[Array, " n"]:
-        return ravel(self.step(eqx.combine(moving, self.fixed), state, x))
+        return self.layout.ravel(self.step(eqx.combine(moving, self.fixed), state, x))
 
 
 def differentiable(tree: Any) -> tuple[Any, Any]:
@@ -160,14 +159,14 @@ def squares(tree: Any) -> Any:
     return jax.tree.map(square, tree)
 
 
-def log_norms(squares: Any, exponents: Int[Array, "..."]) -> Any:
-    """Ln of the norms of leaves times 2^exponent.
+def log_norm(square: Float[Array, "..."], exponent: Int[Array, "..."]) -> Float[Array, "..."]:
+    """Ln of the norm of what has this square, times 2^exponent.
 
     Args:
-        squares: what `squares` gives.
-        exponents: one for all leaves; both may have axes in front.
+        square: a squared norm.
+        exponent: of the norm itself; both may have axes in front.
     """
-    return jax.tree.map(lambda square: Scaled(square, 2 * exponents).log_abs() / 2, squares)
+    return Scaled(square, 2 * exponent).log_abs() / 2
 
 
 def together(squares: Any, like: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -11,22 +11,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.chain import linearize
-from lstmgrad._chains.propagate import sweep_adjoint
-from lstmgrad._chains.trajectory import Trajectory
-from lstmgrad._checks import check_differentiable, check_every
+from lstmgrad._chains.base import Chain, check_stored, known_run
+from lstmgrad._chains.sweeps import sweep_adjoint
+from lstmgrad._checks import check_count, check_differentiable
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents
 from lstmgrad._gradients.local import (
     LocalStep,
     differentiable,
-    log_norms,
+    log_norm,
     squares,
     together,
     with_room,
 )
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
-from lstmgrad._types import Params, State, StepFn
+from lstmgrad._types import State
 
 
 class ContributionMap(eqx.Module):
@@ -45,15 +44,11 @@ class ContributionMap(eqx.Module):
 
 
 @compiled
-def contribution_map(
-    step: StepFn, params: Params, trajectory: Trajectory, cotangents: State, *, every: int = 1
-) -> ContributionMap:
+def contribution_map(chain: Chain, cotangents: State, *, every: int = 1) -> ContributionMap:
     """Returns the norm of what step k adds to the gradient of the loss at t, for all pairs.
 
     Args:
-        step: the step function of the model.
-        params: its parameters.
-        trajectory: as for `linearize`.
+        chain: of T steps of a model, as for `contributions`.
         cotangents: ∂L/∂s_t at every t, as for `adjoint`; those at t are taken as the loss at t.
         every: read losses at t = every, 2·every, ... <= T only.
 
@@ -71,13 +66,14 @@ def contribution_map(
     Example:
         The sum of row t over k, as vectors, is the gradient of the loss at t.
     """
-    chain = linearize(step, params, trajectory)
-    length, dtype = len(chain), chain.layout.dtype
-    every = check_every(every, length)
+    chain = check_stored(chain)
+    run, length, dtype = known_run(chain), len(chain), chain.layout.dtype
+    every = check_count(every, "every", most=max(1, length), limit="T")
+    step, params = run.step.parts()
     moving, fixed = differentiable(params)
     check_differentiable(moving, None)
     sources = jax.vmap(scaled)(flat_cotangents(cotangents, chain.layout, length))
-    count, local = length // every, LocalStep(step, fixed)
+    count, local = length // every, LocalStep(step, fixed, chain.layout)
     times = (jnp.arange(count) + 1) * every
     # Past the last row where no loss is read, and then nothing is put in.
     moments = jnp.arange(length + 1)
@@ -94,7 +90,7 @@ def contribution_map(
             def there() -> Float[Array, ""]:
                 row, exponent = with_room(one, moving)
                 part, _ = pull(row)
-                return log_norms(together(squares(part), nothing), exponent)
+                return log_norm(together(squares(part), nothing), exponent)
 
             return jax.lax.cond(jnp.any(one.mantissa != 0), there, lambda: nothing)
 
@@ -104,7 +100,9 @@ def contribution_map(
     empty = Scaled(jnp.zeros((count, chain.layout.size), dtype), jnp.zeros(count, jnp.int32))
     entries = (rows, sources)
     earlier, last = (jax.tree.map(lambda leaf, s=s: leaf[s], entries) for s in (slice(-1), -1))
-    _, sizes = sweep_adjoint(chain, inject(empty, last), earlier, inject, observe)
+    _, sizes = sweep_adjoint(
+        chain, inject(empty, last), earlier, inject, observe, watched=run.factors
+    )
     below = times[:, None] >= moments[None, 1:]
     return ContributionMap(
         times=times, steps=moments[1:], log_norms=jnp.where(below, sizes.T, jnp.nan)

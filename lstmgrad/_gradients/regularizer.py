@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.base import Chain, check_stored
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import adjoint
 from lstmgrad._numeric.scaled import Scaled, log_of, normalize
@@ -39,6 +39,7 @@ def pascanu_regularizer(chain: Chain, cotangents: State) -> Float[Array, ""]:
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Eq. 9.
     """
+    chain = check_stored(chain)
     found = adjoint(chain, cotangents)
 
     def term(factor, row):

@@ -13,20 +13,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.chain import linearize
-from lstmgrad._chains.trajectory import Trajectory
-from lstmgrad._checks import (
-    check_differentiable,
-    check_length,
-    check_positive,
-    check_residuals,
-)
+from lstmgrad._chains.base import Chain, check_stored, known_run
+from lstmgrad._checks import check_count, check_differentiable, check_positive
 from lstmgrad._compile import compiled
-from lstmgrad._gradients.adjoint import adjoint, flat_cotangents
+from lstmgrad._gradients.adjoint import flat_cotangents, pull_cotangents
 from lstmgrad._gradients.contributions import Contributions
-from lstmgrad._gradients.local import LocalStep, differentiable, log_norms, squares, times, together
+from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, squares, times, together
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, scaled, widen
-from lstmgrad._types import Params, State, StepFn
+from lstmgrad._types import Params, State
 
 
 class TruncationBias(eqx.Module):
@@ -44,19 +38,12 @@ class TruncationBias(eqx.Module):
 
 @compiled
 def truncation_bias(
-    step: StepFn,
-    params: Params,
-    trajectory: Trajectory,
-    cotangents: State,
-    *,
-    max_length: int | None = None,
+    chain: Chain, cotangents: State, *, max_length: int | None = None
 ) -> TruncationBias:
     """Returns how far the gradient of truncated back-propagation is from the whole one.
 
     Args:
-        step: the step function of the model.
-        params: its parameters.
-        trajectory: as for `linearize`.
+        chain: of T steps of a model, as for `contributions`.
         cotangents: ∂L/∂s_t at every t, as for `adjoint`.
         max_length: the longest truncation; None is T.
 
@@ -68,7 +55,7 @@ def truncation_bias(
             `max_length` below 1 or above T.
 
     Notes:
-        One batched pull and one gradient of all T steps at once a length, as matrix products: T
+        One batched pull and one gradient of all T steps at once per length, as matrix products: T
         lengths cost O(T²), so bound `max_length` where T is in the thousands. O(T n) memory and
         two gradients. For a loss on the last state alone the residuals are those of
         `contributions`, which costs a sweep or two.
@@ -76,25 +63,28 @@ def truncation_bias(
     References:
         Williams & Peng 1990; Tallec & Ollivier 2017 (arXiv:1705.08209), on the bias.
     """
-    chain = linearize(step, params, trajectory)
-    steps = check_length(max_length, "max_length", len(chain))
+    chain = check_stored(chain)
+    run, length, dtype = known_run(chain), len(chain), chain.layout.dtype
+    if max_length is not None:
+        length = check_count(max_length, "max_length", most=length, limit="T")
+    step, params = run.step.parts()
     moving, fixed = differentiable(params)
     check_differentiable(moving, None)
-    local, dtype = LocalStep(step, fixed), chain.layout.dtype
-    later = adjoint(chain, cotangents)
-    whole = local.pull_all(moving, chain.factors, Scaled(later.mantissa[1:], later.exponent[1:]))
-    direct = flat_cotangents(cotangents, chain.layout, len(chain))[1:]
+    local = LocalStep(step, fixed, chain.layout)
+    direct = flat_cotangents(cotangents, chain.layout, len(chain))
+    later = pull_cotangents(chain, direct)
+    whole = local.pull_all(moving, run.factors, Scaled(later.mantissa[1:], later.exponent[1:]))
 
     def log_size(part: tuple[Params, Int[Array, ""]]) -> Float[Array, ""]:
         tree, exponent = part
-        return log_norms(together(squares(tree), widen(jnp.zeros((), dtype))), exponent)
+        return log_norm(together(squares(tree), widen(jnp.zeros((), dtype))), exponent)
 
     def earlier(row: Scaled, factor) -> Scaled:
         return normalize(Scaled(chain.pull(factor, row.mantissa[None])[0], row.exponent))
 
     def longer(carry: tuple, _: None) -> tuple[tuple, Float[Array, ""]]:
         rows, (rest, exponent) = carry
-        part, part_exponent = local.pull_all(moving, chain.factors, rows)
+        part, part_exponent = local.pull_all(moving, run.factors, rows)
         top = jnp.maximum(exponent, part_exponent)
         keep, gain = (power_below(e - top, dtype) for e in (exponent, part_exponent))
         rest = jax.tree.map(jnp.subtract, times(rest, keep), times(part, gain))
@@ -104,15 +94,15 @@ def truncation_bias(
         )
         return (rows, (rest, top)), log_size((rest, top))
 
-    start = (jax.vmap(scaled)(direct), whole)
-    _, log_sizes = jax.lax.scan(longer, start, length=steps)
+    start = (jax.vmap(scaled)(direct[1:]), whole)
+    _, log_sizes = jax.lax.scan(longer, start, length=length)
     size = log_size(whole)
     residuals = jnp.exp(jnp.concatenate([size[None], log_sizes]) - size)
-    return TruncationBias(lengths=jnp.arange(steps + 1), residuals=residuals)
+    return TruncationBias(lengths=jnp.arange(length + 1), residuals=residuals)
 
 
 def truncation_length(
-    bias: TruncationBias | Contributions, tolerance: float = 0.1
+    bias: TruncationBias | Contributions, *, tolerance: float = 0.1
 ) -> Float[Array, "*batch"]:
     """Returns the shortest truncation from which on the bias stays within the tolerance.
 
@@ -131,7 +121,11 @@ def truncation_length(
         For a gradient to which each step adds half as much as the next, g_L lacks 2^-L of it, and
         the length for 0.1 is 4.
     """
-    check_residuals(isinstance(bias, TruncationBias | Contributions), bias)
+    if not isinstance(bias, TruncationBias | Contributions):
+        raise ValueError(
+            "bias: expected a lstmgrad TruncationBias or Contributions, but got "
+            f"{type(bias).__name__}: truncation_bias and contributions make them."
+        )
     residuals, tolerance = bias.residuals, check_positive(tolerance, "tolerance")
     above = ~(residuals <= tolerance)
     index = jnp.max(jnp.where(above, jnp.arange(1, above.shape[-1] + 1), 0), axis=-1)

@@ -10,8 +10,8 @@ from lstmgrad._compile import compiled
 from lstmgrad._norms.profiles import NormProfile
 
 
-def horizon(profile: NormProfile, threshold: float = 1e-3) -> Float[Array, "*batch"]:
-    """Returns the memory horizon: the first lag from which the norm stays below the threshold.
+def horizon(profile: NormProfile, *, threshold: float = 1e-3) -> Float[Array, "*batch"]:
+    """Returns the horizon of the gradient: the first lag from which its norm stays small.
 
     min { L : ‖∂s_t/∂s_k‖₂ < threshold for every lag t-k >= L }, over the lags of the profile. The
     *last* crossing counts, because a non-normal product may sink, grow and sink again.
@@ -22,10 +22,14 @@ def horizon(profile: NormProfile, threshold: float = 1e-3) -> Float[Array, "*bat
 
     Returns:
         Steps, as a float: +inf if the norm at the longest lag still reaches the threshold (the
-        horizon lies beyond the profile), NaN if the profile holds a NaN.
+        horizon lies beyond the profile), NaN if the profile holds a NaN, or a norm that is not
+        resolved where it decides: the level below which nothing was seen reaches the threshold.
 
     Raises:
         ValueError: the threshold is not a number above zero.
+
+    Notes:
+        It says from how far back a state can be *learned*, not what the network remembers.
 
     Example:
         For norms 0.9^lag and threshold 1e-3 the horizon is 66, as 0.9^65 > 1e-3 > 0.9^66.
@@ -39,7 +43,7 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
     """Returns the rate at which the norm decays, in nats per step; negative where it grows.
 
     Minus the slope of the least-squares line through (lag, ln norm), over all lags at which the
-    norm is not zero.
+    norm is seen: neither exactly zero nor below the range of the arithmetic.
 
     Args:
         profile: from `backward_norms` or `forward_norms`; a batch of profiles gives a batch.
@@ -47,19 +51,21 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
     Returns:
         Nats per step: exp(-rate) is the factor by which an average step scales the gradient, and
         1/rate its time constant in steps. +inf if the norm at the longest lag is exactly zero, NaN
-        if the profile holds a NaN or fewer than two lags with a norm.
+        if the profile holds a NaN or fewer than two lags with a norm that is seen.
+
+    Raises:
+        ValueError: not a `NormProfile`.
 
     Example:
         For norms 0.9^lag the rate is -ln 0.9 = 0.105.
     """
     check_kind(profile, NormProfile, "profile")
     log_norms, lags = profile.log_norms, profile.lags.astype(profile.log_norms.dtype)
-    weight = (log_norms > -jnp.inf).astype(log_norms.dtype)
+    seen = (log_norms > -jnp.inf) & (profile.errors < jnp.inf)
+    weight = seen.astype(log_norms.dtype)
     count = jnp.sum(weight, axis=-1, keepdims=True)
     lags = weight * (lags - jnp.sum(weight * lags, axis=-1, keepdims=True) / count)
-    slope = jnp.sum(lags * jnp.where(weight > 0, log_norms, 0.0), axis=-1) / jnp.sum(
-        lags**2, axis=-1
-    )
+    slope = jnp.sum(lags * jnp.where(seen, log_norms, 0.0), axis=-1) / jnp.sum(lags**2, axis=-1)
     rate = jnp.where(log_norms[..., -1] == -jnp.inf, jnp.inf, -slope)
     return jnp.where(jnp.any(jnp.isnan(log_norms), axis=-1), jnp.nan, rate)
 
@@ -71,4 +77,7 @@ def _horizon(profile: NormProfile, limit: float) -> Float[Array, "*batch"]:
     index = jnp.max(jnp.where(above, jnp.arange(1, above.shape[-1] + 1), 0), axis=-1, keepdims=True)
     steps = jnp.take_along_axis(profile.lags, index, axis=-1, mode="clip")[..., 0]
     steps = jnp.where(above[..., -1], jnp.inf, steps.astype(log_norms.dtype))
-    return jnp.where(jnp.any(jnp.isnan(log_norms), axis=-1), jnp.nan, steps)
+    last = jnp.maximum(index - 1, 0)
+    hidden = jnp.take_along_axis(profile.errors, last, axis=-1)[..., 0] == jnp.inf
+    unknown = jnp.any(jnp.isnan(log_norms), axis=-1) | (hidden & jnp.any(above, axis=-1))
+    return jnp.where(unknown, jnp.nan, steps)

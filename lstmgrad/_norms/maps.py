@@ -1,6 +1,6 @@
 """Spectral norms of ds_t/ds_k for every pair of times k <= t."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.base import Chain, StoredChain, check_stored
+from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.layout import Layout
-from lstmgrad._chains.propagate import sweep_backward
-from lstmgrad._checks import check_every, check_kind
 from lstmgrad._compile import compiled
-from lstmgrad._norms.profiles import Norms, read_norms
+from lstmgrad._norms.profiles import Norms, check_spacing, read_norms
 from lstmgrad._types import PartName
 
 
@@ -24,7 +23,7 @@ class NormMap(Norms):
         times: (G,), 0, every, 2·every, ..., at most T; both axes of the map.
         log_norms: (G, G), ln ‖∂of_t/∂wrt_k‖₂ with t = times[row], k = times[column]; NaN above the
             diagonal, where k > t and nothing is defined.
-        errors: (G, G), the estimated relative error of each norm, as in `NormProfile`.
+        errors: (G, G), the estimated error of each logarithm, as in `NormProfile`.
         of: the part of s_t, None for the whole state.
         wrt: the part of s_k, None for the whole state.
         rtol: the relative error that was asked for.
@@ -38,10 +37,10 @@ class NormMap(Norms):
     rtol: float | int = eqx.field(static=True)
 
     @property
-    def converged(self) -> Bool[Array, "*batch G G"]:
+    def resolved(self) -> Bool[Array, "*batch G G"]:
         """Whether each norm met the tolerance; True above the diagonal, where there is none."""
         above = self.times[..., None, :] > self.times[..., :, None]
-        return super().converged | above
+        return super().resolved | above
 
 
 @compiled
@@ -80,16 +79,14 @@ def norm_map(
     Example:
         The last row is `backward_norms` and column 0 is `forward_norms`, where `every` divides T.
     """
-    check_kind(chain, Chain, "chain")
-    every = check_every(every, len(chain))
-    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
+    every = check_spacing(every, check_stored(chain))
     steps = len(chain) // every
-    chain = chain[: steps * every]
+    whole = block_between(chain[: steps * every], of, wrt)
     times = jnp.arange(steps + 1) * every
 
     def row(index: Int[Array, ""]) -> tuple[Float[Array, " G"], Float[Array, " G"]]:
-        ending = _until(chain, times[index])
-        by_lag = read_norms(ending, sweep_backward, rows, columns, every, rtol, steps - 1 - index)
+        block = whole._replace(chain=_until(check_stored(whole.chain), times[index]))
+        by_lag = read_norms(block, every, rtol, fixed="end", skip=steps - 1 - index)
         if progress is not None:
             jax.debug.callback(progress, index + 1, steps + 1)
         return by_lag.log_norm[::-1], by_lag.error[::-1]
@@ -100,28 +97,43 @@ def norm_map(
     return NormMap(times=times, log_norms=log_norms, errors=errors, of=of, wrt=wrt, rtol=rtol)
 
 
-def _until(chain: Chain, time: Int[Array, ""]) -> "_Until":
+def _until(chain: StoredChain, time: Int[Array, ""]) -> "_Until":
     indices = jnp.arange(1, len(chain) + 1)
-    return _Until(factors=(indices, chain.factors), layout=chain.layout, chain=chain, time=time)
+    return _Until((indices, chain.factors), chain, time, chain.layout)
 
 
-class _Until(Chain):
+class _Until(StoredChain):
     """The chain J_1, ..., J_time, 1, ..., 1, for a `time` known only at run time."""
 
     factors: Any
-    layout: Layout = eqx.field(static=True)
-    chain: Chain
+    chain: StoredChain
     time: Int[Array, ""]
+    layout: Layout = eqx.field(static=True)
+    run: None = None
+
+    def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        return self._apply(self.chain.push, factor, rows)
+
+    def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        return self._apply(self.chain.pull, factor, rows)
+
+    def cut(self, bounds: slice) -> "_Until":
+        chain = self.chain.cut(bounds)
+        return _Until((self.factors[0][bounds], chain.factors), chain, self.time, self.layout)
+
+    def restricted(self, parts: Sequence[PartName]) -> "_Until":
+        chain = self.chain.restricted(parts)
+        return _Until((self.factors[0], chain.factors), chain, self.time, chain.layout)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
         return self.chain.batch_shape
 
-    def push(self, factor: Any, rows: Array) -> Array:
-        return self._apply(self.chain.push, factor, rows)
-
-    def pull(self, factor: Any, rows: Array) -> Array:
-        return self._apply(self.chain.pull, factor, rows)
+    def log_gains(self) -> Float[Array, "T n"] | None:
+        gains = self.chain.log_gains()
+        if gains is None:
+            return None
+        return jnp.where((self.factors[0] <= self.time)[:, None], gains, 0.0)
 
     def _apply(self, move: Callable[[Any, Array], Array], factor: Any, block: Array) -> Array:
         index, inner = factor

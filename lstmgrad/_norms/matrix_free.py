@@ -1,23 +1,26 @@
 """Norms of states too wide for any n x n array: singular vectors from pushes and pulls alone.
 
 With U = ds_T/ds_k restricted to the blocks asked for, U Uᵀ x is one pull of the cotangent x through
-the chain followed by one push of the result back, so the space of `_singular.dominant` needs a few
+the chain followed by one push of the result back, so the space of `dominant` needs a few
 vectors of size n, whatever the product would take.
 """
 
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain
+from lstmgrad._chains.base import Chain, check_stored
+from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.propagate import pull_back, push_forward
-from lstmgrad._checks import check_count, check_kind, check_lags, check_positive
+from lstmgrad._checks import check_count, check_positive
 from lstmgrad._compile import compiled
-from lstmgrad._norms.profiles import NormProfile
+from lstmgrad._norms.profiles import NormProfile, diagonal_norms, within_range
 from lstmgrad._numeric.scaled import Scaled, log_of, normalize, widen
-from lstmgrad._numeric.spectral_norm import BLIND, dominant, length, start_frame
+from lstmgrad._numeric.spectral_norm import BLIND, NormReading, dominant, length, start_frame
 from lstmgrad._types import PartName
 
 
@@ -45,7 +48,7 @@ def matrix_free_norms(
         rtol: the relative error of a norm at which its refinement stops, above zero.
         min_steps: refinements of each lag before its error estimate is believed. The search starts
             blind, and a singular vector that it has hardly met yet leaves no trace in a residual.
-        max_steps: refinements after which a lag is given up, and reported as not converged. Each
+        max_steps: refinements after which a lag is given up, and reported as not resolved. Each
             costs one pull and one push of one vector over the lag.
 
     Returns:
@@ -67,8 +70,7 @@ def matrix_free_norms(
     References:
         Golub & Kahan 1965; Golub & Van Loan, Matrix Computations, Section 10.4.
     """
-    check_kind(chain, Chain, "chain")
-    lags = check_lags(lags, len(chain))
+    lags = _check_lags(lags, len(check_stored(chain)))
     return _norms_at(
         chain, lags, of=of, wrt=wrt, rtol=rtol, min_steps=min_steps, max_steps=max_steps
     )
@@ -80,31 +82,23 @@ def _norms_at(
 ) -> NormProfile:
     rtol, min_steps = check_positive(rtol, "rtol"), check_count(min_steps, "min_steps", 0)
     max_steps = check_count(max_steps, "max_steps")
-    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    size, dtype = rows.stop - rows.start, chain.layout.dtype
-    dtype = widen(jnp.zeros((), dtype)).dtype  # of the vectors; the chain may have half as much
-    frame = start_frame(size, dtype)
-    log_norms, errors = [], []
-    for lag in lags:
-        tail = chain[len(chain) - lag :]
-        constant = jax.lax.stop_gradient(tail)
-        # One power of two brings the operator to the size of 1, so that it can be squared.
-        scale = 2 * _pull(constant, rows, columns, frame[0]).exponent
-
-        def gram(x: Array, chain: Chain = constant, scale: Array = scale) -> Array:
-            back = _push(chain, rows, columns, _pull(chain, rows, columns, x))
-            return Scaled(back.mantissa, back.exponent - scale).to_array()
-
-        nothing_known = jnp.zeros(size, dtype)
-        with jax.default_matmul_precision("highest"):
-            frame, error = dominant(gram, nothing_known, frame, rtol, min_steps, max_steps)
-        right = normalize(_pull(tail, rows, columns, frame[0]))
-        log_norms.append(log_of(length(right.mantissa), right.exponent))
-        errors.append(error)
+    block = block_between(chain, of, wrt)
+    # Of the vectors; the chain may have half as much.
+    dtype = widen(jnp.zeros((), chain.layout.dtype)).dtype
+    gains = block.chain.log_gains()
+    if not block.connected or gains is not None:
+        log_norms = jnp.full(len(chain) + 1, -jnp.inf, dtype)
+        log_norms = log_norms.at[0].set(0.0 if block.shared else -jnp.inf)
+        if gains is not None and block.connected:
+            log_norms = log_norms.at[1:].set(diagonal_norms(gains[::-1], block, 1).log_norm)
+        log_norms = log_norms[jnp.asarray(lags)]
+        errors = jnp.zeros_like(log_norms)
+    else:
+        log_norms, errors = _search(block, lags, dtype, rtol, min_steps, max_steps)
     return NormProfile(
         lags=jnp.asarray(lags),
-        log_norms=jnp.stack(log_norms),
-        errors=jnp.stack(errors),
+        log_norms=log_norms,
+        errors=errors,
         of=of,
         wrt=wrt,
         fixed="end",
@@ -112,17 +106,59 @@ def _norms_at(
     )
 
 
-def _pull(chain: Chain, rows: slice, columns: slice, x: Array) -> Scaled:
-    """X ↦ Uᵀ x."""
-    dtype = chain.layout.dtype
-    cotangent = jnp.zeros(chain.layout.size, dtype).at[rows].set(x.astype(dtype))
-    pulled = pull_back(chain, cotangent)
-    return Scaled(widen(pulled.mantissa[columns]), pulled.exponent)
+def _search(
+    block: Block, lags: tuple[int, ...], dtype: Any, rtol: float, min_steps: int, max_steps: int
+) -> tuple[Float[Array, " L"], Float[Array, " L"]]:
+    """The logarithms of the norms at the lags, and their errors."""
+    size = block.rows.stop - block.rows.start
+    frame = start_frame(size, dtype)
+    log_norms, errors = [], []
+    for lag in lags:
+        tail = block._replace(chain=block.chain[len(block.chain) - lag :])
+        constant = tail._replace(chain=jax.lax.stop_gradient(tail.chain))
+        # One power of two brings the operator to the size of 1, so that it can be squared.
+        scale = 2 * _pull(constant, frame[0]).exponent
+
+        def gram(x: Array, block: Block = constant, scale: Array = scale) -> Array:
+            back = _push(block, _pull(block, x))
+            return Scaled(back.mantissa[block.rows], back.exponent - scale).to_array()
+
+        nothing_known = jnp.zeros(size, dtype)
+        with jax.default_matmul_precision("highest"):
+            frame, error = dominant(gram, nothing_known, frame, rtol, min_steps, max_steps)
+        pulled = _pull(tail, frame[0])
+        right = normalize(Scaled(pulled.mantissa[block.columns], pulled.exponent))
+        reading = NormReading(log_of(length(right.mantissa), right.exponent), error)
+        row = Scaled(pulled.mantissa[None], pulled.exponent)
+        reading = within_range(reading, row, right)
+        log_norms.append(reading.log_norm)
+        errors.append(reading.error)
+    return jnp.stack(log_norms), jnp.stack(errors)
 
 
-def _push(chain: Chain, rows: slice, columns: slice, y: Scaled) -> Scaled:
-    """Y ↦ U y."""
-    dtype = chain.layout.dtype
-    tangent = jnp.zeros(chain.layout.size, dtype).at[columns].set(y.mantissa.astype(dtype))
-    pushed = push_forward(chain, Scaled(tangent, y.exponent))
-    return Scaled(widen(pushed.mantissa[rows]), pushed.exponent)
+def _pull(block: Block, x: Float[Array, " n_of"]) -> Scaled:
+    """The whole of x ↦ xᵀ ds_T/ds_k, of which the block's columns are what is wanted."""
+    dtype, size = block.chain.layout.dtype, block.chain.layout.size
+    pulled = pull_back(block.chain, jnp.zeros(size, dtype).at[block.rows].set(x.astype(dtype)))
+    return Scaled(widen(pulled.mantissa), pulled.exponent)
+
+
+def _push(block: Block, cotangent: Scaled) -> Scaled:
+    """The whole of y ↦ ds_T/ds_k y, for the y in the block's columns of a pulled cotangent."""
+    dtype, size, columns = block.chain.layout.dtype, block.chain.layout.size, block.columns
+    tangent = jnp.zeros(size, dtype).at[columns].set(cotangent.mantissa[columns].astype(dtype))
+    pushed = push_forward(block.chain, Scaled(tangent, cotangent.exponent))
+    return Scaled(widen(pushed.mantissa), pushed.exponent)
+
+
+def _check_lags(values: Any, length: int) -> tuple[int, ...]:
+    """Increasing lags in 0..T; returns them as Python ints."""
+    try:
+        lags = tuple(operator.index(value) for value in values)
+    except TypeError:
+        lags = ()
+    if not lags or list(lags) != sorted(set(lags)) or lags[0] < 0 or lags[-1] > length:
+        raise ValueError(
+            f"lags: expected increasing whole numbers from 0 to T = {length}, but got {values!r}."
+        )
+    return lags

@@ -6,33 +6,32 @@ forward_norms   ‖∂s_t/∂s_0‖₂ for t = 0, ..., T   (one start, every end
 All are natural logarithms, so that 10^-3000 is as printable as 10^-3.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._chains.diagonal import DiagonalChain
-from lstmgrad._chains.propagate import sweep_backward, sweep_forward
-from lstmgrad._checks import check_every, check_kind, check_tolerance
+from lstmgrad._chains.base import Chain, check_chain, check_stored, identity_rows
+from lstmgrad._chains.blocks import Block, block_between
+from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
+from lstmgrad._checks import check_count, check_number
 from lstmgrad._compile import compiled
-from lstmgrad._numeric.scaled import Scaled, scaled, widen
+from lstmgrad._numeric.scaled import Scaled, log_of, scaled, widen
 from lstmgrad._numeric.spectral_norm import NormReading, norm_reader
 from lstmgrad._types import PartName
 
 
 class Norms(eqx.Module):
-    """What a profile and a map share: which norms met their tolerance."""
+    """What a profile and a map share: which norms are resolved."""
 
     errors: eqx.AbstractVar[Float[Array, "..."]]
     rtol: eqx.AbstractVar[float | int]
 
     @property
-    def converged(self) -> Bool[Array, "..."]:
-        """Whether each norm met the tolerance: rtol, or the dtype's own epsilon."""
+    def resolved(self) -> Bool[Array, "..."]:
+        """Whether each norm met its tolerance: rtol, or the dtype's own epsilon."""
         errors = jnp.asarray(self.errors)
         return errors <= max(self.rtol, jnp.finfo(errors.dtype).eps)
 
@@ -44,8 +43,10 @@ class NormProfile(Norms):
         lags: (L,), t-k = 0, every, 2·every, ...; 0, 1, ..., T by default.
         log_norms: (L,), ln ‖∂of_t/∂wrt_k‖₂; -inf where the Jacobian is exactly zero, NaN where
             the trajectory was NaN. Lag 0 is the identity: 0, or -inf for two different parts.
-        errors: (L,), the estimated relative error of each norm, a lower bound of the true one, for
-            the given product; the product's own rounding is not in it.
+        errors: (L,), the estimated error of each logarithm, in nats; the value is a lower bound of
+            the true one for the given product, whose own rounding is not included. inf where the
+            block lies below the range of the dtype beside what carries it: the value is then the
+            level below which nothing is seen.
         of: the part of s_t, None for the whole state.
         wrt: the part of s_k, None for the whole state.
         fixed: "end" (t = T, from `backward_norms`) or "start" (k = 0, from `forward_norms`).
@@ -57,7 +58,7 @@ class NormProfile(Norms):
     errors: Float[Array, "*batch L"]
     of: PartName | None = eqx.field(static=True)
     wrt: PartName | None = eqx.field(static=True)
-    fixed: str = eqx.field(static=True)
+    fixed: Literal["start", "end"] = eqx.field(static=True)
     rtol: float | int = eqx.field(static=True)
 
 
@@ -101,9 +102,10 @@ def backward_norms(
         leave out how the singular vectors move: use rtol = 0 for both. Reverse-mode
         differentiation stores every block, O(T n_of n).
 
-        One exponent serves the whole block:
-        where `wrt` is a part whose derivatives are more than 2^126 times smaller (float32) than
-        those by the rest of the state, it reads as -inf; likewise `of` in `forward_norms`.
+        Only the parts on a path from `wrt` to `of` are carried; no part beside them matters. One
+        exponent serves all of these: where the derivatives by `wrt` are more than 2^126 times
+        smaller (float32) than those by the others on the path, the norm is not resolved; likewise
+        `of` in `forward_norms`.
 
     Example:
         For `DenseChain` of T copies of g·Q with Q orthogonal, ``log_norms[j] = j ln g``.
@@ -111,13 +113,8 @@ def backward_norms(
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1. Golub & Kahan 1965.
     """
-    check_kind(chain, Chain, "chain")
-    every = check_every(every, len(chain))
-    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    if isinstance(chain, DiagonalChain):
-        readings = _diagonal_norms(chain.log_gains()[::-1], rows, columns, every)
-    else:
-        readings = read_norms(chain, sweep_backward, rows, columns, every, rtol)
+    every = check_spacing(every, check_stored(chain))
+    readings = read_norms(block_between(chain, of, wrt), every, rtol, fixed="end")
     return _profile(readings, every, of, wrt, "end", rtol)
 
 
@@ -158,33 +155,22 @@ def forward_norms(
     Example:
         The last entry is that of `backward_norms`: both are ‖∂s_T/∂s_0‖₂.
     """
-    check_kind(chain, Chain, "chain")
-    every = check_every(every, len(chain))
-    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    if isinstance(chain, DiagonalChain):
-        readings = _diagonal_norms(chain.log_gains(), rows, columns, every)
-    else:
-        readings = read_norms(chain, sweep_forward, columns, rows, every, rtol)
+    check_chain(chain)
+    every = check_spacing(every, chain)
+    readings = read_norms(block_between(chain, of, wrt), every, rtol, fixed="start")
     return _profile(readings, every, of, wrt, "start", rtol)
 
 
-def _diagonal_norms(
-    log_gains: Float[Array, "T n"], rows: slice, columns: slice, every: int
-) -> NormReading:
-    """The norms of diagonal products, from the logarithms of their factors in order of lag."""
-    shared = slice(max(rows.start, columns.start), min(rows.stop, columns.stop))
-    sums = jnp.cumsum(log_gains[:, shared], axis=0)
-    sums = jnp.concatenate([jnp.zeros_like(sums[:1]), sums])
-    log_norms = jnp.max(sums, axis=1, initial=-jnp.inf)[::every]
-    return NormReading(log_norms, jnp.zeros_like(log_norms))
+def check_spacing(every: Any, chain: Chain) -> int:
+    """The spacing of readings, from 1 to T; returns it as a Python int."""
+    return check_count(every, "every", most=max(1, len(chain)), limit="T")
 
 
 def _profile(
-    readings: NormReading, every: int, of, wrt, fixed: str, rtol: float | int
+    readings: NormReading, every: int, of, wrt, fixed: Literal["start", "end"], rtol: float | int
 ) -> NormProfile:
-    lags = jnp.arange(readings.log_norm.shape[0]) * every
     return NormProfile(
-        lags=lags,
+        lags=jnp.arange(readings.log_norm.shape[0]) * every,
         log_norms=readings.log_norm,
         errors=readings.error,
         of=of,
@@ -195,36 +181,57 @@ def _profile(
 
 
 def read_norms(
-    chain: Chain,
-    sweep: Callable[..., tuple[Scaled, NormReading]],
-    start: slice,
-    part: slice,
+    block: Block,
     every: int,
     rtol: float | int,
+    *,
+    fixed: Literal["start", "end"],
     skip: int | Int[Array, ""] = 0,
 ) -> NormReading:
-    """The norms of `part` of a block that starts as the unit vectors of `start`, by lag.
+    """The norms of one block of a chain, by lag; the errors are those of the logarithms.
 
     Args:
-        chain: T factors.
-        sweep: `sweep_backward` or `sweep_forward`.
-        start: the part that the block starts from.
-        part: the part that is read.
+        block: of the chain.
         every: the lags to read.
         rtol: the tolerance of a reading.
+        fixed: which end stays where it is.
         skip: where it is traced, the first `skip` readings of the sweep are not made, and NaN.
     """
-    check_tolerance(rtol)
-    unit = scaled(jnp.eye(chain.layout.size, dtype=chain.layout.dtype)[start])
-    sizes = start.stop - start.start, part.stop - part.start
-    frame, read = norm_reader(*sizes, chain.layout.dtype, rtol, every)
+    check_number(rtol, "rtol", 0.0)
+    gains = block.chain.log_gains()
+    if not block.connected:
+        later = _nothing(block, every)
+    elif gains is not None:
+        later = diagonal_norms(gains if fixed == "start" else gains[::-1], block, every)
+    else:
+        later = _sweep_norms(block, every, rtol, fixed, skip)
+    first = NormReading(
+        *(jnp.full(1, value, later.error.dtype) for value in (_log(block.shared > 0), 0.0))
+    )
+    return jax.tree.map(lambda one, rest: jnp.concatenate([one, rest]), first, later)
 
+
+def _sweep_norms(
+    block: Block,
+    every: int,
+    rtol: float | int,
+    fixed: Literal["start", "end"],
+    skip: int | Int[Array, ""],
+) -> NormReading:
+    """The norms at every lag but 0, from a block that moves away from the fixed end."""
+    chain, rows, columns = block.chain, block.rows, block.columns
+    start, part = (columns, rows) if fixed == "start" else (rows, columns)
+    unit = scaled(identity_rows(chain)[start])
+    sizes = start.stop - start.start, part.stop - part.start
+    frame, read_norm = norm_reader(*sizes, chain.layout.dtype, rtol, every)
     unread = NormReading(*[jnp.full((), jnp.nan, widen(unit.mantissa).dtype)] * 2)
 
     def read_part(frame: Any, block: Scaled) -> tuple[Any, NormReading]:
-        return read(frame, Scaled(block.mantissa[:, part], block.exponent))
+        seen = Scaled(block.mantissa[:, part], block.exponent)
+        frame, reading = read_norm(frame, seen)
+        return frame, within_range(reading, block, seen)
 
-    def observe(carry: tuple, block: Scaled) -> tuple[tuple, NormReading]:
+    def read(carry: tuple, block: Scaled) -> tuple[tuple, Scaled, NormReading]:
         count, frame = carry
         if isinstance(skip, int):
             frame, reading = read_part(frame, block)
@@ -232,11 +239,57 @@ def read_norms(
             frame, reading = jax.lax.cond(
                 count >= skip, lambda: read_part(frame, block), lambda: (frame, unread)
             )
-        return (count + 1, frame), reading
+        return (count + 1, frame), block, reading
 
-    _, later = sweep(chain, unit, observe, (jnp.zeros_like(skip), frame), every)
-    same = max(start.start, part.start) < min(start.stop, part.stop)
-    first = NormReading(
-        *(jnp.full(1, value, unread.error.dtype) for value in (0.0 if same else -jnp.inf, 0.0))
-    )
-    return jax.tree.map(lambda one, rest: jnp.concatenate([one, rest]), first, later)
+    carry = jnp.zeros_like(skip), frame
+    if fixed == "start":
+        return sweep_forward(chain, unit, read, carry, every=every)[1]
+    return sweep_backward(check_stored(chain), unit, read, carry, every=every)[1]
+
+
+def within_range(reading: NormReading, block: Scaled, seen: Scaled) -> NormReading:
+    """The error of the logarithm, with what the block may have lost below its dtype's range.
+
+    All entries of the block share one exponent, so entries of less than the smallest normal number
+    beside the largest one, and products of such entries, are gone: up to one per term of a sum.
+
+    Args:
+        reading: of `seen`, with the relative error of the norm.
+        block: rows (m, n) that went through the chain.
+        seen: the part of it that is read.
+    """
+    log_norm, error = reading.log_norm, jnp.log1p(reading.error)
+    if seen.mantissa.size == block.mantissa.size:
+        return NormReading(log_norm, error)
+    lost = block.mantissa.shape[1] * jnp.finfo(block.mantissa.dtype).tiny
+    level = log_of(jnp.asarray(lost, log_norm.dtype), block.exponent)
+    top = jnp.max(jnp.abs(block.mantissa))
+    hidden = (log_norm == -jnp.inf) & (top > 0)
+    share = jnp.exp(jnp.where(hidden, 0.0, level - jax.lax.stop_gradient(log_norm)))
+    share = jnp.where(jnp.isfinite(log_norm), share, 0.0)
+    error = jnp.where(hidden, jnp.inf, jnp.maximum(error, share))
+    return NormReading(jnp.where(hidden, level, log_norm), error)
+
+
+def diagonal_norms(gains: Float[Array, "T n"], block: Block, every: int) -> NormReading:
+    """The norms of diagonal products at every lag but 0, from the logarithms of their factors.
+
+    Args:
+        gains: in order of lag.
+        block: rows and columns that are the same.
+        every: the lags to read.
+    """
+    sums = jnp.cumsum(gains[:, block.rows], axis=0)[every - 1 :: every]
+    log_norms = jnp.max(sums, axis=1, initial=-jnp.inf)
+    return NormReading(log_norms, jnp.zeros_like(log_norms))
+
+
+def _nothing(block: Block, every: int) -> NormReading:
+    """Exact zeros at every lag but 0."""
+    count = len(block.chain) // every
+    dtype = widen(jnp.zeros((), block.chain.layout.dtype)).dtype
+    return NormReading(jnp.full(count, -jnp.inf, dtype), jnp.zeros(count, dtype))
+
+
+def _log(one: bool) -> float:
+    return 0.0 if one else -float("inf")

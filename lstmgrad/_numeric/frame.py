@@ -55,8 +55,8 @@ def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array
 
 
 def renewal(
-    dtype: Any, length: int, burn_in: int, cell: int, every: int | None
-) -> Callable[[Sums, Scaled], tuple[Sums, Scaled, None]]:
+    dtype: Any, length: int, burn_in: int, cell: int, interval: int | None
+) -> Callable[[Sums, Scaled], tuple[Sums, Scaled]]:
     """What is done to the frame after every factor.
 
     Args:
@@ -64,18 +64,18 @@ def renewal(
         length: T.
         burn_in: steps that are not summed.
         cell: steps of one sum, at whose end the frame is renewed in any case.
-        every: steps between renewals; None chooses them.
+        interval: steps between renewals; None chooses them.
     """
     eps = float(jnp.finfo(dtype).eps)
     budget = -math.log(eps) / 3
 
-    def renew(sums: Sums, block: Scaled) -> tuple[Sums, Scaled, None]:
+    def renew(sums: Sums, block: Scaled) -> tuple[Sums, Scaled]:
         time = sums.time + 1
         since = (time - sums.renewed).astype(sums.rate.dtype)
         # Aligned to the end of the burn-in; remainders of what is not negative.
-        period = every or cell
+        period = interval or cell
         due = jax.lax.rem(time + (-burn_in) % period, jnp.int32(period)) == 0
-        if every is None:
+        if interval is None:
             due |= (since + 1) * sums.rate > budget
         due |= (time == length) | (time == burn_in)
 
@@ -94,7 +94,7 @@ def renewal(
         zeros = jnp.zeros_like(sums.roundings)
         # As a vector: what LAPACK wants to lie by columns must not do so in the sweep, too.
         loop = (due, block.mantissa.reshape(-1), block.exponent, zeros, zeros, sums.rate)
-        if every is None:
+        if interval is None:
             # Once or not at all, without a copy of the block; under vmap, where any frame is due.
             loop = jax.lax.while_loop(lambda loop: loop[0], turn, loop)
         else:
@@ -107,7 +107,7 @@ def renewal(
         before = jax.lax.dynamic_index_in_dim(sums.cells, index, keepdims=False)
         cells = jax.lax.dynamic_update_index_in_dim(sums.cells, before + growths, index, 0)
         renewed = jnp.where(due, time, sums.renewed)
-        return Sums(time, renewed, rate, cells, sums.roundings + roundings), block, None
+        return Sums(time, renewed, rate, cells, sums.roundings + roundings), block
 
     return renew
 

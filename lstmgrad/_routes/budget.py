@@ -18,16 +18,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain, ImplicitChain, nan_with
-from lstmgrad._chains.layout import ravel, unravel
-from lstmgrad._chains.propagate import sweep_backward
-from lstmgrad._checks import check_kind, check_not_empty, check_stored, check_through
+from lstmgrad._chains.base import Chain, StoredChain, check_stored, known_run
+from lstmgrad._chains.blocks import block_between
+from lstmgrad._chains.implicit import nan_with
+from lstmgrad._chains.layout import ravel
+from lstmgrad._chains.sweeps import read_mantissa, sweep_backward
+from lstmgrad._checks import check_not_empty, check_through
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, log_of, normalize, scaled
 from lstmgrad._numeric.spectral_norm import length
 from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._routes.tagged import run_tagged, straight_tag_names
-from lstmgrad._types import PartName, State
+from lstmgrad._types import PartName
 
 STATE = "state"
 """The label of the last gain within a step, on arriving at the state before it."""
@@ -37,27 +39,28 @@ class GainBudget(eqx.Module):
     """The logarithm of a gradient's norm as a sum over steps, and over stations within a step.
 
     Attributes:
-        log_gains: by station in alphabetical order, (T,), the gain on arriving there at step t, at
-            index t-1: at the cotangent of each tag named in `through`, and, as "state", at s_{t-1}.
-            -inf where the gradient dies; 0 at the steps that it does not live to see, and at a tag
-            that all of it bypasses.
-        projection: ln of the part of u_0 that lies in `wrt`; 0 for the whole state, NaN for a
+        station_log_gains: by station in alphabetical order, (T,), the gain on arriving there at
+            step t, at index t-1: at the cotangent of each tag named in `through`, and, as "state",
+            at s_{t-1}. -inf where the gradient dies; 0 at the steps that it does not live to see,
+            and at a tag that all of it bypasses.
+        log_projection: ln of the part of u_0 that lies in `wrt`; 0 for the whole state, NaN for a
             cotangent of zero.
-        log_norm: Σ log_gains + projection: ln σ, or for a loss ln ‖dL/dwrt_0‖/‖dL/dof_T‖.
+        log_norm: Σ log_gains + log_projection: ln σ, or for a loss ln ‖dL/dwrt_0‖/‖dL/dof_T‖.
         of: the part of s_T, None for the whole state.
         wrt: the part of s_0, None for the whole state.
     """
 
-    log_gains: dict[str, Float[Array, "*batch T"]]
-    projection: Float[Array, "*batch"]
+    station_log_gains: dict[str, Float[Array, "*batch T"]]
+    log_projection: Float[Array, "*batch"]
     log_norm: Float[Array, "*batch"]
     of: PartName | None = eqx.field(static=True)
     wrt: PartName | None = eqx.field(static=True)
 
     @property
-    def log_gain(self) -> Float[Array, "*batch T"]:
-        """The gain of every step, its stations together."""
-        return sum(self.log_gains.values(), start=jnp.zeros_like(self.log_gains[STATE]))
+    def log_gains(self) -> Float[Array, "*batch T"]:
+        """The gain of every step, all its stations together."""
+        gains = self.station_log_gains
+        return sum(gains.values(), start=jnp.zeros_like(gains[STATE]))
 
 
 @compiled
@@ -97,22 +100,19 @@ def gain_budget(
         ``gain_budget(chain, through=["recurrent"])`` of a plain RNN: "recurrent" is the
         activation's derivative, "state" the recurrent weights.
     """
-    check_kind(chain, Chain, "chain")
-    check_stored(chain.reversible)
-    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
+    check_stored(chain)
+    block = block_between(chain, of, wrt)
     check_not_empty(len(chain))
     wanted = check_through(through, splitting_tags(chain), STATE)
-    u, _ = end_vectors(chain, cotangent, rows, columns)
-
-    def observe(carry: None, block: Scaled) -> tuple[None, Array]:
-        return None, block.mantissa[0]
-
+    u, _ = end_vectors(chain, cotangent, block)
+    part = check_stored(block.chain)
+    factors = known_run(part).factors if wanted else part.factors
     last = scaled(u[None])
-    _, earlier = sweep_backward(chain, last, observe, None)
-    behind = jnp.concatenate([earlier[:-1][::-1], last.mantissa])
+    _, earlier = sweep_backward(part, last, read_mantissa, None)
+    behind = jnp.concatenate([earlier[:-1, 0][::-1], last.mantissa])
 
     def along(factor: Any, row: Array) -> tuple[Array, dict[str, Array]]:
-        stops, before = _stations(chain, factor, row, wanted)
+        stops, before = _stations(part, factor, row, wanted)
         gains, here, end = {}, _log_length(row), _log_length(before)
         for label, vector in {**stops, STATE: before}.items():
             there = _log_length(vector)
@@ -121,36 +121,35 @@ def gain_budget(
             here = there
         return before, gains
 
-    before, log_gains = jax.vmap(along)(chain.factors, behind)
-    start, whole = before[0][columns], _log_length(before[0])
+    before, log_gains = jax.vmap(along)(factors, behind)
+    start, whole = before[0][block.columns], _log_length(before[0])
     projection = jnp.where(whole == -jnp.inf, 0.0, _log_length(start) - whole)
     projection = jnp.where(jnp.any(u != 0), projection, jnp.nan)
     total = sum(jnp.sum(gain) for gain in log_gains.values())
     return GainBudget(
-        log_gains=log_gains, projection=projection, log_norm=total + projection, of=of, wrt=wrt
+        station_log_gains=log_gains,
+        log_projection=projection,
+        log_norm=total + projection,
+        of=of,
+        wrt=wrt,
     )
 
 
 def splitting_tags(chain: Chain) -> list[str] | None:
     """The tags that a step can be split at; None for a chain without a step of its own."""
-    if not isinstance(chain, ImplicitChain):
+    if chain.run is None:
         return None
-    first = jax.tree.map(lambda leaf: leaf[0], chain.factors)
-    return straight_tag_names(_plain_step(chain), None, *first)
-
-
-def _plain_step(chain: ImplicitChain):
-    return lambda params, state, x: chain.model.step(state, x)
+    return straight_tag_names(*chain.run.step.parts(), *chain.run.example())
 
 
 def _stations(
-    chain: Chain, factor: Any, row: Array, wanted: tuple[str, ...]
+    chain: StoredChain, factor: Any, row: Array, wanted: tuple[str, ...]
 ) -> tuple[dict[str, Array], Array]:
     """The cotangents of the wanted tags, the latest first, and of the state before the step."""
     if not wanted:
         return {}, chain.pull(factor, row[None])[0]
-    assert isinstance(chain, ImplicitChain)
-    state, x = factor
+    step, params = known_run(chain).step.parts()
+    layout, (state, x) = chain.layout, factor
     shapes: list[tuple[str, Any]] = []
 
     def recording(name: str, reference: Any, moving: Any) -> Any:
@@ -158,20 +157,19 @@ def _stations(
             shapes.append((name, jnp.zeros_like(moving)))
         return moving
 
-    step = _plain_step(chain)
-    run_tagged(step, None, state, state, x, recording)
+    run_tagged(step, params, state, state, x, recording)
 
-    def moved(flat: Array, deltas: list[Array]) -> State:
+    def moved(flat: Array, deltas: list[Array]) -> Array:
         following = iter(deltas)
 
         def adding(name: str, reference: Any, moving: Any) -> Any:
             return moving + next(following) if name in wanted else moving
 
-        return ravel(run_tagged(step, None, state, unravel(flat, state), x, adding))
+        return layout.ravel(run_tagged(step, params, state, layout.unravel(flat, state), x, adding))
 
     deltas = [jnp.zeros(zero.shape, zero.dtype) for _, zero in shapes]
     with jax.default_matmul_precision("highest"):
-        after, vjp = jax.vjp(moved, ravel(state), deltas)
+        after, vjp = jax.vjp(moved, layout.ravel(state), deltas)
         before, found = vjp(nan_with(after, row))
     stops: dict[str, list[Array]] = {name: [] for name in reversed(wanted)}
     for (name, _), cotangent in zip(shapes, found, strict=True):

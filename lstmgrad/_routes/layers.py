@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain, ImplicitChain
-from lstmgrad._checks import check_kind, check_plain_layers
+from lstmgrad._chains.base import Chain, check_stored
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import widen
 from lstmgrad._routes.budget import STATE, gain_budget, splitting_tags
@@ -59,15 +58,20 @@ def layer_factors(chain: Chain, cotangent: Float[Array, " n"] | None = None) -> 
     Example:
         For one layer: slope, weights, alignment; for ten there are thirty factors.
     """
-    check_kind(chain, Chain, "chain")
-    layers = chain.factors[1] if isinstance(chain, ImplicitChain) else None
-    plain = isinstance(layers, LayerParams) and splitting_tags(chain) == ["branch"]
-    weights = check_plain_layers(layers if plain else None).weight
+    check_stored(chain)
+    layers = None if chain.run is None else chain.run.inputs
+    if not isinstance(layers, LayerParams) or splitting_tags(chain) != ["branch"]:
+        raise ValueError(
+            "chain: expected that of a stack of plain layers, chain(Model(step, None, state), "
+            "layers) with step = lg.cells.plain_layer(activation), because only those have one "
+            "slope and one weight for all of the gradient. Use gain_budget for other steps."
+        )
+    weights = layers.weight
     budget = gain_budget(chain, cotangent, through=["branch"])
     norms = jax.vmap(lambda weight: jnp.linalg.norm(widen(weight), 2))(weights)
     log_weights = jnp.log(norms).astype(weights.dtype)
-    log_slopes, log_gains = budget.log_gains["branch"], budget.log_gains[STATE]
-    deaths = (budget.log_gain == -jnp.inf).astype(int)
+    log_slopes, log_gains = (budget.station_log_gains[label] for label in ("branch", STATE))
+    deaths = (budget.log_gains == -jnp.inf).astype(int)
     behind = jax.lax.cumsum(deaths, reverse=True) - deaths
     arrives = (norms > 0) & (log_slopes != -jnp.inf) & (behind == 0)
     return LayerFactors(

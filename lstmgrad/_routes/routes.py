@@ -10,19 +10,20 @@ and each route r is a chain of its own. What crosses no tag (D[all tags held]) a
 than one (the rest) are routes too, `UNTAGGED` and `CROSSED`, so that nothing is hidden.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain, ImplicitChain, Model, linearize
-from lstmgrad._chains.layout import Layout, ravel, unravel
-from lstmgrad._chains.trajectory import Trajectory
+from lstmgrad._chains.base import Chain, StoredChain, check_chain, cut_leaves, known_run
+from lstmgrad._chains.implicit import layout_with_dependence, pull_rows, push_rows
+from lstmgrad._chains.layout import Layout
+from lstmgrad._chains.run import BoundStep
 from lstmgrad._checks import check_tags
 from lstmgrad._routes.tagged import run_tagged, tag_names
-from lstmgrad._types import Inputs, Params, State, StepFn
+from lstmgrad._types import Inputs, Params, PartName, State
 
 UNTAGGED = "untagged"
 """The route of paths that cross no tag."""
@@ -31,108 +32,114 @@ CROSSED = "crossed"
 """The route of paths that cross two different tags or more."""
 
 
-def routes(step: StepFn, params: Params, trajectory: Trajectory) -> dict[str, Chain]:
-    """Returns the chain of step Jacobians split into one chain a route.
+def routes(chain: Chain) -> dict[str, StoredChain]:
+    """Returns the chain of step Jacobians split into one chain per route.
 
     Args:
-        step: a step that marks values with `tag`, in itself or in functions that it calls, compiled
-            ones included; not inside custom derivative rules, which have no inside to a gradient.
-        params: its parameters.
-        trajectory: as for `linearize`.
+        chain: of steps that mark values with `tag`, in themselves or in functions that they call,
+            compiled ones included; not inside custom derivative rules, which have no inside to a
+            gradient. From `chain`, `linearize` or `linearize_diagonal`, or a slice of such a chain.
 
     Returns:
         A dict of chains, by tag in the order of the step, then "untagged" and "crossed". At every
-        step their factors add up to the factor of `linearize`. Each is a `Chain` for every
-        analysis. A complete and disjoint set of tags has zeros in the last two.
+        step their factors add up to that of the chain. Each is a `Chain` for every analysis of
+        chains. A complete and disjoint set of tags has zeros in the last two.
 
     Raises:
-        ValueError: as `linearize`; the step has no tag; a tag has the name of one of the two rests.
+        ValueError: the chain does not know its model; the step has no tag, or one with the name of
+            one of the two rests.
 
     Notes:
         Differentiable with respect to the parameters, as any chain: what is held still depends on
-        them. Traces the step once a call; what is done with the routes is compiled as for any
+        them. Traces the step once per call; what is done with the routes is compiled as for any
         chain. A pull through a route costs what it needs: the cell route of an LSTM is a product
         with the forget gate, without the recurrent weights. "crossed" costs as much as all others
         together.
 
     Example:
-        For an LSTM, ``jacobian(routes(step, params, trajectory)["cell"], of="c", wrt="c")`` is the
+        For an LSTM, ``jacobian(routes(chain)["cell"], of="c", wrt="c")`` is the
         additive path alone, diag Π f.
 
     References:
         Arpit et al. 2019 (arXiv:1810.03023), Section 2, for the two paths of the LSTM.
     """
-    whole = linearize(step, params, trajectory)
-    assert isinstance(whole, ImplicitChain)
-    first = jax.tree.map(lambda leaf: leaf[0], whole.factors)
-    names = check_tags(tag_names(step, params, *first), (UNTAGGED, CROSSED))
+    check_chain(chain)
+    run = known_run(chain)
+    step, params = run.step.parts()
+    state, x = run.example()
+    names = check_tags(tag_names(step, params, state, x), (UNTAGGED, CROSSED))
+    layout = layout_with_dependence(step, params, state, x)
 
-    def of(*terms: tuple[int, Model]) -> RouteChain:
-        weights, models = zip(*terms, strict=True)
-        return RouteChain(
-            factors=whole.factors, models=models, weights=weights, layout=whole.layout
-        )
+    def of(*terms: tuple[int, BoundStep]) -> RouteChain:
+        weights, steps = zip(*terms, strict=True)
+        return RouteChain(run.factors, steps, weights, layout)
 
-    def freeing(*free: str) -> Model:
-        return Model.of(_Holding(step, free), params)
+    def freeing(*free: str) -> BoundStep:
+        return BoundStep.of(_Holding(step, free), params)
 
     held, through = freeing(), {name: freeing(name) for name in names}
-    rest = [(-1, model) for model in through.values()]
+    rest = [(-1, variant) for variant in through.values()]
     return {
-        **{name: of((1, model), (-1, held)) for name, model in through.items()},
+        **{name: of((1, variant), (-1, held)) for name, variant in through.items()},
         UNTAGGED: of((1, held)),
         CROSSED: of((1, freeing(*names)), *rest, (len(names) - 1, held)),
     }
 
 
-class RouteChain(Chain):
+class RouteChain(StoredChain):
     """A chain whose factors are a sum of the Jacobians of variants of one step.
 
     Attributes:
         factors: (states, inputs): s_{t-1} and x_t at index t-1.
-        models: the variants.
+        steps: the variants with their parameters; each takes a pair of states.
         weights: the whole number that each variant's Jacobian is taken with.
         layout: the named map between the state and the flat vector.
     """
 
     factors: Any
-    models: tuple[Model, ...]
+    steps: tuple[BoundStep, ...]
     weights: tuple[int, ...] = eqx.field(static=True)
     layout: Layout = eqx.field(static=True)
+    run: None = None
 
     def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """J_t^r v for every row v."""
-        return self._sum([variant.push(factor, rows) for variant in self._variants()])
+        return self._sum(push_rows, factor, rows)
 
     def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """U J_t^r for every row u."""
-        return self._sum([variant.pull(factor, rows) for variant in self._variants()])
+        return self._sum(pull_rows, factor, rows)
+
+    def cut(self, bounds: slice) -> "RouteChain":
+        """The route along a stretch of the trajectory."""
+        return RouteChain(cut_leaves(self.factors, bounds), self.steps, self.weights, self.layout)
+
+    def restricted(self, parts: Sequence[PartName]) -> "RouteChain":
+        """The route between some of the parts, the others held."""
+        return RouteChain(self.factors, self.steps, self.weights, self.layout.restricted(parts))
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """The axes in front of the time axis of the states."""
-        return self._variants()[0].batch_shape
+        leaf = jax.tree.leaves(self.factors[0])[0]
+        return leaf.shape[: leaf.ndim - 1 - len(self.layout.shapes[0])]
 
-    def _variants(self) -> list[ImplicitChain]:
-        return [
-            _HeldChain(factors=self.factors, model=model, layout=self.layout)
-            for model in self.models
-        ]
+    def _sum(self, move: Callable[..., Array], factor: Any, rows: Array) -> Array:
+        state, x = factor
+        flat = self.layout.ravel(state)
 
-    def _sum(self, blocks: Sequence[Array]) -> Array:
+        def moved(step: BoundStep) -> Array:
+            def after(flat: Array) -> Array:
+                return self.layout.ravel(step((state, self.layout.unravel(flat, state)), x))
+
+            return move(after, flat, rows)
+
         # From the first on: 0 · x + y would not be y to the last bit for signed zeros and NaN.
+        blocks = [moved(step) for step in self.steps]
         total = blocks[0] * self.weights[0] if self.weights[0] != 1 else blocks[0]
         for weight, block in zip(self.weights[1:], blocks[1:], strict=True):
             total = total - block if weight == -1 else total + weight * block
         return total
-
-
-class _HeldChain(ImplicitChain):
-    """An implicit chain of a `_Holding` step."""
-
-    def _flat_step(self, factor: Any):
-        state, x = factor
-        return ravel(state), lambda flat: ravel(self.model.step((state, unravel(flat, state)), x))
 
 
 class _Holding(eqx.Module):

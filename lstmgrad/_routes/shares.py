@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._chains.propagate import sweep_backward, sweep_forward
-from lstmgrad._checks import check_kind, check_routes
+from lstmgrad._chains.base import Chain, StoredChain, check_stored
+from lstmgrad._chains.blocks import block_between
+from lstmgrad._chains.sweeps import read_mantissa, sweep_backward, sweep_forward
+from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
-from lstmgrad._numeric.scaled import Scaled, log_of, scaled
+from lstmgrad._numeric.scaled import log_of, scaled
 from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._types import PartName
 
@@ -69,37 +70,54 @@ def route_shares(
             shape or dtype; an unknown part; a stream.
 
     Notes:
-        n_of pulls and one SVD for the singular pair, then one pull a route and step. Accurate to
+        n_of pulls and one SVD for the singular pair, then one pull per route and step. Accurate to
         the dtype times 1/cos of the angle between u_t and v_t, which is large where the product is
         far from normal.
 
     Example:
         ``sum(route_shares(chain, routes(...)).shares.values())`` is 1 at every step.
     """
-    check_kind(chain, Chain, "chain")
-    check_routes(routes, chain)
-    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    u, v = end_vectors(chain, cotangent, rows, columns)
-
-    def observe(carry: None, block: Scaled) -> tuple[None, Array]:
-        return None, block.mantissa[0]
-
+    _check_routes(routes, check_stored(chain))
+    block = block_between(chain, of, wrt)
+    u, v = end_vectors(chain, cotangent, block)
+    part, parts = check_stored(block.chain), block.chain.layout.parts
     first, last = scaled(v[None]), scaled(u[None])
-    after, later = sweep_forward(chain, first, observe, None)
-    _, earlier = sweep_backward(chain, last, observe, None)
+    ((_, after), _), later = sweep_forward(part, first, read_mantissa, None)
+    _, earlier = sweep_backward(part, last, read_mantissa, None)
     # v_0 ... v_{T-1} before each step, and u_1 ... u_T behind it.
-    before = jnp.concatenate([first.mantissa, later[:-1]])
-    behind = jnp.concatenate([earlier[:-1][::-1], last.mantissa])
+    before = jnp.concatenate([first.mantissa, later[:-1, 0]])
+    behind = jnp.concatenate([earlier[:-1, 0][::-1], last.mantissa])
 
-    def carried(part: Chain) -> Float[Array, " T"]:
+    def carried(part: StoredChain) -> Float[Array, " T"]:
         def at(factor: Any, u: Array, v: Array) -> Array:
             return jnp.matmul(part.pull(factor, u[None])[0], v, precision="highest")
 
         return jax.vmap(at)(part.factors, behind, before)
 
-    whole = carried(chain)
-    shares = {name: carried(route) / whole for name, route in routes.items()}
+    whole = carried(part)
+    shares = {
+        name: carried(check_stored(route.restricted(parts))) / whole
+        for name, route in routes.items()
+    }
     total = jnp.matmul(u, after.mantissa[0], precision="highest")
     return RouteShares(
         shares=shares, log_norm=log_of(jnp.abs(total), after.exponent), of=of, wrt=wrt
     )
+
+
+def _check_routes(routes: Any, chain: StoredChain) -> None:
+    """There are routes, and each is of the chain's length and state."""
+    if not isinstance(routes, dict) or not routes:
+        raise ValueError(
+            "routes: expected a dict of at least one chain by name, as routes(chain) gives, but "
+            f"got {routes!r}."
+        )
+    check_not_empty(len(chain))
+    for name, route in routes.items():
+        length, parts = len(route), route.layout.part_sizes()
+        if (length, parts) != (len(chain), chain.layout.part_sizes()):
+            raise ValueError(
+                f"routes: expected every route to be of the chain's T = {len(chain)} steps and "
+                f"state, but {name!r} has T = {length} and {route.layout.size} coordinates "
+                f"({chain.layout.size} in the chain). Slice the routes like the chain."
+            )

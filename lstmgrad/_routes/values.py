@@ -5,25 +5,21 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import linearize
+from lstmgrad._chains.base import Chain, check_chain, known_run
 from lstmgrad._chains.layout import ravel
-from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_tags
 from lstmgrad._compile import compiled
 from lstmgrad._routes.tagged import BRANCHES, LOOPS, run_tagged, straight_tag_names
-from lstmgrad._types import Inputs, Params, State, StepFn
+from lstmgrad._types import Inputs, State
 
 
 @compiled
-def tagged_values(
-    step: StepFn, params: Params, trajectory: Trajectory
-) -> dict[str, Float[Array, "T _"]]:
+def tagged_values(chain: Chain) -> dict[str, Float[Array, "T _"]]:
     """Returns the values that a step marks with `tag`, at every step.
 
     Args:
-        step: a step that marks values with `tag`, in itself or in functions that it calls.
-        params: its parameters.
-        trajectory: as for `linearize`.
+        chain: of T steps that mark values with `tag`, in themselves or in functions that they call;
+            from `chain`, `linearize` or `linearize_diagonal`, or a slice of such a chain.
 
     Returns:
         By tag, the values of step t as one flat vector in row t-1; several values of one name
@@ -32,20 +28,21 @@ def tagged_values(
         Tags inside of loops, branches (`jax.lax.cond`) and custom derivative rules are left out.
 
     Raises:
-        ValueError: as `linearize`; the step has no such tag.
+        ValueError: the chain does not know its model, or the step has no such tag.
 
     Notes:
         One evaluation of the step at each of the T stored states, all at once.
 
     Example:
         ```python
-        values = lg.tagged_values(cell.step, params, trajectory)
-        lg.plot.gates({"forget": values["forget"]})
+        values = lg.tagged_values(chain)
+        lg.plot.tagged_values({"forget": values["forget"]})
         ```
     """
-    chain = linearize(step, params, trajectory)
-    first = jax.tree.map(lambda leaf: leaf[0], chain.factors)
-    names = straight_tag_names(step, params, *first, outside=(*LOOPS, *BRANCHES))
+    check_chain(chain)
+    run = known_run(chain)
+    step, params = run.step.parts()
+    names = straight_tag_names(step, params, *run.example(), outside=(*LOOPS, *BRANCHES))
     check_tags(names, ())
 
     def at(state: State, x: Inputs) -> dict[str, Array]:
@@ -59,4 +56,4 @@ def tagged_values(
         run_tagged(step, params, state, state, x, record)
         return {name: ravel(values) for name, values in found.items() if values}
 
-    return jax.vmap(at)(*chain.factors)
+    return jax.vmap(at)(*run.factors)

@@ -9,10 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._chains.diagonal import DiagonalChain
-from lstmgrad._chains.propagate import sweep_renewed
-from lstmgrad._checks import check_kind
+from lstmgrad._chains.base import Chain, check_chain, identity_rows
+from lstmgrad._chains.sweeps import sweep_forward
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import LOG_2, Scaled, scaled, widen
 
@@ -41,12 +39,11 @@ def log_abs_det(chain: Chain) -> Float[Array, " T"]:
     References:
         Oseledets 1968. Higham 2002, Accuracy and Stability, Section 9.8 (scaling in LU).
     """
-    check_kind(chain, Chain, "chain")
-    len(chain)
-    if isinstance(chain, DiagonalChain):
-        return jnp.sum(chain.log_gains(), axis=1)
-    size = chain.layout.size
-    identity = scaled(jnp.eye(size, dtype=chain.layout.dtype))
+    check_chain(chain)
+    gains = chain.log_gains()
+    if gains is not None:
+        return jnp.sum(gains, axis=1)
+    size, identity = chain.layout.size, scaled(identity_rows(chain))
 
     def read(carry: None, block: Scaled) -> tuple[None, Scaled, Array]:
         with jax.default_matmul_precision("highest"):
@@ -54,4 +51,4 @@ def log_abs_det(chain: Chain) -> Float[Array, " T"]:
         shift = block.exponent.astype(log_det.dtype) * jnp.asarray(size * LOG_2, log_det.dtype)
         return None, identity, log_det + shift
 
-    return sweep_renewed(chain, identity, read, None)[1]
+    return sweep_forward(chain, identity, read, None)[1]

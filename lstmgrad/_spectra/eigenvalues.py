@@ -3,9 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._chains.propagate import sweep_renewed
-from lstmgrad._checks import check_kind
+from lstmgrad._chains.base import Chain, check_chain, identity_rows
+from lstmgrad._chains.sweeps import sweep_forward
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
 
@@ -25,16 +24,15 @@ def step_eigenvalues(chain: Chain) -> Complex[Array, "T n"]:
         (T, n), complex, row t-1 those of J_t; NaN where the trajectory was NaN.
 
     Notes:
-        An eigenvalue problem of size n a step, O(n³). On a GPU JAX solves it by LAPACK on the host
-        or on the device, as its version chooses; on TPUs it cannot. Rounding moves an eigenvalue of
-        a non-normal J_t by more than it moves J_t.
+        An eigenvalue problem of size n per step, O(n³). On a GPU JAX solves it by LAPACK on the
+        host or on the device, as its version chooses; on TPUs it cannot. Rounding moves an
+        eigenvalue of a non-normal J_t by more than it moves J_t.
 
     Example:
         For an orthogonal J_t all lie on the unit circle.
     """
-    check_kind(chain, Chain, "chain")
-    len(chain)
-    identity = scaled(jnp.eye(chain.layout.size, dtype=chain.layout.dtype))
+    check_chain(chain)
+    identity = scaled(identity_rows(chain))
 
     def read(carry: None, block: Scaled) -> tuple[None, Scaled, Array]:
         # Pushed unit vectors are the rows of the transpose, which has the same eigenvalues.
@@ -44,4 +42,4 @@ def step_eigenvalues(chain: Chain) -> Complex[Array, "T n"]:
         values = values[jnp.argsort(-jnp.abs(values))]
         return None, identity, jnp.where(broken, jnp.nan, values)
 
-    return sweep_renewed(chain, identity, read, None)[1]
+    return sweep_forward(chain, identity, read, None)[1]

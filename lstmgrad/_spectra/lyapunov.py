@@ -21,15 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._chains.propagate import sweep_renewed
-from lstmgrad._checks import (
-    check_burn_in,
-    check_every,
-    check_exponent_count,
-    check_frame,
-    check_kind,
-)
+from lstmgrad._chains.base import Chain, check_chain
+from lstmgrad._chains.sweeps import read_nothing, sweep_forward
+from lstmgrad._checks import check_count
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.frame import Sums, orthonormal, renewal
 from lstmgrad._numeric.scaled import Scaled, scaled
@@ -46,7 +40,7 @@ class LyapunovState(eqx.Module):
 
     Attributes:
         frame: (n, m), orthonormal columns, the tangents at the last state.
-        steps: the steps counted so far.
+        num_steps: the steps counted so far.
         log_sums: (m,), Σ ln |R_ii| over these steps.
         variances: (m,), the estimated variance of `log_sums`.
         roundings: (m,), the estimated effect of rounding on `log_sums`.
@@ -54,7 +48,7 @@ class LyapunovState(eqx.Module):
     """
 
     frame: Float[Array, "*batch n m"]
-    steps: Int[Array, "*batch"]
+    num_steps: Int[Array, "*batch"]
     log_sums: Float[Array, "*batch m"]
     variances: Float[Array, "*batch m"]
     roundings: Float[Array, "*batch m"]
@@ -72,7 +66,8 @@ class LyapunovSpectrum(eqx.Module):
         rounding_errors: (m,), nats per step by which rounding may have displaced the exponent. An
             entry of R that may be nothing but rounding counts with all its digits, ln 1/eps.
         times: (G,), steps counted up to each running estimate, at most 200 of them.
-        running: (G, m), the estimates from the steps up to these times; the last are `exponents`.
+        running_exponents: (G, m), the estimates from the steps up to these times; the last row
+            is `exponents`.
         state: to go on from.
     """
 
@@ -80,7 +75,7 @@ class LyapunovSpectrum(eqx.Module):
     standard_errors: Float[Array, "*batch m"]
     rounding_errors: Float[Array, "*batch m"]
     times: Int[Array, "*batch G"]
-    running: Float[Array, "*batch G m"]
+    running_exponents: Float[Array, "*batch G m"]
     state: LyapunovState
 
     @property
@@ -98,7 +93,7 @@ def lyapunov_spectrum(
     *,
     num_exponents: int | None = None,
     burn_in: int = 0,
-    every: int | None = None,
+    interval: int | None = None,
 ) -> LyapunovSpectrum:
     """Returns the first m Lyapunov exponents along a trajectory, in nats per step.
 
@@ -113,7 +108,7 @@ def lyapunov_spectrum(
         num_exponents: m; None is that of `start`, or all n.
         burn_in: steps at the beginning that turn the frame and are not counted. To let the state
             alone settle, slice the chain: ``chain[k:]``.
-        every: steps between re-orthogonalizations. None chooses them as it goes: as many as the
+        interval: steps between re-orthogonalizations. None chooses them as it goes: as many as the
             directions of the frame, at the rates of recent intervals, need to grow apart by a
             factor eps^(-1/3).
 
@@ -122,15 +117,15 @@ def lyapunov_spectrum(
         and read too high.
 
     Raises:
-        ValueError: more exponents than the state has dimensions, `every` below 1 or above T, a
-            `burn_in` that leaves no step, a start of another shape or dtype.
+        ValueError: more exponents than the state has dimensions, `interval` below 1 or above T,
+            a `burn_in` that leaves no step, a start of another shape or dtype.
 
     Notes:
         T pushes of m tangents, and a QR of (n, m), 4 n m² operations, per interval and for each of
         the running estimates; memory O(n m) besides the chain. Under `jax.vmap` all frames pay for
-        a QR where one of them needs it. Differentiable in reverse mode where `every` is given.
+        a QR where one of them needs it. Differentiable in reverse mode where `interval` is given.
 
-        A given `every` is not corrected where it is too long; `resolved` says so, but for a
+        A given `interval` is not corrected where it is too long; `resolved` says so, but for a
         direction that loses more than the dtype's whole range in one interval, which reads as -inf.
         -inf stands for tangents that the factors make zero entry by entry; a factor that is
         singular otherwise leaves rounding, which `resolved` denies. It errs on the side of doubt:
@@ -149,21 +144,51 @@ def lyapunov_spectrum(
         5. For driven recurrent networks: Engelken, Wolf & Abbott 2023 (arXiv:2006.02427); Vogt et
         al. 2022 (arXiv:2006.14123).
     """
-    check_kind(chain, Chain, "chain")
+    check_chain(chain)
     length = len(chain)
-    burn_in = check_burn_in(burn_in, length)
-    every = None if every is None else check_every(every, length)
+    why = "so that a step is left to count"
+    burn_in = check_count(burn_in, "burn_in", 0, most=length - 1, limit="T - 1", why=why)
+    if interval is not None:
+        interval = check_count(interval, "interval", most=length, limit="T")
     state = starting_state(chain, start, num_exponents)
     counted = length - burn_in
-    cell = (every or 1) * math.ceil(counted / (READINGS * (every or 1)))
-    renew = renewal(chain.layout.dtype, length, burn_in, cell, every)
+    cell = (interval or 1) * math.ceil(counted / (READINGS * (interval or 1)))
+    gains = chain.log_gains()
+    if gains is not None and start is None:
+        return _diagonal_spectrum(gains[burn_in:], state, counted, cell)
+    renew = renewal(chain.layout.dtype, length, burn_in, cell, interval)
     zero = jnp.zeros((), jnp.int32)
     cells = jnp.zeros((math.ceil(counted / cell), *state.log_sums.shape), state.log_sums.dtype)
     rate = jnp.full((), jnp.inf, cells.dtype)  # unknown: the first interval is one step
     sums = Sums(zero, zero, rate, cells, jnp.zeros_like(state.roundings))
     block = Scaled(state.frame.T, zero)
-    ((model_state, block), sums), _ = sweep_renewed(chain, block, renew, sums)
-    return _spectrum(state, sums, block, model_state, counted, cell)
+    ((model_state, block), sums), _ = sweep_forward(chain, block, read_nothing, sums, renew=renew)
+    return _spectrum(
+        state, sums.cells, sums.roundings, block.mantissa.T, model_state, counted, cell
+    )
+
+
+def _diagonal_spectrum(
+    gains: Float[Array, "counted n"], state: LyapunovState, counted: int, cell: int
+) -> LyapunovSpectrum:
+    """The exponents of diagonal factors: the means of ln |a_t|, entry by entry.
+
+    Args:
+        gains: ln |a_t| of the steps that count.
+        state: that a sweep would start from, whose frame says how many exponents are wanted.
+        counted: how many steps count.
+        cell: steps of one sum.
+    """
+    dtype, (size, wanted) = state.log_sums.dtype, state.frame.shape
+    gains = gains.astype(dtype)
+    filled = jnp.pad(gains, ((0, -counted % cell), (0, 0))).reshape(-1, cell, size)
+    cells = jnp.sum(filled, axis=1)
+    best = jnp.argsort(-jnp.sum(gains, axis=0))[:wanted]
+    frame = jnp.eye(size, dtype=state.frame.dtype)[:, best]
+    eps = jnp.asarray(jnp.finfo(dtype).eps, dtype)
+    finite = jnp.where(jnp.isneginf(gains), 0.0, jnp.abs(gains))
+    roundings = eps * (counted + jnp.sum(finite, axis=0))[best]
+    return _spectrum(state, cells[:, best], roundings, frame, None, counted, cell)
 
 
 def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> LyapunovState:
@@ -176,48 +201,85 @@ def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> Lyapu
     """
     size, dtype = chain.layout.size, chain.layout.dtype
     if isinstance(start, LyapunovState):
-        check_frame(start.frame.shape, start.frame.dtype, size, dtype, num_exponents)
+        _check_frame(start.frame.shape, start.frame.dtype, size, dtype, num_exponents)
         return start
     if start is None:
-        count = size if num_exponents is None else check_exponent_count(num_exponents, size)
+        count = (
+            size
+            if num_exponents is None
+            else check_count(num_exponents, "num_exponents", most=size, limit="n")
+        )
         if count == size:
             start = jnp.eye(size, dtype=dtype)
         else:
             start = jax.random.normal(jax.random.key(0), (size, count), dtype)
     frame = jnp.asarray(start)
-    check_frame(frame.shape, frame.dtype, size, dtype, num_exponents)
+    _check_frame(frame.shape, frame.dtype, size, dtype, num_exponents)
     block, _, growths = orthonormal(scaled(frame.T))
     zeros = jnp.zeros_like(growths)
     return LyapunovState(block.mantissa.T, jnp.zeros((), jnp.int32), zeros, zeros, zeros, None)
 
 
+def _check_frame(
+    shape: tuple, dtype: Any, size: int, expected_dtype: Any, num_exponents: Any
+) -> None:
+    """A frame is (n, m) with m <= n, m the number of exponents where that is given, too."""
+    if len(shape) != 2 or shape[0] != size or not 1 <= shape[1] <= size or dtype != expected_dtype:
+        raise ValueError(
+            f"start: expected a frame {expected_dtype}[n,m], its columns in the flat state of size "
+            f"n = {size} and 1 <= m <= n, but got {dtype}[{','.join(map(str, shape))}]."
+        )
+    if num_exponents not in (None, shape[1]):
+        raise ValueError(
+            f"num_exponents: expected {shape[1]}, the columns of the start, or None, but got "
+            f"{num_exponents!r}."
+        )
+
+
 def _spectrum(
-    state: LyapunovState, sums: Sums, block: Scaled, model_state: Any, counted: int, cell: int
+    state: LyapunovState,
+    cells: Float[Array, "G m"],
+    roundings: Float[Array, " m"],
+    frame: Float[Array, "n m"],
+    model_state: Any,
+    counted: int,
+    cell: int,
 ) -> LyapunovSpectrum:
+    """The result.
+
+    Args:
+        state: that the sweep started from.
+        cells: Σ ln |R_ii| over cells of time.
+        roundings: the effect of rounding on the sums.
+        frame: at the end.
+        model_state: at the end, of a stream.
+        counted: how many steps count.
+        cell: steps in each of the cells but the last.
+    """
     dtype = state.log_sums.dtype
-    count = sums.cells.shape[0]
+    count = cells.shape[0]
     counts = jnp.minimum(cell * jnp.arange(1, count + 1, dtype=jnp.int32), counted)
-    times = state.steps + counts
-    log_sums = state.log_sums[None] + jnp.cumsum(sums.cells, axis=0)
+    times = state.num_steps + counts
+    log_sums = state.log_sums[None] + jnp.cumsum(cells, axis=0)
     running = log_sums / times.astype(dtype)[:, None]
-    variances = state.variances + _variance(sums.cells, counted, cell)
+    variances = state.variances + _variance(cells, counted, cell)
     variances = jnp.where(log_sums[-1] == -jnp.inf, 0.0, variances)
     after = LyapunovState(
-        frame=block.mantissa.T,
-        steps=times[-1],
+        frame=frame,
+        num_steps=times[-1],
         log_sums=log_sums[-1],
         variances=variances,
-        roundings=state.roundings + sums.roundings,
+        roundings=state.roundings + roundings,
         model_state=model_state,
     )
     order = jnp.argsort(-running[-1])
-    steps = after.steps.astype(dtype)
+    steps = after.num_steps.astype(dtype)
     return LyapunovSpectrum(
         exponents=running[-1][order],
         standard_errors=(jnp.sqrt(variances) / steps)[order],
         rounding_errors=(after.roundings / steps)[order],
         times=times,
-        running=running[:, order],
+        running_exponents=running[:, order],
         state=after,
     )
 

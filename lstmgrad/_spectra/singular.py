@@ -12,17 +12,17 @@ own relative precision.
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._chains.diagonal import DiagonalChain
-from lstmgrad._checks import check_every, check_kind, check_num_values, check_stored
+from lstmgrad._chains.base import Chain, check_chain, check_stored, identity_rows
+from lstmgrad._chains.blocks import Block, block_between
+from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
+from lstmgrad._checks import check_count
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.graded import (
     Graded,
@@ -35,6 +35,8 @@ from lstmgrad._numeric.graded import (
 from lstmgrad._numeric.scaled import Scaled, normalize, widen
 from lstmgrad._types import PartName
 
+Fixed = Literal["start", "end"]
+
 _RESOLVED = 1e-2
 _BATCH = 2**16  # numbers in the matrices that are decomposed side by side
 
@@ -46,12 +48,12 @@ class SingularSpectrum(eqx.Module):
         lags: (L,), t-k = 0, every, 2·every, ...
         log_values: (L, m), the natural logarithms of the singular values of ∂of_t/∂wrt_k in
             descending order; -inf for an exact zero, NaN where the trajectory was NaN.
-        errors: (L, m), the estimated absolute error of each of them: the rounding errors of all
+        errors: (L, m), the estimated error of each logarithm, in nats: the rounding errors of all
             steps, enlarged by how badly conditioned each step is for this value. Inf where the
             arithmetic leaves nothing of the value.
         of: the part of s_t, None for the whole state.
         wrt: the part of s_k, None for the whole state.
-        fixed: "start" (k = 0, from `singular_spectrum`) or "end" (t = T, from
+        fixed: "start" (k = 0, from `forward_singular_spectrum`) or "end" (t = T, from
             `backward_singular_spectrum`).
     """
 
@@ -60,7 +62,7 @@ class SingularSpectrum(eqx.Module):
     errors: Float[Array, "*batch L m"]
     of: PartName | None = eqx.field(static=True)
     wrt: PartName | None = eqx.field(static=True)
-    fixed: str = eqx.field(static=True)
+    fixed: Fixed = eqx.field(static=True)
 
     @property
     def resolved(self) -> Bool[Array, "*batch L m"]:
@@ -83,7 +85,7 @@ class _Product(NamedTuple):
 
 
 @compiled
-def singular_spectrum(
+def forward_singular_spectrum(
     chain: Chain,
     *,
     of: PartName | None = None,
@@ -112,14 +114,14 @@ def singular_spectrum(
             `num_values` below 1 or above min(n_of, n_wrt).
 
     Notes:
-        A push of n_wrt tangents, a QR, a triangular solve and two products of n_wrt³ a step; an
-        SVD by Jacobi rotations a lag, 0.1 s for n = 200 on one core. O(L n_of n_wrt) memory.
+        A push of n_wrt tangents, a QR, a triangular solve and two products of n_wrt³ per step; an
+        SVD by Jacobi rotations per lag, 0.1 s for n = 200 on one core. O(L n_of n_wrt) memory.
         `every` saves the SVDs, `num_values` saves nothing but memory. Not differentiable in reverse
         mode: see `forward_norms`.
 
         Accuracy: QR is exact for factors that differ from the given ones by the dtype's epsilon
         relative to each row, J_t + δJ_t. Value i of the product moves by Σ_t |uᵀδJ_t v| / |uᵀJ_t v|
-        in its logarithm, where v and u are its own directions at t-1 and t: by an epsilon a step
+        in its logarithm, where v and u are its own directions at t-1 and t: by an epsilon per step
         where J_t is well conditioned, and by everything where J_t shrinks v by more than 1/epsilon
         relative to the rest. `errors` estimates that sum to an order of magnitude or so (too high
         where directions fall together exactly), and `resolved` tells which values are left.
@@ -134,15 +136,8 @@ def singular_spectrum(
         1995, On graded QR decompositions of products of matrices. Demmel & Veselić 1992 for
         Jacobi's relative precision. Cox & Higham 1998 for the order of the rows.
     """
-    check_kind(chain, Chain, "chain")
-    every = check_every(every, len(chain))
-    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    count = check_num_values(num_values, min(_size(rows), _size(columns)))
-    if isinstance(chain, DiagonalChain):
-        readings = _diagonal_values(chain.log_gains(), rows, columns, every)
-    else:
-        readings = _read_values(chain, chain.push, columns, rows, every, reverse=False)
-    return _spectrum(readings, rows, columns, every, count, of, wrt, "start")
+    check_chain(chain)
+    return _spectrum(chain, of, wrt, every, num_values, "start")
 
 
 @compiled
@@ -170,76 +165,109 @@ def backward_singular_spectrum(
         `SingularSpectrum`, lag 0 first, with an error estimate for each value.
 
     Raises:
-        ValueError: as `singular_spectrum`; a stream.
+        ValueError: as `forward_singular_spectrum`; a stream.
 
     Notes:
-        As `singular_spectrum`, with pulls of n_of cotangents.
+        As `forward_singular_spectrum`, with pulls of n_of cotangents.
 
     Example:
-        The last entry is that of `singular_spectrum`: both are of ∂s_T/∂s_0.
+        The last entry is that of `forward_singular_spectrum`: both are of ∂s_T/∂s_0.
     """
-    check_kind(chain, Chain, "chain")
-    check_stored(chain.reversible)
-    every = check_every(every, len(chain))
-    rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    count = check_num_values(num_values, min(_size(rows), _size(columns)))
-    if isinstance(chain, DiagonalChain):
-        readings = _diagonal_values(chain.log_gains()[::-1], rows, columns, every)
-    else:
-        readings = _read_values(chain, chain.pull, rows, columns, every, reverse=True)
-    return _spectrum(readings, rows, columns, every, count, of, wrt, "end")
+    return _spectrum(check_stored(chain), of, wrt, every, num_values, "end")
+
+
+def _spectrum(
+    chain: Chain,
+    of: PartName | None,
+    wrt: PartName | None,
+    every: int,
+    num_values: int | None,
+    fixed: Fixed,
+) -> SingularSpectrum:
+    """The result, with lag 0: the identity, or zero between different parts."""
+    every = check_count(every, "every", most=max(1, len(chain)), limit="T")
+    block = block_between(chain, of, wrt)
+    most = min(block.shape)
+    if num_values is not None:
+        why = "all that the block has"
+        most = check_count(num_values, "num_values", most=most, why=why)
+    values, errors = _values_by_lag(block, every, fixed)
+    # What lies on no path from `wrt` to `of` is zero.
+    missing = ((0, 0), (0, max(0, min(block.shape) - values.shape[1])))
+    values = jnp.pad(values, missing, constant_values=-jnp.inf)
+    errors = jnp.pad(errors, missing)
+    identity = jnp.where(jnp.arange(values.shape[1]) < block.shared, 0.0, -jnp.inf)
+    values = jnp.concatenate([identity.astype(values.dtype)[None], values])[:, :most]
+    errors = jnp.concatenate([jnp.zeros_like(errors, shape=(1, errors.shape[1])), errors])[:, :most]
+    lags = jnp.arange(values.shape[0]) * every
+    return SingularSpectrum(lags, values, errors, of=of, wrt=wrt, fixed=fixed)
+
+
+def _values_by_lag(
+    block: Block, every: int, fixed: Fixed
+) -> tuple[Float[Array, "L m"], Float[Array, "L m"]]:
+    """The logarithms of the values and their errors at every lag but 0."""
+    gains = block.chain.log_gains()
+    if not block.connected:
+        dtype = widen(jnp.zeros((), block.chain.layout.dtype)).dtype
+        values = jnp.full((len(block.chain) // every, min(block.shape)), -jnp.inf, dtype)
+        return values, jnp.zeros_like(values)
+    if gains is not None:
+        return _diagonal_values(gains if fixed == "start" else gains[::-1], block, every)
+    return _read_values(block, every, fixed)
 
 
 def _size(part: slice) -> int:
     return part.stop - part.start
 
 
-def _read_values(chain, move: Callable, start: slice, part: slice, every: int, *, reverse: bool):
-    """Values and errors of `part` of a block that starts as the unit vectors of `start`, by lag."""
-    frame = widen(jnp.eye(chain.layout.size, dtype=chain.layout.dtype)[start])
-    dtype, size = frame.dtype, frame.shape[0]
-    first = graded(jnp.eye(size, dtype=dtype), jnp.zeros((), jnp.int32))
+def _read_values(block: Block, every: int, fixed: Fixed):
+    """Values and errors by lag of a block that starts from unit vectors at the fixed end."""
+    chain = block.chain
+    start, part = (block.columns, block.rows) if fixed == "start" else (block.rows, block.columns)
+    unit = identity_rows(chain)[start]
+    frame = widen(unit)
+    size, dtype = frame.shape[0], frame.dtype
+    zero = jnp.zeros((), jnp.int32)
+    product = _Product(frame, graded(jnp.eye(size, dtype=dtype), zero), jnp.zeros(size, dtype))
 
-    def factor_by_factor(loop, entry):
-        memory, product = loop
-        memory, factor = chain.visit(memory, entry)
-        rows = move(factor, product.frame.astype(chain.layout.dtype))
-        return (memory, _apply(widen(rows).T, product)), None
+    def renew(product: _Product, block: Scaled) -> tuple[_Product, Scaled]:
+        product = _apply(Scaled(widen(block.mantissa).T, block.exponent), product)
+        return product, Scaled(product.frame.astype(block.mantissa.dtype), zero)
 
-    def stretch(loop, entries):
-        loop, _ = jax.lax.scan(factor_by_factor, loop, entries, reverse=reverse)
-        seen = product = loop[1]
+    def read(product: _Product, block: Scaled) -> tuple[_Product, Scaled, tuple]:
+        seen = product
         if _size(part) < chain.layout.size:
-            seen = _apply(product.frame[:, part].T, product)
-        return loop, (seen.graded, seen.losses)
+            seen = _apply(Scaled(product.frame[:, part].T, zero), product)
+        return product, block, (seen.graded, seen.losses)
 
-    count, entries = len(chain) // every, chain.factors
-    used = slice(len(chain) - count * every, None) if reverse else slice(0, count * every)
-    entries = jax.tree.map(lambda leaf: leaf[used].reshape(count, every, *leaf.shape[1:]), entries)
-    loop = chain.begin(), _Product(frame, first, jnp.zeros(size, dtype))
-    _, (products, losses) = jax.lax.scan(stretch, loop, entries, reverse=reverse)
-    if reverse:
-        products, losses = jax.tree.map(lambda leaf: leaf[::-1], (products, losses))
+    if fixed == "start":
+        swept = sweep_forward(chain, Scaled(unit, zero), read, product, every=every, renew=renew)
+    else:
+        swept = sweep_backward(
+            check_stored(chain), Scaled(unit, zero), read, product, every=every, renew=renew
+        )
+    products, losses = swept[1]
     epsilon = jnp.finfo(chain.layout.dtype).eps  # of the products, which may be in half precision
-    unit = jnp.asarray(epsilon * math.sqrt(chain.layout.size), dtype)
+    rounding = jnp.asarray(epsilon * math.sqrt(chain.layout.size), dtype)
     batch = max(1, _BATCH // max(1, size * _size(part)))
 
     def values(product: Graded, loss: Float[Array, " m"]):
-        return log_singular_values(product, unit * loss)
+        return log_singular_values(product, rounding * loss)
 
-    if count <= batch:
+    if losses.shape[0] <= batch:
         return jax.vmap(values)(products, losses)
     return jax.lax.map(lambda one: values(*one), (products, losses), batch_size=batch)
 
 
-def _apply(factor: Float[Array, "n m"], product: _Product) -> _Product:
-    """One factor more, given as factor · frame.
+def _apply(factor: Scaled, product: _Product) -> _Product:
+    """One factor more, given as factor · frame, (n, m).
 
     Rounding has moved row k of the factor by an epsilon of its norm, and so R by Qᵀ δ: row i of
     the product, to first order, by Σ_k |Q_ki| ‖row k‖ times the norm of column i of R⁻¹.
     """
-    factor = jnp.where(jnp.any(jnp.isnan(factor)), jnp.nan, factor)
-    block, exponent = normalize(Scaled(factor, jnp.zeros((), jnp.int32)))
+    matrix = jnp.where(jnp.any(jnp.isnan(factor.mantissa)), jnp.nan, factor.mantissa)
+    block, exponent = normalize(Scaled(matrix, factor.exponent))
     (rows, exponents), losses = product.graded, product.losses
     sizes_of_rows = norms_along(block, axis=1)
     heights, sizes = jnp.frexp(jnp.max(jnp.abs(block), axis=0))
@@ -258,22 +286,9 @@ def _apply(factor: Float[Array, "n m"], product: _Product) -> _Product:
     return _Product(frame[back].T, total, losses[by_column][: ours.shape[0]] + ours)
 
 
-def _diagonal_values(log_gains: Float[Array, "T n"], rows: slice, columns: slice, every: int):
+def _diagonal_values(gains: Float[Array, "T n"], block: Block, every: int):
     """Values and errors of diagonal products, from logarithms of the factors in order of lag."""
-    shared = slice(max(rows.start, columns.start), min(rows.stop, columns.stop))
-    sums = jnp.sort(jnp.cumsum(log_gains[:, shared], axis=0), axis=1)[every - 1 :: every, ::-1]
-    missing = min(_size(rows), _size(columns)) - sums.shape[1]
-    values = jnp.pad(sums, ((0, 0), (0, missing)), constant_values=-jnp.inf)
+    sums = jnp.cumsum(gains[:, block.rows], axis=0)[every - 1 :: every]
+    values = jnp.sort(sums, axis=1)[:, ::-1]
     steps = jnp.arange(1, values.shape[0] + 1, dtype=values.dtype)[:, None] * every
     return values, jnp.where(values == -jnp.inf, 0.0, steps * jnp.finfo(values.dtype).eps)
-
-
-def _spectrum(readings, rows: slice, columns: slice, every: int, count: int, of, wrt, fixed: str):
-    """The result, with lag 0: the identity, or zero between different parts."""
-    values, errors = readings
-    shared = max(0, min(rows.stop, columns.stop) - max(rows.start, columns.start))
-    identity = jnp.where(jnp.arange(values.shape[1]) < shared, 0.0, -jnp.inf).astype(values.dtype)
-    values = jnp.concatenate([identity[None], values])[:, :count]
-    errors = jnp.concatenate([jnp.zeros_like(identity)[None], errors])[:, :count]
-    lags = jnp.arange(values.shape[0]) * every
-    return SingularSpectrum(lags, values, errors, of=of, wrt=wrt, fixed=fixed)

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.chain import Chain
-from lstmgrad._chains.propagate import sweep_renewed
-from lstmgrad._checks import check_ends, check_kind
+from lstmgrad._chains.base import Chain, check_chain
+from lstmgrad._chains.sweeps import sweep_forward
+from lstmgrad._checks import check_count
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.frame import orthonormal
 from lstmgrad._numeric.scaled import LOG_2, Scaled, widen
@@ -78,17 +78,18 @@ def lyapunov_vectors(
     References:
         Ginelli, Poggi, Turchi, Chaté, Livi & Politi 2007, Phys. Rev. Lett. 99, 130601.
     """
-    check_kind(chain, Chain, "chain")
+    check_chain(chain)
     length = len(chain)
-    burn_in = check_ends(burn_in, length)
+    why = f"less than half of T = {length}, because as many steps are left out at either end"
+    burn_in = check_count(burn_in, "burn_in", 0, most=(length - 1) // 2, why=why)
     state = starting_state(chain, start, num_exponents)
     block = Scaled(state.frame.T, jnp.zeros((), jnp.int32))
 
-    def renew(carry: None, block: Scaled) -> tuple[None, Scaled, tuple[Array, Array, Array]]:
+    def read(carry: None, block: Scaled) -> tuple[None, Scaled, tuple[Array, Array, Array]]:
         frame, triangle, _ = orthonormal(block)
         return carry, frame, (frame.mantissa, triangle, block.exponent)
 
-    _, (frames, triangles, exponents) = sweep_renewed(chain, block, renew, None)
+    _, (frames, triangles, exponents) = sweep_forward(chain, block, read, None)
     frames = jnp.concatenate([block.mantissa[None], frames])
 
     def back(after: Array, entry: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:

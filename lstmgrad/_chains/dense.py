@@ -1,0 +1,103 @@
+"""Chains of given matrices, for a linear model or for Jacobians from elsewhere."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lstmgrad._chains.base import StoredChain, check_stored, identity_rows
+from lstmgrad._chains.layout import Layout, layout_of
+from lstmgrad._types import PartName
+
+
+class DenseChain(StoredChain):
+    """A chain of given matrices.
+
+    Attributes:
+        factors: (T, n, n), J_t at index t-1.
+        layout: named blocks; by default the state is one block.
+    """
+
+    factors: Float[Array, "*batch_T n n"]
+    layout: Layout = eqx.field(static=True)
+    run: None = None
+
+    def __init__(
+        self, factors: Float[Array | np.ndarray, "T n n"], *, layout: Layout | None = None
+    ):
+        """Wraps the matrices.
+
+        Args:
+            factors: (T, n, n), J_t at index t-1, latest last.
+            layout: where the state's parts lie; None makes one block of size n.
+
+        Raises:
+            ValueError: the array is not a stack of square floating-point matrices, or its n is not
+                the layout's.
+        """
+        factors = jnp.asarray(factors)
+        if factors.ndim != 3 or factors.shape[1] != factors.shape[2]:
+            raise ValueError(
+                "factors: expected square matrices stacked along time, shape (T, n, n), but got "
+                f"{factors.shape}."
+            )
+        if not jnp.issubdtype(factors.dtype, jnp.floating):
+            raise ValueError(
+                f"factors: expected a real floating-point dtype, but got {factors.dtype}."
+            )
+        size = factors.shape[1]
+        if layout is None:
+            layout = layout_of(jax.ShapeDtypeStruct((size,), factors.dtype))
+        if (layout.size, layout.dtype) != (size, factors.dtype):
+            raise ValueError(
+                f"layout: expected one of size {size} and dtype {factors.dtype}, like the factors, "
+                f"but got size {layout.size} and dtype {layout.dtype}."
+            )
+        self.factors = factors
+        self.layout = layout
+
+    @staticmethod
+    def of(chain: StoredChain) -> "DenseChain":
+        """Returns the same chain with every factor as a matrix.
+
+        Args:
+            chain: T factors on a state of flat size n, not a stream.
+
+        Notes:
+            T pulls of the identity, T n² numbers.
+        """
+        check_stored(chain)
+        return _materialize(chain)
+
+    def push(self, factor: Float[Array, "n n"], rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """J_t v for every row v."""
+        return jnp.matmul(rows, factor.T, precision="highest")
+
+    def pull(self, factor: Float[Array, "n n"], rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """U J_t for every row u."""
+        return jnp.matmul(rows, factor, precision="highest")
+
+    def cut(self, bounds: slice) -> "DenseChain":
+        """The chain of the matrices within the bounds."""
+        return eqx.tree_at(lambda chain: chain.factors, self, self.factors[bounds])
+
+    def restricted(self, parts: Sequence[PartName]) -> "DenseChain":
+        """The chain of the blocks between some of the parts."""
+        kept = self.layout.coordinates(parts)
+        factors = self.factors[:, kept[:, None], kept[None, :]]
+        return DenseChain(factors, layout=self.layout.restricted(parts))
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The axes in front of (T, n, n)."""
+        return self.factors.shape[:-3]
+
+
+@eqx.filter_jit
+def _materialize(chain: StoredChain) -> DenseChain:
+    identity = identity_rows(chain)
+    factors = jax.vmap(lambda factor: chain.pull(factor, identity))(chain.factors)
+    return DenseChain(factors, layout=chain.layout)

@@ -1,0 +1,212 @@
+"""Chains of jvps and vjps along a trajectory, where Jacobians are taken and nowhere else."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from lstmgrad._chains.base import StoredChain
+from lstmgrad._chains.dependence import dependence_of
+from lstmgrad._chains.layout import Layout, layout_of
+from lstmgrad._chains.run import BoundStep, Run
+from lstmgrad._chains.trajectory import Trajectory, unroll
+from lstmgrad._checks import check_kind, check_step, check_trajectory
+from lstmgrad._compile import compiled
+from lstmgrad._model import Model
+from lstmgrad._types import Inputs, Params, PartName, State, StepFn
+
+
+class ImplicitChain(StoredChain):
+    """A chain of jvps and vjps of the step along a trajectory; nothing n x n is stored.
+
+    Attributes:
+        run: the model and the states that it visited.
+        layout: the named map between the state and the flat vector.
+    """
+
+    run: Run
+    layout: Layout = eqx.field(static=True)
+
+    @property
+    def factors(self) -> Any:
+        """(states, inputs): s_{t-1} and x_t at index t-1."""
+        return self.run.factors
+
+    def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """J_t v, one jvp batched over the rows."""
+        return push_rows(*flat_step(self.run.step, self.layout, factor), rows)
+
+    def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
+        """U J_t, one vjp batched over the rows."""
+        return pull_rows(*flat_step(self.run.step, self.layout, factor), rows)
+
+    def cut(self, bounds: slice) -> "ImplicitChain":
+        """The chain along a stretch of the trajectory."""
+        return ImplicitChain(self.run.cut(bounds), self.layout)
+
+    def restricted(self, parts: Sequence[PartName]) -> "ImplicitChain":
+        """The chain of some of the parts, the others held."""
+        return ImplicitChain(self.run, self.layout.restricted(parts))
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The axes in front of the time axis of the states."""
+        return run_batch_shape(self.run, self.layout)
+
+
+@compiled
+def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitChain:
+    """Returns the chain of exact step Jacobians along a trajectory.
+
+    J_t = ∂step(params, s, x_t)/∂s at s = s_{t-1}, as a real matrix on the flat state; parameters
+    and inputs are held. This is the only place where Jacobians are taken.
+
+    Args:
+        step: the step function of the model.
+        params: its parameters.
+        trajectory: as `unroll` gives it, or built from a model's own run, T+1 states to T inputs.
+
+    Returns:
+        A `Chain` of T factors in the implicit representation. It is a pytree: it goes through
+        `jax.jit`, `jax.vmap` and `jax.grad` (with respect to the parameters, too).
+
+    Raises:
+        ValueError: the trajectory does not have one state more than inputs, or the step does not
+            return a state like the one it is given.
+
+    Notes:
+        O(1) time beyond two abstract calls of the step: the derivatives are taken when something is
+        pushed or pulled through the chain, at the highest matmul precision.
+
+    Example:
+        ```python
+        chain = lg.linearize(cell.step, params, trajectory)
+        lg.jacobian(chain[2:7], of="c", wrt="c")  # dc_7/dc_2
+        ```
+    """
+    run, layout = run_of(step, params, trajectory)
+    return ImplicitChain(run, layout)
+
+
+def chain(
+    model: Model, inputs: Inputs, *, linearize: Callable[..., StoredChain] = linearize
+) -> StoredChain:
+    """Returns the chain of step Jacobians of a model along its run over the inputs.
+
+    Args:
+        model: a step, its parameters and the starting state: ``cell.model(params)``, what
+            `lg.interop` returns, or ``Model(step, params, state)`` of your own.
+        inputs: a pytree of arrays with T on axis 0. A step without inputs gets ``jnp.arange(T)``.
+        linearize: `linearize_diagonal` for a recurrence whose step Jacobian is diagonal.
+
+    Returns:
+        A `Chain` of T factors, which every analysis takes. ``chain[k:t]`` is the chain of
+        ds_t/ds_k; ``chain.trajectory`` has the states, ``chain.model`` the model.
+
+    Raises:
+        ValueError: as `unroll` and `linearize`.
+
+    Example:
+        ```python
+        cell = lg.cells.lstm(3, 40)
+        chain = lg.chain(cell.model(cell.init(key)), inputs)
+        lg.backward_norms(chain, of="c", wrt="c")  # ‖dc_T/dc_k‖ for every k
+        ```
+    """
+    check_kind(model, Model, "model")
+    return linearize(model.step, model.params, unroll(*model, inputs))
+
+
+def run_of(step: StepFn, params: Params, trajectory: Trajectory) -> tuple[Run, Layout]:
+    """The run that a chain keeps, and the layout of its states, once both were checked.
+
+    Args:
+        step: as for `linearize`, like the rest.
+        params: any pytree.
+        trajectory: T+1 states to T inputs.
+    """
+    check_kind(trajectory, Trajectory, "trajectory")
+    state = check_trajectory(trajectory)
+    states, inputs = jax.tree.map(jnp.asarray, (trajectory.states, trajectory.inputs))
+    x = jax.tree.map(lambda leaf: leaf[0], inputs)
+    check_step(step, params, state, x)
+    layout = layout_with_dependence(step, params, state, x)
+    before, last = (jax.tree.map(lambda leaf, s=s: leaf[s], states) for s in (slice(-1), -1))
+    return Run(BoundStep.of(step, params), before, inputs, last), layout
+
+
+def layout_with_dependence(step: StepFn, params: Params, state: State, x: Inputs) -> Layout:
+    """The layout of a state that knows which part depends on which.
+
+    Args:
+        step: a step that was checked.
+        params: its parameters.
+        state: any state.
+        x: one step's input.
+    """
+    return layout_of(state, dependence_of(step, params, state, x, layout_of(state)))
+
+
+def run_batch_shape(run: Run, layout: Layout) -> tuple[int, ...]:
+    """The axes in front of the time axis of the states.
+
+    Args:
+        run: the run.
+        layout: of its states.
+    """
+    leaf = jax.tree.leaves(run.last)[0]
+    return leaf.shape[: leaf.ndim - len(layout.shapes[0])]
+
+
+def flat_step(step: Callable[[State, Inputs], State], layout: Layout, factor: Any):
+    """The step as a function of the flat state, and the flat s_{t-1}.
+
+    Args:
+        step: the step with its parameters.
+        layout: between the state and the flat vector.
+        factor: s_{t-1} and x_t.
+    """
+    state, x = factor
+    return lambda flat: layout.ravel(step(layout.unravel(flat, state), x)), layout.ravel(state)
+
+
+def push_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"]):
+    """J v for every row v, one jvp batched over the rows.
+
+    Args:
+        step: a function of the flat state.
+        flat: where J is taken.
+        rows: (m, n).
+    """
+    with jax.default_matmul_precision("highest"):
+        after, jvp = jax.linearize(step, flat)
+        return nan_with(after, jax.vmap(jvp)(rows))
+
+
+def pull_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"]):
+    """U J for every row u, one vjp batched over the rows.
+
+    Args:
+        step: a function of the flat state.
+        flat: where J is taken.
+        rows: (m, n).
+    """
+    with jax.default_matmul_precision("highest"):
+        after, vjp = jax.vjp(step, flat)
+        return nan_with(after, jax.vmap(lambda row: vjp(row)[0])(rows))
+
+
+def nan_with(after: Float[Array, "*T n"], block: Inexact[Array, "..."]):
+    """The block, or all NaN where the step led to NaN.
+
+    Derivatives of a selection are finite even there: that of relu at NaN is 0, and a broken
+    trajectory would read as a vanished gradient.
+
+    Args:
+        after: the state after the step.
+        block: a derivative.
+    """
+    return jnp.where(jnp.any(jnp.isnan(after)), jnp.nan, block)

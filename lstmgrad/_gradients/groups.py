@@ -1,0 +1,172 @@
+"""The gradient by groups of parts, so that no part pushes that of another out of range.
+
+The parts of a state fall into groups whose members all act on one another, as the h and c of a
+layer do. The gradient dL/ds_t at a group is made by the parts that the group acts on and by no
+others: each group is swept with these alone, and has exponents of its own. A state of one layer is
+one group, and nothing is done twice.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lstmgrad._chains.base import StoredChain, check_stored, known_run
+from lstmgrad._chains.dependence import leaf_dependence, mutual_groups, parts_between
+from lstmgrad._gradients.adjoint import pull_cotangents
+from lstmgrad._gradients.local import LocalStep, differentiable, with_room
+from lstmgrad._numeric.scaled import LOWEST, Scaled, normalize, power_below, widen
+from lstmgrad._types import Inputs, Params, PartName, State
+
+
+class Group(NamedTuple):
+    """Parts of the state that act on one another, and the gradient there.
+
+    Attributes:
+        local: one step, seen at these parts.
+        rows: (T, m), dL/ds_t at these parts, t = 1..T, with room for squares.
+        exponents: (T,), of the rows.
+        coordinates: (m,), where the parts lie in the flat state.
+        fed_by: for each leaf of (parameters, inputs), whether these parts depend on it in a step.
+    """
+
+    local: LocalStep
+    rows: Float[Array, "T m"]
+    exponents: Int[Array, " T"]
+    coordinates: Any
+    fed_by: list[bool]
+
+
+def groups_of(
+    chain: StoredChain, flat: Float[Array, "times n"], moving: Params, fixed: Params
+) -> list[Group]:
+    """The groups that depend on parameters or inputs.
+
+    Args:
+        chain: T factors that know their model.
+        flat: ∂L/∂s_t as flat vectors.
+        moving: the differentiable leaves of the parameters.
+        fixed: the others.
+    """
+    layout, run = chain.layout, known_run(chain)
+    step, _ = run.step.parts()
+    x_moving, x_fixed = differentiable(run.inputs)
+
+    def of_leaves(leaves: tuple[Params, Inputs], state: State, x_fixed: Inputs) -> State:
+        return step(eqx.combine(leaves[0], fixed), state, eqx.combine(leaves[1], x_fixed))
+
+    one, one_fixed, state = (_one_step(tree) for tree in (x_moving, x_fixed, run.before))
+    reached = leaf_dependence(of_leaves, (moving, one), state, one_fixed, layout)
+    groups = []
+    for parts in mutual_groups(layout):
+        fed_by = [any(feeds) for feeds in zip(*(reached[part] for part in parts), strict=True)]
+        if any(fed_by):
+            rows, exponents = _gradient_at(chain, flat, parts, (moving, x_moving))
+            local = LocalStep(step, fixed, layout.restricted(parts))
+            groups.append(Group(local, rows, exponents, layout.coordinates(parts), fed_by))
+    return groups
+
+
+def shared_exponents(
+    groups: list[Group], leaves: tuple[Params, Inputs]
+) -> tuple[Int[Array, " T"], tuple[Params, Inputs], list[tuple[Params, Inputs]]]:
+    """The exponents that sums over the groups have, and what each group is weighted with in them.
+
+    Args:
+        groups: at least one.
+        leaves: the differentiable leaves of parameters and inputs.
+
+    Returns:
+        Those of all leaves together; those of each leaf, the largest among the groups that it
+        feeds; and for each group the weight of each leaf.
+    """
+    everything = _largest([group.exponents for group in groups])
+    flat, treedef = jax.tree.flatten(leaves)
+    feeding = [[g for g in groups if g.fed_by[index]] for index in range(len(flat))]
+    own = [
+        everything if len(fed) in (0, len(groups)) else _largest([g.exponents for g in fed])
+        for fed in feeding
+    ]
+
+    def weight(group: Group, index: int) -> Array:
+        exponents = group.exponents if group.fed_by[index] else LOWEST
+        return power_below(exponents - own[index], group.rows.dtype)
+
+    weights = [
+        treedef.unflatten([weight(group, index) for index in range(len(flat))]) for group in groups
+    ]
+    return everything, treedef.unflatten(own), weights if len(groups) > 1 else []
+
+
+def weighted_sum(found: list[Any], weights: list[Any]) -> Any:
+    """The sum over groups of what each of them adds to the leaves.
+
+    Args:
+        found: for each group, like (parameters, inputs).
+        weights: as `shared_exponents` gives them; none for a single group.
+    """
+    if not weights:
+        return found[0]
+    terms = [
+        jax.tree.map(lambda leaf, weight: leaf * weight.astype(leaf.dtype), tree, weight)
+        for tree, weight in zip(found, weights, strict=True)
+    ]
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], start=leaves[0]), *terms)
+
+
+def inner_products(
+    groups: list[Group], moved: Float[Array, "T n"], exponents: Int[Array, " T"]
+) -> Float[Array, " T"]:
+    """The inner product of dL/ds_t with a direction of s_t at every t, with given exponents.
+
+    Args:
+        groups: the gradient.
+        moved: the directions.
+        exponents: of the result.
+    """
+
+    def product(row: Float[Array, " m"], direction: Float[Array, " m"]) -> Float[Array, ""]:
+        return jnp.vdot(widen(row), widen(direction), precision="highest")
+
+    if len(groups) == 1 and groups[0].rows.shape == moved.shape:
+        return jax.vmap(product)(groups[0].rows, moved)
+    terms = []
+    for group in groups:
+        inner = jax.vmap(product)(group.rows, moved[:, group.coordinates])
+        terms.append(inner * power_below(group.exponents - exponents, inner.dtype))
+    return sum(terms[1:], start=terms[0])
+
+
+def _gradient_at(
+    chain: StoredChain,
+    flat: Float[Array, "times n"],
+    parts: tuple[PartName, ...],
+    leaves: tuple[Params, Inputs],
+) -> tuple[Float[Array, "T m"], Int[Array, " T"]]:
+    """dL/ds_t at a group of parts, t = 1..T, with room for squares; and its exponents."""
+    layout = chain.layout
+    behind = parts_between(layout, None, parts[0])
+    if behind != layout.parts:
+        flat = flat[:, layout.coordinates(behind)]
+        chain = check_stored(chain.restricted(behind))
+    found = pull_cotangents(chain, flat)
+    mantissas, exponents = found.mantissa[1:], found.exponent[1:]
+    if parts != behind:
+        inside = chain.layout.coordinates(parts)
+        mantissas, exponents = normalize(Scaled(mantissas[:, inside], exponents))
+    room = jax.vmap(lambda row: with_room(row, *leaves))(Scaled(mantissas, exponents))
+    return room.mantissa, room.exponent
+
+
+def _largest(exponents: list[Int[Array, " T"]]) -> Int[Array, " T"]:
+    largest = exponents[0]
+    for other in exponents[1:]:
+        largest = jnp.maximum(largest, other)
+    return largest
+
+
+def _one_step(tree: Any) -> Any:
+    """The abstract values at one time."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tree)
