@@ -64,7 +64,7 @@ for ax, gain, weights in zip(panels, (0.1, 1.0), ("Glorot / 10", "Glorot"), stri
         line = -rate * lags / math.log(10)
         ax.plot(lags, line, color=ax.lines[-1].get_color(), linewidth=0.7)
         last = np.median(profile.log_norms[:, -1]) / math.log(10)
-        horizons = lg.horizon(profile, THRESHOLD)
+        horizons = lg.horizon(profile, threshold=THRESHOLD)
         reach, never = np.median(horizons), np.isinf(horizons).sum()
         exact = math.ceil(-math.log(THRESHOLD) / rate)
         table = f"{line[-1]:14.1f} {last:9.1f} {exact:14} {reach:16.0f} {never:6}"

@@ -53,7 +53,7 @@ entropy = lg.entropy_rate(found.exponents) / DT
 print(f"Kaplan-Yorke dimension {dimension:.3f} (Lorenz 2.062), entropy rate {entropy:.3f} nats")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
-lg.plot.spectrum(found, ax=left, label="LSTM, 60 dimensions")
+lg.plot.lyapunov_spectrum(found, ax=left, label="LSTM, 60 dimensions")
 numbers = np.arange(1, 4)
 left.plot(numbers, DT * np.asarray(PUBLISHED), "x", color="#d55e00", label="published")
 left.plot(numbers, DT * np.asarray(LORENZ), "_", color="#0072b2", markersize=14, label="Lorenz")

@@ -56,7 +56,7 @@ for gain in gains:
         line += f"{float(measured.mean()):22.3f} {float(expected):8.3f}"
     if gain in shown:
         one = jax.tree.map(lambda leaf: leaf[0], found)
-        lg.plot.spectrum(one, theory=theory, ax=panels[0], label=f"g = {gain:.1f}")
+        lg.plot.lyapunov_spectrum(one, theory=theory, ax=panels[0], label=f"g = {gain:.1f}")
     print(line)
 curve = np.geomspace(gains[0], gains[-1], 5 if args.small else 40)
 expected = [jnp.asarray(lg.theory.random_tanh_exponents(gain, 1000)) for gain in curve]

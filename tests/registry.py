@@ -32,7 +32,7 @@ SHAPES: dict[str, tuple[int, ...]] = {"conv_lstm": (3,)}
 
 REPRESENTATIONS: dict[str, Callable[[lg.Chain], lg.Chain]] = {
     "implicit": lambda chain: chain,
-    "dense": lambda chain: chain.materialize(),
+    "dense": lambda chain: lg.DenseChain.of(chain),
 }
 
 every_cell = pytest.mark.parametrize("name", CELLS)

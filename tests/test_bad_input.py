@@ -173,6 +173,12 @@ def test_states(state, message):
         run(stay, state)
 
 
+def test_a_chain_is_made_of_a_model():
+    model: Any = (stay, None, jnp.ones(2))
+    with pytest.raises(ValueError, match=r"model: expected a lstmgrad Model, but got tuple: cell"):
+        lg.chain(model, XS)
+
+
 @pytest.mark.parametrize(("states", "came"), [(4, 4), (6, 6), (1, 1)])
 def test_a_trajectory_has_one_state_more_than_inputs(states, came):
     trajectory = lg.Trajectory(XS, jnp.ones((states, 2)))
@@ -259,9 +265,9 @@ def test_dense_chains(factors, message):
 def test_a_layout_that_does_not_fit():
     message = "layout: expected one of size 3 and dtype float64, .*got size 2 and dtype float64"
     with pytest.raises(ValueError, match=message):
-        lg.DenseChain(np.ones((5, 3, 3)), layout_of(jnp.ones(2)))
+        lg.DenseChain(np.ones((5, 3, 3)), layout=layout_of(jnp.ones(2)))
     with pytest.raises(ValueError, match=r"layout: .*dtype float32"):
-        lg.DenseChain(np.ones((5, 3, 3)), layout_of(jnp.ones(3, jnp.float32)))
+        lg.DenseChain(np.ones((5, 3, 3)), layout=layout_of(jnp.ones(3, jnp.float32)))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +302,7 @@ def test_a_batch_of_chains_needs_vmap():
         for use in (
             len,
             lambda chain: chain[1:],
-            lambda chain: chain.materialize(),
+            lg.DenseChain.of,
             lg.jacobian,
             lg.product,
             lg.backward_norms,
@@ -310,10 +316,11 @@ def test_a_batch_of_chains_needs_vmap():
 
 
 @pytest.mark.parametrize("reader", ["backward_norms", "forward_norms", "norm_map"])
-@pytest.mark.parametrize("every", [0, -1, 2.0, "1", True, None])
+@pytest.mark.parametrize("every", [0, -1, 8, 2.0, "1", True, None])
 def test_the_spacing_is_a_positive_whole_number(reader, every):
     # A chain of a length of its own: 1 == True is one key of the compilation cache.
-    with pytest.raises(ValueError, match=f"every: expected a whole number, 1 or more, .*{every!r}"):
+    message = f"every: expected a whole number from 1 to T = 7, but got {every!r}"
+    with pytest.raises(ValueError, match=message):
         READERS[reader](random_chain(2, 7), every=every)
 
 
@@ -322,7 +329,7 @@ def test_the_threshold_is_above_zero(threshold):
     profile = lg.backward_norms(random_chain(2, 7))
     message = f"threshold: expected a number above zero, but got {threshold!r}"
     with pytest.raises(ValueError, match=message):
-        lg.horizon(profile, threshold)
+        lg.horizon(profile, threshold=threshold)
 
 
 @pytest.mark.parametrize("size", [0, -3, 2.0, "8", None, True])
@@ -366,6 +373,6 @@ def test_lags_increase_within_the_chain(lags):
 def test_block_sizes(size):
     message = f"block_size: expected a whole number, 1 or more, but got {size!r}"
     with pytest.raises(ValueError, match=message):
-        lg.blocked(size)
+        lg.Method.blocked(size)
     with pytest.raises(ValueError, match="max_steps: expected a whole number, 1 or more"):
         lg.matrix_free_norms(random_chain(2, 7), (1,), max_steps=size)

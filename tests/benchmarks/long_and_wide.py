@@ -41,14 +41,14 @@ def pairs_of_times(hidden: int, length: int, repeats: int) -> None:
     timings = interleave(contenders, repeats)
     mine = timings["ours"]
     found, errors, over = mine.results[0], [], 0
-    met = np.asarray(found.converged)[np.tril_indices(length + 1)].mean()
+    met = np.asarray(found.resolved)[np.tril_indices(length + 1)].mean()
     for end in np.unique(np.linspace(1, length, 9).astype(int)).tolist():
         states = jax.tree.map(lambda leaf, end=end: leaf[: end + 1], task.states)
         upto = Problem(task.params, task.start, task.inputs[:end], states)
         reference = pulled_log_norms(upto, range(1, end + 1))[::-1]
         error = np.abs(np.asarray(found.log_norms, np.float64)[end, :end] - reference)
         errors.append(error.max())
-        over += int(np.sum(np.asarray(found.converged)[end, :end] & (error > found.rtol)))
+        over += int(np.sum(np.asarray(found.resolved)[end, :end] & (error > found.rtol)))
     memory = in_child("map", hidden, length)
     Row(
         part,
@@ -104,7 +104,7 @@ def long_sequence(hidden: int, length: int, repeats: int) -> None:
         row._replace(
             peak=beyond(memory),
             error=error,
-            met=float(np.mean(found.converged)),
+            met=float(np.mean(found.resolved)),
             remark=f"log-norm {exact:.9g}, relative error {error / abs(exact):.1e}",
         ).print()
 
@@ -210,8 +210,8 @@ def matrix_free(hidden: int, lag: int) -> None:
         timing,
         compile=timing.first - timing.median,
         error=error,
-        met=float(np.mean(found.converged)),
-        over=int(bool(found.converged[0]) and error > found.rtol),
+        met=float(np.mean(found.resolved)),
+        over=int(bool(found.resolved[0]) and error > found.rtol),
         remark=f"against a dense SVD; own error estimate {float(found.errors[0]):.1e}",
     ).print()
 
@@ -226,9 +226,9 @@ def parallel_in_time(hidden: int, length: int, repeats: int) -> None:
     """
     chain = problem(hidden, length).chain()
     methods = {
-        "sequential": lg.sequential,
-        "parallel": lg.parallel,
-        "blocked": lg.blocked(max(math.isqrt(length), 1)),
+        "sequential": lg.Method.sequential,
+        "parallel": lg.Method.parallel,
+        "blocked": lg.Method.blocked(max(math.isqrt(length), 1)),
     }
 
     def runner(method: Any) -> Contender:
@@ -263,5 +263,5 @@ def wide_alone(hidden: int, lag: int) -> dict[str, float]:
         "weights": sum(leaf.nbytes for leaf in jax.tree.leaves(task.params)) / 1e6,
         "log_norm": float(found.log_norms[0]),
         "error": float(found.errors[0]),
-        "met": float(np.mean(found.converged)),
+        "met": float(np.mean(found.resolved)),
     }

@@ -113,7 +113,7 @@ def judged(row: Row, found: Any, lags: list[int], reference: np.ndarray) -> Row:
         reference: log-norms.
     """
     errors = np.abs(np.asarray(found.log_norms, np.float64)[lags] - reference)
-    met = np.asarray(found.converged)
+    met = np.asarray(found.resolved)
     over = int(np.sum(met[lags] & (errors > found.rtol)))
     remark = "" if len(lags) == len(met) - 1 else f"{len(lags)} lags checked"
     return row._replace(error=errors.max(), met=met.mean(), over=over, remark=remark)

@@ -12,7 +12,7 @@ import lstmgrad as lg
 @every_cell
 def test_materialized_factors_are_the_jacobians_of_the_step(name):
     given, chain = problem(name), chain_of(name)
-    states, dense = given.run().states, chain.materialize()
+    states, dense = given.run().states, lg.DenseChain.of(chain)
     assert isinstance(dense, lg.DenseChain)
     assert dense.factors.shape == (T, chain.layout.size, chain.layout.size)
     assert dense.layout == chain.layout
@@ -22,19 +22,19 @@ def test_materialized_factors_are_the_jacobians_of_the_step(name):
     )
     rows = [np.concatenate(list(getattr(factors, p)), axis=-1) for p in states._fields]
     np.testing.assert_allclose(dense.factors, np.concatenate(rows, axis=1), rtol=0, atol=1e-14)
-    np.testing.assert_array_equal(dense.materialize().factors, dense.factors)
+    np.testing.assert_array_equal(lg.DenseChain.of(dense).factors, dense.factors)
 
 
 @every_representation
 def test_slices_are_the_slices_of_the_factors(form):
     chain = chain_of("lstm", form)
-    factors = chain.materialize().factors
+    factors = lg.DenseChain.of(chain).factors
     assert len(chain) == T
     for key in (slice(None), slice(2, 5), slice(-2, None), slice(None, -3), slice(3, 3)):
         part = chain[key]
         assert type(part) is type(chain)
         assert len(part) == len(range(T)[key])
-        np.testing.assert_allclose(part.materialize().factors, factors[key], rtol=0, atol=1e-15)
+        np.testing.assert_allclose(lg.DenseChain.of(part).factors, factors[key], rtol=0, atol=1e-15)
 
 
 @every_representation
@@ -104,7 +104,7 @@ def batch_of_chains(form="implicit", size=3):
         chain = lg.linearize(
             given.step, given.params, lg.unroll(given.step, given.params, given.state, inputs)
         )
-        return chain if form == "implicit" else chain.materialize()
+        return chain if form == "implicit" else lg.DenseChain.of(chain)
 
     return jax.vmap(chain)(inputs), [chain(x) for x in inputs]
 
@@ -156,7 +156,7 @@ def test_a_second_call_with_the_same_shapes_does_not_trace_again():
             lg.backward_norms(chain),
             lg.forward_norms(chain),
             lg.norm_map(chain, every=2),
-            chain.materialize(),
+            lg.DenseChain.of(chain),
         )
 
     everything(1)

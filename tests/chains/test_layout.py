@@ -112,7 +112,7 @@ STATES = {
 def chain_and_products(step, state, inputs, of, wrt):
     """Of the whole sequence, by both representations, and a block of what follows one step."""
     chain = lg.linearize(step, None, lg.unroll(step, None, state, inputs))
-    dense = lg.product(chain.materialize()).to_array()
+    dense = lg.product(lg.DenseChain.of(chain)).to_array()
     return chain.layout, lg.jacobian(chain), dense, lg.jacobian(chain[1:], of=of, wrt=wrt)
 
 

@@ -13,11 +13,11 @@ from registry import chain_of, random_chain
 import lstmgrad as lg
 
 METHODS = {
-    "sequential": lg.sequential,
-    "parallel": lg.parallel,
-    "blocks of 1": lg.blocked(1),
-    "blocks of 4": lg.blocked(4),
-    "blocks of 50": lg.blocked(50),
+    "sequential": lg.Method.sequential,
+    "parallel": lg.Method.parallel,
+    "blocks of 1": lg.Method.blocked(1),
+    "blocks of 4": lg.Method.blocked(4),
+    "blocks of 50": lg.Method.blocked(50),
 }
 LENGTHS = [0, 1, 7, 8]  # none, one, a prime, a power of two; 4 divides the last alone
 
@@ -112,8 +112,8 @@ def test_batches_and_slopes(method):
 
 def test_one_block_size_is_one_method():
     """So that a call with a fresh `blocked(3)` finds the program of the last one."""
-    assert lg.blocked(3) is lg.blocked(3)
-    assert lg.blocked(3) is not lg.blocked(4)
+    assert lg.Method.blocked(3) is lg.Method.blocked(3)
+    assert lg.Method.blocked(3) is not lg.Method.blocked(4)
     traces = 0
 
     def step(weight, state, x):
@@ -124,17 +124,17 @@ def test_one_block_size_is_one_method():
     state = jnp.ones(2)
     trajectory = lg.unroll(step, jnp.eye(2), state, jnp.ones((7, 2)))
     chain = lg.linearize(step, jnp.eye(2), trajectory)
-    lg.product(chain, method=lg.blocked(3))
+    lg.product(chain, method=lg.Method.blocked(3))
     before = traces
-    lg.product(chain, method=lg.blocked(3))
+    lg.product(chain, method=lg.Method.blocked(3))
     assert traces == before
-    lg.product(chain, method=lg.blocked(2))
+    lg.product(chain, method=lg.Method.blocked(2))
     assert traces > before
 
 
 @pytest.mark.usefixtures("as_installed")
 def test_blocks_may_be_counted_by_numpy():
     chain = chain_of_length(8)
-    got = lg.product(chain, method=lg.blocked(cast(Any, np.int64(4))))
-    want = lg.product(chain, method=lg.blocked(4))
+    got = lg.product(chain, method=lg.Method.blocked(cast(Any, np.int64(4))))
+    want = lg.product(chain, method=lg.Method.blocked(4))
     np.testing.assert_array_equal(got.mantissa, want.mantissa)

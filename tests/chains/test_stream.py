@@ -79,12 +79,12 @@ NEEDS_STATES = {
     "pull_back": lambda chain: lg.pull_back(chain, jnp.ones(chain.layout.size)),
     "backward_norms": lg.backward_norms,
     "norm_map": lg.norm_map,
-    "materialize": lambda chain: chain.materialize(),
+    "materialize": lambda chain: lg.DenseChain.of(chain),
     "matrix_free_norms": lambda chain: lg.matrix_free_norms(chain, (1, 2)),
-    "parallel": lambda chain: lg.product(chain, method=lg.parallel),
-    "blocked": lambda chain: lg.product(chain, method=lg.blocked(2)),
-    "parallel prefixes": lambda chain: lg.prefix_products(chain, method=lg.parallel),
-    "blocked prefixes": lambda chain: lg.prefix_products(chain, method=lg.blocked(2)),
+    "parallel": lambda chain: lg.product(chain, method=lg.Method.parallel),
+    "blocked": lambda chain: lg.product(chain, method=lg.Method.blocked(2)),
+    "parallel prefixes": lambda chain: lg.prefix_products(chain, method=lg.Method.parallel),
+    "blocked prefixes": lambda chain: lg.prefix_products(chain, method=lg.Method.blocked(2)),
 }
 
 

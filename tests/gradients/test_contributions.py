@@ -509,7 +509,7 @@ def test_cotangents_that_do_not_fit(kind):
 def test_adjoints_of_slices_and_of_other_chains():
     given, cotangents = given_of("lstm"), cotangents_of("lstm")
     chain, whole = given.chain(), lg.adjoint(given.chain(), cotangents).to_array()
-    dense = lg.adjoint(chain.materialize(), cotangents).to_array()
+    dense = lg.adjoint(lg.DenseChain.of(chain), cotangents).to_array()
     np.testing.assert_allclose(dense, whole, **CLOSE)
     part = lg.adjoint(chain[2:], jax.tree.map(lambda leaf: leaf[2:], cotangents)).to_array()
     np.testing.assert_allclose(part, whole[2:], **CLOSE)
@@ -528,9 +528,9 @@ def bias_of(*residuals):
 def test_lengths_of_truncation():
     halves = bias_of(1.0, 0.5, 0.25, 0.125, 0.0625)
     assert lg.truncation_length(halves) == 4
-    assert lg.truncation_length(halves, 0.5) == 1
-    assert lg.truncation_length(halves, 2.0) == 0
-    assert lg.truncation_length(halves, 0.01) == np.inf
+    assert lg.truncation_length(halves, tolerance=0.5) == 1
+    assert lg.truncation_length(halves, tolerance=2.0) == 0
+    assert lg.truncation_length(halves, tolerance=0.01) == np.inf
     # It has to stay within the tolerance, not to touch it once.
     assert lg.truncation_length(bias_of(1.0, 0.05, 0.7, 0.02, 0.0)) == 3
     assert np.isnan(lg.truncation_length(bias_of(np.nan, np.nan)))

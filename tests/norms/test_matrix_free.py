@@ -24,7 +24,7 @@ def test_chosen_lags(dtype):
     truth = block_log_norms(factors, fixed="end")[list(LAGS)]
     np.testing.assert_array_equal(profile.lags, LAGS)
     assert profile.log_norms.dtype == dtype
-    assert np.all(profile.converged)
+    assert np.all(profile.resolved)
     below = truth - np.asarray(profile.log_norms, np.float64)
     rounding = eps(dtype) * np.sqrt(N) * (np.asarray(LAGS) + 1)
     assert np.all(np.abs(below) <= rtol + rounding)
@@ -51,22 +51,22 @@ def test_vanished_and_broken_products():
     shift = lg.DenseChain(np.broadcast_to(np.eye(4, k=1), (6, 4, 4)))
     gone = lg.matrix_free_norms(shift, (3, 4, 6))
     np.testing.assert_allclose(gone.log_norms, [0, -np.inf, -np.inf], rtol=0, atol=1e-3)
-    assert np.all(gone.converged)
+    assert np.all(gone.resolved)
     broken = np.array(random_chain(4, 6).factors)
     broken[2] = np.nan
     nan = lg.matrix_free_norms(lg.DenseChain(broken), (3, 4, 6))
     np.testing.assert_array_equal(np.isnan(nan.log_norms), [False, True, True])
-    np.testing.assert_array_equal(nan.converged, [True, False, False])
+    np.testing.assert_array_equal(nan.resolved, [True, False, False])
 
 
 def test_too_few_steps_are_admitted():
     chain = lg.DenseChain(gaussian())
     few, many = (lg.matrix_free_norms(chain, LAGS, rtol=1e-8, max_steps=n) for n in (4, 200))
     truth = block_log_norms(gaussian(), fixed="end")[list(LAGS)]
-    assert not few.converged[1]
+    assert not few.resolved[1]
     assert few.log_norms[1] < truth[1]
     assert few.errors[1] > 1e-8
-    assert many.converged[1]
+    assert many.resolved[1]
 
 
 def test_the_slope_of_a_norm():

@@ -31,7 +31,7 @@ def test_any_spacing_that_divides_the_length_or_not(every):
     truth = log_norms_of_pairs(chain.factors)[np.ix_(times, times)]
     np.testing.assert_allclose(result.log_norms, truth, rtol=0, atol=1e-12)
     below = np.tril(np.ones(truth.shape, bool))
-    assert result.converged.all()
+    assert result.resolved.all()
     np.testing.assert_array_equal(np.isnan(result.errors), ~below)
 
 
@@ -47,7 +47,7 @@ def test_tracked_norms_of_every_pair():
     below = np.tril(np.ones(truth.shape, bool))
     got, errors = np.asarray(result.log_norms), np.asarray(result.errors)
     np.testing.assert_array_equal(np.isnan(got), ~below)
-    assert result.converged.all()
+    assert result.resolved.all()
     assert np.all((truth - got)[below] <= errors[below] + 1e-13)
     assert np.all((truth - got)[below] >= -1e-13)
     assert np.max(errors[below]) <= rtol

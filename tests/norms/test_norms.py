@@ -32,7 +32,7 @@ def readings(chain, of, wrt):
 def log_norms_of_pairs(name, form, of, wrt):
     """At [t, k], by NumPy's SVD of plain products of the factors; NaN above the diagonal."""
     chain = chain_of(name)
-    factors = np.asarray(chain.materialize().factors)
+    factors = np.asarray(lg.DenseChain.of(chain).factors)
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     truth = np.full((T + 1, T + 1), np.nan)
     for k in range(T + 1):
@@ -128,7 +128,7 @@ def test_vmap_is_the_loop():
     def everything(factors):
         chain = lg.DenseChain(factors)
         profile = lg.backward_norms(chain, every=2)
-        readings = lg.horizon(profile, 0.9), lg.decay_rate(profile)
+        readings = lg.horizon(profile, threshold=0.9), lg.decay_rate(profile)
         return profile, lg.forward_norms(chain), lg.norm_map(chain), readings
 
     together = jax.jit(jax.vmap(everything))(batch)
@@ -142,7 +142,7 @@ def test_vmap_is_the_loop():
 def test_jit_is_eager():
     def everything(chain):
         profile = lg.backward_norms(chain)
-        readings = lg.horizon(profile, 0.9), lg.decay_rate(profile)
+        readings = lg.horizon(profile, threshold=0.9), lg.decay_rate(profile)
         return profile, lg.forward_norms(chain), lg.norm_map(chain), readings, lg.product(chain)
 
     chain = random_chain(2, 2)
@@ -256,7 +256,7 @@ def test_float32_over_a_hundred_thousand_steps(norms):
         params = given._replace(weight_hh=gain * weight)
         trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
         chain = lg.linearize(cell.step, params, trajectory)
-        return chain.materialize().factors
+        return lg.DenseChain.of(chain).factors
 
     def of_matrices(factors):
         return norms(lg.DenseChain(factors), every=stride).log_norms
@@ -312,9 +312,9 @@ def powers_of(matrix):
 def test_horizon_of_an_exponential():
     profile = lg.backward_norms(powers_of(0.9 * np.eye(2)))
     assert lg.horizon(profile) == 66
-    assert lg.horizon(profile, 0.5) == 7
-    assert lg.horizon(profile, 2.0) == 0
-    assert lg.horizon(profile, 1e-9) == jnp.inf
+    assert lg.horizon(profile, threshold=0.5) == 7
+    assert lg.horizon(profile, threshold=2.0) == 0
+    assert lg.horizon(profile, threshold=1e-9) == jnp.inf
     np.testing.assert_allclose(lg.decay_rate(profile), -np.log(0.9), rtol=1e-12)
 
 
@@ -326,10 +326,10 @@ def test_the_last_crossing_counts():
     norms = np.asarray([np.linalg.norm(p, 2) for p in powers])
     for threshold in (2.0, 1.2, 0.1):
         last = int(np.flatnonzero(norms >= threshold)[-1])
-        assert lg.horizon(profile, threshold) == last + 1
+        assert lg.horizon(profile, threshold=threshold) == last + 1
     assert norms[0] < 1.2 < norms[1]
     dip = profile_of(np.log([1.0, 0.1, 0.5, 0.1]))
-    assert lg.horizon(dip, 0.3) == 3
+    assert lg.horizon(dip, threshold=0.3) == 3
 
 
 def test_a_horizon_on_a_grid_is_a_lag_that_was_read():

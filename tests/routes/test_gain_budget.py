@@ -129,7 +129,7 @@ def test_a_tag_that_all_of_the_gradient_bypasses():
     trajectory = lg.unroll(bypassing, None, jnp.ones(3), inputs)
     chain = lg.linearize(bypassing, None, trajectory)
     budget = lg.gain_budget(chain, through="sometimes")
-    assert_adds_up(budget, log_norm(loop_product(chain.materialize().factors)))
+    assert_adds_up(budget, log_norm(loop_product(lg.DenseChain.of(chain).factors)))
     assert budget.log_gains["sometimes"][1] == 0
     np.testing.assert_allclose(budget.log_gains["state"][1], np.log(0.5), rtol=1e-14)
 
@@ -150,7 +150,7 @@ def test_the_step_where_a_forget_gate_is_closed():
     assert np.argmin(gain) == at - 1
     assert -26 < gain[at - 1] < -16
     assert np.delete(gain, at - 1).min() > -4
-    forget = np.diagonal(route.materialize().factors[:, H:, H:], axis1=1, axis2=2)
+    forget = np.diagonal(lg.DenseChain.of(route).factors[:, H:, H:], axis1=1, axis2=2)
     sigma = np.log(forget).sum(axis=0).max()
     np.testing.assert_allclose(lg.gain_budget(route, of="c", wrt="c").log_norm, sigma, **CLOSE)
     # What the loss at T says to the weights stops there as well.

@@ -176,7 +176,7 @@ def test_the_same_activation_is_the_same_step():
 def test_what_is_no_stack_of_plain_layers():
     weights, biases, x = draw((3,) * 3)
     residual = chain_of(lg.cells.residual_layer(jnp.tanh), weights, biases, x)
-    for chain in (residual, residual.materialize()):
+    for chain in (residual, lg.DenseChain.of(residual)):
         with pytest.raises(ValueError, match="chain: expected that of a stack of plain layers"):
             lg.layer_factors(chain)
 

@@ -27,7 +27,7 @@ def routes_of(given):
 
 
 def dense(routes):
-    return {name: np.asarray(route.materialize().factors) for name, route in routes.items()}
+    return {name: np.asarray(lg.DenseChain.of(route).factors) for name, route in routes.items()}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_routes_of_a_cell_add_up_to_its_chain(name, dtype):
     given = problem(name, dtype)
     routes = routes_of(given)
     assert list(routes) == [*NAMES[name], *RESTS]
-    factors, whole = dense(routes), np.asarray(given.chain().materialize().factors)
+    factors, whole = dense(routes), np.asarray(lg.DenseChain.of(given.chain()).factors)
     scale = np.abs(whole).max()
     tolerance = 1e-14 if dtype == "float64" else 8 * eps(dtype)
     assert all(route.dtype == dtype for route in factors.values())
@@ -63,7 +63,7 @@ def test_the_cell_route_is_the_product_of_the_forget_gates():
     """Bit for bit where the gates are the same: only products of two numbers are between them."""
     given = problem("lstm", length=40)
     route = routes_of(given)["cell"]
-    dense = route.materialize()
+    dense = lg.DenseChain.of(route)
     cells = np.asarray(dense.factors)[:, H:, H:]
     gates = np.diagonal(cells, axis1=1, axis2=2)
     assert np.all((gates > 0) & (gates < 1))
@@ -142,7 +142,7 @@ def test_a_step_of_ones_own():
             got = factors[name][t] * 4 / np.tanh(2)
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12, err_msg=name)
     assert {bool(x > 0) for x in inputs[:, 0]} == {True, False}
-    whole = lg.linearize(branching, params, trajectory).materialize().factors
+    whole = lg.DenseChain.of(lg.linearize(branching, params, trajectory)).factors
     assert np.abs(sum(factors.values()) - whole).max() <= 1e-14 * np.abs(whole).max()
 
 
@@ -165,7 +165,7 @@ def test_complex_parts_and_counters():
     trajectory = lg.unroll(mixed_step, None, start, jnp.cos(jnp.arange(8.0)).reshape(4, 2))
     routes = lg.routes(mixed_step, None, trajectory)
     factors = dense(routes)
-    whole = lg.linearize(mixed_step, None, trajectory).materialize().factors
+    whole = lg.DenseChain.of(lg.linearize(mixed_step, None, trajectory)).factors
     np.testing.assert_allclose(sum(factors.values()), whole, **CLOSE)
     np.testing.assert_array_equal(factors["untagged"], 0)
     np.testing.assert_allclose(factors["crossed"], 0, **CLOSE)
@@ -177,7 +177,7 @@ def test_complex_parts_and_counters():
 def test_a_route_is_a_chain_like_any_other(route):
     given = problem("lstm")
     chain = routes_of(given)[route] if route == "cell" else shifted(routes_of(given))
-    twin = lg.DenseChain(chain.materialize().factors, layout=chain.layout)
+    twin = lg.DenseChain(lg.DenseChain.of(chain).factors, layout=chain.layout)
     assert len(chain) == len(twin) == T
     block = jnp.cos(jnp.arange(4.0 * H)).reshape(2 * H, 2)
     readings = {
@@ -185,7 +185,7 @@ def test_a_route_is_a_chain_like_any_other(route):
         "push": lambda chain: lg.push_forward(chain[1:4], block).to_array(),
         "pull": lambda chain: lg.pull_back(chain[1:][1:3], block.T).to_array(),
         "norms": lambda chain: lg.backward_norms(chain, of="c", wrt="c", every=2).log_norms,
-        "blocks": lambda chain: lg.product(chain, method=lg.blocked(2)).to_array(),
+        "blocks": lambda chain: lg.product(chain, method=lg.Method.blocked(2)).to_array(),
         "wide": lambda chain: lg.matrix_free_norms(chain, [3], of="c", wrt="c").log_norms,
     }
     for name in readings if route == "cell" else ("push", "pull"):
@@ -340,7 +340,7 @@ def test_shares_by_numpy():
     given = problem("lstm")
     chain, routes = given.chain(), routes_of(given)
     got = lg.route_shares(chain, routes).shares
-    factors, whole = dense(routes), np.asarray(chain.materialize().factors)
+    factors, whole = dense(routes), np.asarray(lg.DenseChain.of(chain).factors)
     left, sigma, right = np.linalg.svd(loop_product(whole))
     for t in range(T):
         u = left[:, 0] @ loop_product(whole[t + 1 :]) if t + 1 < T else left[:, 0]

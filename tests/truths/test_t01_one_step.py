@@ -16,7 +16,7 @@ HAND = {"rnn": rnn_jacobian, "gru": gru_jacobian, "lstm": lstm_jacobian}
 @pytest.mark.parametrize("name", HAND)
 def test_step_jacobian_is_the_one_derived_by_hand(name, truth):
     given = problem(name)
-    states, factors = given.run().states, chain_of(name).materialize().factors
+    states, factors = given.run().states, lg.DenseChain.of(chain_of(name)).factors
     off = []
     for t in range(1, T + 1):
         before = [part[t - 1] for part in states]
@@ -28,7 +28,7 @@ def test_step_jacobian_is_the_one_derived_by_hand(name, truth):
 def test_log_determinant_of_the_lstm():
     """ln|det J| = Σ ln f + Σ ln(|tanh c'| o(1-o)) + ln|det U_o|."""
     given = problem("lstm")
-    states, factors = given.run().states, chain_of("lstm").materialize().factors
+    states, factors = given.run().states, lg.DenseChain.of(chain_of("lstm")).factors
     for t in range(1, T + 1):
         want = lstm_parts(given.params, states.h[t - 1], states.c[t - 1], given.inputs[t - 1])[2]
         got = np.linalg.slogdet(np.asarray(factors[t - 1]))[1]

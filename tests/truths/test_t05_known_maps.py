@@ -37,7 +37,7 @@ def test_cat(truth):
     for name, sign in (("first", 1), ("second", -1)):
         ours = found.exponents[0 if sign > 0 else 1]
         truth(f"{name} exponent of the cat map", sign * golden, ours, atol=1e-6)
-    np.testing.assert_allclose(found.running[:, 0], golden, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.running_exponents[:, 0], golden, rtol=0, atol=1e-6)
 
 
 def henon(params, s, _):

@@ -86,7 +86,7 @@ def test_what_is_resolved_is_right_and_what_is_not_reads_too_high():
     chain, _ = network(12, 30.0, steps=20)
     found = lg.lyapunov_spectrum(chain, every=1)
     with decimal.localcontext(prec=150):
-        exact = exact_exponents(np.asarray(chain.materialize().factors))
+        exact = exact_exponents(np.asarray(lg.DenseChain.of(chain).factors))
     error, rounding = np.asarray(found.exponents) - exact, np.asarray(found.rounding_errors)
     resolved = np.asarray(found.resolved)
     assert 3 <= resolved.sum() <= 9

@@ -56,5 +56,5 @@ def test_a_constant_input(truth):
 def test_the_length_that_truncation_needs():
     """An impulse spreads the gradient over T - 1 steps: for 10 % bias nine in ten are needed."""
     got = found(jnp.zeros(T).at[0].set(1.0))
-    assert lg.truncation_length(got, 0.1) == np.ceil(0.9 * (T - 1))
-    assert lg.truncation_length(got, 0.5) == np.ceil(0.5 * (T - 1))
+    assert lg.truncation_length(got, tolerance=0.1) == np.ceil(0.9 * (T - 1))
+    assert lg.truncation_length(got, tolerance=0.5) == np.ceil(0.5 * (T - 1))

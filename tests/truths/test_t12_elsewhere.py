@@ -42,7 +42,7 @@ def test_the_cell_must_not_be_frozen(forget_bias, frozen, full, truth):
     """Multiplying dh_t/dh_{t-1} at held c drops the cell path, by tens of orders of magnitude."""
     chain = random_lstm(forget_bias)
     whole = np.asarray(lg.forward_norms(chain, rtol=0.0).log_norms)
-    steps = np.asarray(chain.materialize().factors)[:, :H, :H]
+    steps = np.asarray(lg.DenseChain.of(chain).factors)[:, :H, :H]
     without_cell = loop_log_norms(steps)
     name = f"LSTM of forget bias {forget_bias:g}"
     truth(f"largest exponent, {name}", full, whole[T] / T, atol=0.1)
@@ -92,7 +92,7 @@ def test_plain_float32_dies_at_lag_110_where_the_truth_is_not():
     chain = lg.linearize(cell.step, params, trajectory)
     ours = np.asarray(lg.forward_norms(chain).log_norms)
     wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, trajectory))
-    truth = lg.linearize(cell.step, *wide).materialize().factors
+    truth = lg.DenseChain.of(lg.linearize(cell.step, *wide)).factors
     want = loop_log_norms(truth)
     assert want[-1] / np.log(10) < -60
     np.testing.assert_allclose(ours[1:], want[1:], rtol=1e-5)
