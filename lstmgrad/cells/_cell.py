@@ -84,8 +84,8 @@ def zero_state(kind: type[Kind], shape: int | tuple[int, ...], dtype: Any = None
         shape: the shape of every part.
         dtype: the dtype of every part; None is JAX's default float.
     """
-    zeros = jnp.zeros(shape, dtype)
-    return kind(**dict.fromkeys(kind._fields, zeros))  # pyright: ignore
+    make: Any = kind
+    return make(*[jnp.zeros(shape, dtype)] * len(make._fields))
 
 
 def check_sizes(input_size: int, hidden_size: int) -> tuple[int, int]:

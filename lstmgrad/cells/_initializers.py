@@ -84,9 +84,8 @@ def with_forget_bias(params: Params, bias: float | int | Float[Array, " h"]) -> 
     1 / ln(1 + exp(-bias)) steps.
 
     Args:
-        params: the parameters of any cell with a forget gate, whatever the cell calls that gate;
-            they have an attribute `forget_gate`. These are the LSTMs except the one of 1997, the
-            GRU, MGU, minGRU, minLSTM, sLSTM and mLSTM.
+        params: the parameters of any cell with a forget gate, whatever the cell calls that gate,
+            e.g. an LSTM, GRU or minGRU. Their class has an attribute `forget_gate`.
         bias: one number, or one per unit.
 
     Returns:
@@ -153,7 +152,7 @@ def with_chrono_bias(params: Params, key: PRNGKeyArray, max_lag: float | int) ->
 
 
 def _forget_gate(params: Params) -> ForgetGate:
-    """Where the biases of the parameters lie, once they belong to a cell with a forget gate."""
+    """Where the forget gate's biases lie, if the parameters have one."""
     gate = getattr(type(params), "forget_gate", None)
     if not isinstance(gate, ForgetGate):
         raise ValueError(

@@ -48,18 +48,18 @@ def given(name) -> Problem:
 def measure(given: Problem, diagonal: bool) -> dict[str, Any]:
     trajectory = given.run()
     chain = lg.linearize(given.step, given.params, trajectory)
-    routes = lg.routes(given.step, given.params, trajectory)
+    routes = lg.routes(chain)
     before = jax.tree.map(lambda leaf: leaf[:-1], trajectory.states)
     found = {
         "states": trajectory.states,
-        "factors": chain.materialize().factors,
-        "routes": {name: route.materialize().factors for name, route in routes.items()},
+        "factors": lg.DenseChain.of(chain).factors,
+        "routes": {name: lg.DenseChain.of(route).factors for name, route in routes.items()},
         "batch": jax.vmap(given.step, (None, 0, 0))(given.params, before, given.inputs),
         "broken": given.step(given.params, given.state, jnp.nan * given.inputs[0]),
     }
     if diagonal:
         declared = lg.linearize_diagonal(given.step, given.params, trajectory)
-        found["declared"] = declared.materialize().factors
+        found["declared"] = lg.DenseChain.of(declared).factors
         for norms in (lg.backward_norms, lg.forward_norms):
             found[norms.__name__] = [norms(each).log_norms for each in (declared, chain)]
     return found
@@ -148,7 +148,7 @@ def test_float32_is_kept(name):
         params = cell.init(key)
         trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
         chain = lg.linearize(cell.step, params, trajectory)
-        return params, trajectory.states, chain.materialize().factors
+        return params, trajectory.states, lg.DenseChain.of(chain).factors
 
     params, states, factors = jax.eval_shape(run, jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
@@ -222,8 +222,7 @@ def test_the_constant_error_carousel():
     """Truth T2: without forget gate dc_T/dc_0 along the cell is I, bit for bit."""
     problem = given("lstm_1997")
     inputs = jax.random.normal(jax.random.key(4), (1000, D))
-    trajectory = lg.unroll(problem.step, problem.params, problem.state, inputs)
-    route = lg.routes(problem.step, problem.params, trajectory)["cell"]
+    route = lg.routes(problem._replace(inputs=inputs).chain())["cell"]
     np.testing.assert_array_equal(lg.jacobian(route, of="c", wrt="c"), np.eye(H))
 
 

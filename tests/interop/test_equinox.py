@@ -86,10 +86,9 @@ def test_a_module_of_the_users_own_keeps_its_parts():
 
 def test_routes_part_the_gradient_by_the_state_that_it_comes_through():
     model = lg.interop.from_equinox(cell_of("lstm"))
-    trajectory = lg.unroll(*model, sequence(length=5))
-    routes = lg.routes(model.step, model.params, trajectory)
-    factors = lg.linearize(model.step, model.params, trajectory).materialize().factors
-    through = {name: np.asarray(routes[name].materialize().factors) for name in routes}
+    chain = lg.chain(model, sequence(length=5))
+    routes, factors = lg.routes(chain), lg.DenseChain.of(chain).factors
+    through = {name: np.asarray(lg.DenseChain.of(routes[name]).factors) for name in routes}
     np.testing.assert_allclose(through["hidden"][..., :H], factors[..., :H], atol=1e-14)
     np.testing.assert_allclose(through["cell"][..., H:], factors[..., H:], atol=1e-14)
     assert not through["hidden"][..., H:].any()
