@@ -19,7 +19,7 @@ from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_step
 from lstmgrad.cells._rnn import RNNParams, RNNState, rnn_step
 from lstmgrad.interop._checks import check_direction, check_type, require
 from lstmgrad.interop._model import stack
-from lstmgrad.interop._torch_networks import find_network
+from lstmgrad.interop._torch_networks import find_network, gates_of
 from lstmgrad.interop._weights import read_tensors
 
 
@@ -102,7 +102,7 @@ def _activation(module: Any, prefix: str, activation: Any) -> Any:
 def _make_model(leaves: dict[str, np.ndarray], activation: Any) -> Model:
     """One layer in one direction."""
     rows, width = leaves["weight_hh"].shape
-    gates = 4 if "weight_hr" in leaves else rows // width
+    gates = gates_of(leaves)
     _check_activation(activation, gates)
     none = np.zeros(rows, leaves["weight_hh"].dtype)
     bias_ih, bias_hh = (leaves.get(name, none) for name in ("bias_ih", "bias_hh"))

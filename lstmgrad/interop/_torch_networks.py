@@ -31,6 +31,11 @@ class Network(NamedTuple):
     layers: list[dict[str, dict[str, np.ndarray]]]
     bidirectional: bool
 
+    @property
+    def gates(self) -> int:
+        """4 for an LSTM, 3 for a GRU, 1 for a plain network."""
+        return gates_of(self.layers[0]["forward"])
+
     def direction(self, side: str) -> list[dict[str, np.ndarray]]:
         """Returns the arrays of all layers in one direction, once the layers follow one another.
 
@@ -48,6 +53,16 @@ class Network(NamedTuple):
         return layers
 
 
+def gates_of(leaves: Mapping[str, np.ndarray]) -> int:
+    """Returns how many gates are stacked: 4 for an LSTM, 3 for a GRU, 1 for a plain network.
+
+    Args:
+        leaves: the arrays of one layer in one direction, by name.
+    """
+    rows, width = leaves["weight_hh"].shape
+    return 4 if "weight_hr" in leaves else rows // width
+
+
 def find_network(tensors: Mapping[str, Any], prefix: str | None) -> tuple[str, Network]:
     """Returns the one network that is meant, and its prefix, with the dot.
 
@@ -59,14 +74,21 @@ def find_network(tensors: Mapping[str, Any], prefix: str | None) -> tuple[str, N
         ValueError: there is no network, or not the one that is meant, or several; the network has
             other weights than PyTorch's own, or some that do not fit each other.
     """
-    networks = _networks(tensors)
-    prefix = _check_prefix(prefix, list(networks), tensors)
+    networks = find_networks(tensors)
+    prefix = _check_prefix(prefix, list(networks))
     _check_others(tensors, prefix)
     return prefix, networks[prefix]
 
 
-def _networks(tensors: Mapping[str, Any]) -> dict[str, Network]:
-    """All recurrent networks by prefix."""
+def find_networks(tensors: Mapping[str, Any]) -> dict[str, Network]:
+    """Returns all recurrent networks by prefix, with the dot.
+
+    Args:
+        tensors: by dotted name.
+
+    Raises:
+        ValueError: there is no network, or one whose weights do not fit each other.
+    """
     found: dict[str, dict[tuple[int, str], dict[str, np.ndarray]]] = {}
     for name, tensor in tensors.items():
         match = _NAME.fullmatch(name)
@@ -74,6 +96,12 @@ def _networks(tensors: Mapping[str, Any]) -> dict[str, Network]:
             place = int(match["layer"] or 0), "reverse" if match["reverse"] else "forward"
             leaves = found.setdefault(match["prefix"], {}).setdefault(place, {})
             leaves[match["leaf"]] = to_numpy(tensor, name)
+    if not found:
+        some = ", ".join(list(tensors)[:8]) or "no tensor at all"
+        raise ValueError(
+            "source: expected recurrent weights under PyTorch's names, weight_ih_l0, weight_hh_l0, "
+            f"..., with any prefix, but got {some}{', ...' if len(tensors) > 8 else ''}."
+        )
     networks = {}
     for prefix, places in found.items():
         both = any(side == "reverse" for _, side in places)
@@ -87,14 +115,8 @@ def _networks(tensors: Mapping[str, Any]) -> dict[str, Network]:
     return networks
 
 
-def _check_prefix(prefix: str | None, known: list[str], names: Any) -> str:
+def _check_prefix(prefix: str | None, known: list[str]) -> str:
     """The prefix of the one network that is meant, with the dot."""
-    if not known:
-        some = ", ".join(list(names)[:8]) or "no tensor at all"
-        raise ValueError(
-            "source: expected recurrent weights under PyTorch's names, weight_ih_l0, weight_hh_l0, "
-            f"..., with any prefix, but got {some}{', ...' if len(names) > 8 else ''}."
-        )
     what = ", ".join(map(repr, known))
     if prefix is None:
         if len(known) > 1:
