@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.patches import Rectangle, StepPatch
+from matplotlib.ticker import FixedLocator
 
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.truncation import TruncationBias
@@ -180,8 +181,10 @@ def truncation_bias(
 def _name_steps(ax: Axes, length: int, labels: Sequence[str] | None) -> None:
     """Writes numbers or names below the steps; of many names, only as many as there is room for."""
     if labels is None:
-        number_steps(ax)
-        ax.set_xlabel("time step $t$")
+        # An earlier call on the same Axes may have written names, which stay.
+        if not isinstance(ax.xaxis.get_major_locator(), FixedLocator):
+            number_steps(ax)
+            ax.set_xlabel("time step $t$")
         return
     if len(labels) != length:
         raise ValueError(

@@ -111,9 +111,9 @@ def draw_unresolved(
     if not (~resolved & np.isfinite(values)).any():
         return False
     first = all(line.get_label() != NOT_RESOLVED for line in ax.lines)
-    label = NOT_RESOLVED if first else f"_{NOT_RESOLVED}"
+    faint = {**style, **FAINT, "label": NOT_RESOLVED if first else f"_{NOT_RESOLVED}"}
     stretch = gapped(np.where(_with_neighbors(~resolved), values, np.nan))
-    ax.plot(x, stretch, **style | FAINT | {"label": label})
+    ax.plot(x, stretch, **faint)
     return True
 
 
@@ -144,7 +144,7 @@ def draw_family(
     few = count <= _FEW
     # Without the yellow end, which is as bright as the paper.
     colors = colormaps["viridis"](np.linspace(0.0, 0.85, count))
-    lines, dotted = [], False
+    lines, styles = [], []
     for index in range(count):
         style = {
             "color": COLORS[index] if few else colors[index],
@@ -154,8 +154,10 @@ def draw_family(
         }
         if few:
             style["label"] = name.replace("{}", f"{{{index + 1}}}")
-        column, good = values[:, index], resolved[:, index]
-        lines += ax.plot(x, gapped(np.where(good, column, np.nan)), **style)
+        styles.append(style)
+        lines += ax.plot(x, gapped(np.where(resolved[:, index], values[:, index], np.nan)), **style)
+    dotted = False
+    for column, good, style in zip(values.T, resolved.T, styles, strict=True):
         dotted |= draw_unresolved(ax, x, column, good, style)
     if few:
         named_legend(ax)

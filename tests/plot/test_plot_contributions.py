@@ -78,6 +78,14 @@ def test_words_stand_below_their_steps(ax, draw):
         draw(record(np.zeros(5)), labels=words[1:], ax=ax)
 
 
+def test_words_stay_below_their_steps_when_a_curve_is_added(ax):
+    words = ["the", "gradient", "of"]
+    plot.contributions(record(np.zeros(3)), labels=words, ax=ax)
+    plot.contributions(record(np.ones(3)), ax=ax)
+    assert [text.get_text() for text in ax.get_xticklabels()] == words
+    assert ax.get_xlabel() == ""
+
+
 def test_many_words_do_not_overlap(ax):
     words = [f"word{index}" for index in range(1, 121)]
     plot.contributions(record(np.zeros(120)), labels=words, ax=ax)

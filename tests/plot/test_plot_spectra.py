@@ -43,7 +43,7 @@ def exponents(values, errors: Any = 0.01, rounding: Any = 0.0, running=None) -> 
     )
 
 
-def singular(log10_values, errors: Any = 0.0, fixed="start") -> lg.SingularSpectrum:
+def singular(log10_values, errors: Any = 0.0, fixed: Any = "start") -> lg.SingularSpectrum:
     values = jnp.asarray(log10_values) * np.log(10)
     return lg.SingularSpectrum(
         lags=2 * jnp.arange(len(values)),
