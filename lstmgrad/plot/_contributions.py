@@ -83,7 +83,7 @@ def contribution_shares(
     ax: Axes | None = None,
     **artist: Any,
 ) -> Axes:
-    """Draws each step's share in the gradient as bars, and that of all later steps too as a line.
+    """Draws each step's share in the gradient as bars, and the share from it to the end as a line.
 
     Args:
         result: from `contributions`, for one sequence.

@@ -33,7 +33,7 @@ def unresolved(result: NormProfile | NormMap) -> np.ndarray:
     A norm that missed its tolerance by a known, finite error is not one of them.
 
     Args:
-        result: of one sequence or of a batch.
+        result: norms of one sequence or of a batch.
 
     Returns:
         Booleans in the shape of `log_norms`.
@@ -45,7 +45,7 @@ def by_lag(result: NormProfile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reads a profile with all its leading axes as one.
 
     Args:
-        result: of one sequence or of a batch.
+        result: norms of one sequence or of a batch.
 
     Returns:
         The lags (L,), log₁₀ of the norms (B, L), and which of them are unresolved (B, L).
