@@ -18,6 +18,7 @@ of m flat vectors as the rows of an (m, n) array, which is the fast layout in ei
 """
 
 import abc
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from jaxtyping import Array, Float
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import Run
 from lstmgrad._chains.trajectory import Trajectory
-from lstmgrad._checks import check_kind, check_slice
+from lstmgrad._checks import check_kind
 from lstmgrad._model import Model
 from lstmgrad._types import PartName
 
@@ -53,11 +54,9 @@ class Chain(eqx.Module):
 
     Attributes:
         layout: the named map between the state and the flat vector of size n.
-        run: the model and its states, where the chain keeps them.
     """
 
     layout: eqx.AbstractVar[Layout]
-    run: eqx.AbstractVar[Run | None]
 
     @abc.abstractmethod
     def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
@@ -74,6 +73,11 @@ class Chain(eqx.Module):
     @abc.abstractmethod
     def restricted(self, parts: Sequence[PartName]) -> "Chain":
         """The chain of the blocks of every factor between some of the parts."""
+
+    @property
+    @abc.abstractmethod
+    def run(self) -> Run | None:
+        """The model and the states that it visited, where the chain keeps them."""
 
     @property
     @abc.abstractmethod
@@ -105,7 +109,7 @@ class Chain(eqx.Module):
 
     def __getitem__(self, key: slice) -> "Chain":
         """`chain[k:t]`, the chain of J_{k+1}, ..., J_t, whose product is ds_t/ds_k."""
-        return self.cut(check_slice(key, len(self)))
+        return self.cut(_check_slice(key, len(self)))
 
 
 class StoredChain(Chain):
@@ -186,3 +190,39 @@ def known_run(chain: Chain) -> Run:
             f"{type(chain).__name__}."
         )
     return chain.run
+
+
+def _check_slice(key: Any, length: int) -> slice:
+    """`chain[k:t]` with 0 <= k <= t <= T; negative bounds count from the end, as in Python."""
+    if not isinstance(key, slice):
+        raise ValueError(
+            f"chain[...]: expected a slice k:t, whose product is ds_t/ds_k, but got {key!r}; "
+            "the single factor J_t is chain[t - 1 : t]."
+        )
+    if key.step not in (None, 1):
+        raise ValueError(
+            f"chain[k:t]: expected every factor from k to t, but got a step of {key.step!r}; "
+            "a chain with factors left out is not a chain."
+        )
+    bounds = []
+    for bound, default in ((key.start, 0), (key.stop, length)):
+        try:
+            number = default if bound is None else operator.index(bound)
+        except TypeError:
+            raise ValueError(
+                f"chain[k:t]: expected whole numbers known at trace time, but got {bound!r}."
+            ) from None
+        number = number + length if number < 0 else number
+        if not 0 <= number <= length:
+            raise ValueError(
+                f"chain[k:t]: expected 0 <= k <= t <= T = {length}, but got "
+                f"[{key.start}:{key.stop}]."
+            )
+        bounds.append(number)
+    start, stop = bounds
+    if start > stop:
+        raise ValueError(
+            f"chain[k:t]: expected k <= t, because ds_t/ds_k runs forward in time, but got "
+            f"[{key.start}:{key.stop}] of a chain with T = {length}."
+        )
+    return slice(start, stop)

@@ -23,7 +23,6 @@ class DenseChain(StoredChain):
 
     factors: Float[Array, "*batch_T n n"]
     layout: Layout = eqx.field(static=True)
-    run: None = None
 
     def __init__(
         self, factors: Float[Array | np.ndarray, "T n n"], *, layout: Layout | None = None
@@ -89,6 +88,11 @@ class DenseChain(StoredChain):
         kept = self.layout.coordinates(parts)
         factors = self.factors[:, kept[:, None], kept[None, :]]
         return DenseChain(factors, layout=self.layout.restricted(parts))
+
+    @property
+    def run(self) -> None:
+        """Nothing: the matrices have no model."""
+        return None
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

@@ -35,12 +35,12 @@ class DiagonalChain(StoredChain):
         factors: the diagonals, one array per differentiable leaf of the state, in its shape and
             dtype with T in front; a_t at index t-1.
         layout: the named map between the state and the flat vector.
-        run: the model and the states that it visited; None for diagonals from elsewhere.
+        along: the model and the states that it visited; None for diagonals from elsewhere.
     """
 
     factors: list[Array]
     layout: Layout = eqx.field(static=True)
-    run: Run | None = None
+    along: Run | None = None
 
     def push(self, factor: list[Array], rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """J_t v for every row v."""
@@ -52,15 +52,25 @@ class DiagonalChain(StoredChain):
 
     def cut(self, bounds: slice) -> "DiagonalChain":
         """The chain along a stretch of time."""
-        run = None if self.run is None else self.run.cut(bounds)
-        return DiagonalChain(cut_leaves(self.factors, bounds), self.layout, run)
+        return DiagonalChain(
+            factors=cut_leaves(self.factors, bounds),
+            layout=self.layout,
+            along=None if self.along is None else self.along.cut(bounds),
+        )
 
     def restricted(self, parts: Sequence[PartName]) -> "DiagonalChain":
         """The chain of some of the parts."""
         owners = [owner for owner in self.layout.owners if owner is not None]
         pairs = zip(self.factors, owners, strict=True)
         factors = [factor for factor, owner in pairs if owner in parts]
-        return DiagonalChain(factors, self.layout.restricted(parts), self.run)
+        return DiagonalChain(
+            factors=factors, layout=self.layout.restricted(parts), along=self.along
+        )
+
+    @property
+    def run(self) -> Run | None:
+        """The model and the states that it visited."""
+        return self.along
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -138,7 +148,8 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
     factors = eqx.error_if(factors, jnp.any(wrong), message)
     count = range(len(layout.parts))
     alone = tuple(tuple(i == j for j in count) for i in count)
-    return DiagonalChain(factors, dataclasses.replace(layout, dependence=alone), run)
+    layout = dataclasses.replace(layout, dependence=alone)
+    return DiagonalChain(factors=factors, layout=layout, along=run)
 
 
 def _inexact(state: State) -> list[Array]:

@@ -13,7 +13,7 @@ from lstmgrad._chains.dependence import dependence_of
 from lstmgrad._chains.layout import Layout, layout_of
 from lstmgrad._chains.run import BoundStep, Run
 from lstmgrad._chains.trajectory import Trajectory, unroll
-from lstmgrad._checks import check_kind, check_step, check_trajectory
+from lstmgrad._checks import check_kind, check_step, check_time_axis
 from lstmgrad._compile import compiled
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, PartName, State, StepFn
@@ -23,38 +23,48 @@ class ImplicitChain(StoredChain):
     """A chain of jvps and vjps of the step along a trajectory; nothing n x n is stored.
 
     Attributes:
-        run: the model and the states that it visited.
+        factors: (states, inputs): s_{t-1} and x_t at index t-1.
+        step: the step with its parameters.
+        last: s_T.
         layout: the named map between the state and the flat vector.
     """
 
-    run: Run
+    factors: Any
+    step: BoundStep
+    last: State
     layout: Layout = eqx.field(static=True)
-
-    @property
-    def factors(self) -> Any:
-        """(states, inputs): s_{t-1} and x_t at index t-1."""
-        return self.run.factors
 
     def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """J_t v, one jvp batched over the rows."""
-        return push_rows(*flat_step(self.run.step, self.layout, factor), rows)
+        return push_rows(*flat_step(self.step, self.layout, factor), rows)
 
     def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """U J_t, one vjp batched over the rows."""
-        return pull_rows(*flat_step(self.run.step, self.layout, factor), rows)
+        return pull_rows(*flat_step(self.step, self.layout, factor), rows)
 
     def cut(self, bounds: slice) -> "ImplicitChain":
         """The chain along a stretch of the trajectory."""
-        return ImplicitChain(self.run.cut(bounds), self.layout)
+        return _implicit(self.run.cut(bounds), self.layout)
 
     def restricted(self, parts: Sequence[PartName]) -> "ImplicitChain":
         """The chain of some of the parts, the others held."""
-        return ImplicitChain(self.run, self.layout.restricted(parts))
+        return _implicit(self.run, self.layout.restricted(parts))
+
+    @property
+    def run(self) -> Run:
+        """The model and the states that it visited."""
+        before, inputs = self.factors
+        return Run(self.step, before, inputs, self.last)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """The axes in front of the time axis of the states."""
-        return run_batch_shape(self.run, self.layout)
+        leaf = jax.tree.leaves(self.last)[0]
+        return leaf.shape[: leaf.ndim - len(self.layout.shapes[0])]
+
+
+def _implicit(run: Run, layout: Layout) -> ImplicitChain:
+    return ImplicitChain(factors=run.factors, step=run.step, last=run.last, layout=layout)
 
 
 @compiled
@@ -88,7 +98,7 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitC
         ```
     """
     run, layout = run_of(step, params, trajectory)
-    return ImplicitChain(run, layout)
+    return _implicit(run, layout)
 
 
 def chain(
@@ -129,7 +139,7 @@ def run_of(step: StepFn, params: Params, trajectory: Trajectory) -> tuple[Run, L
         trajectory: T+1 states to T inputs.
     """
     check_kind(trajectory, Trajectory, "trajectory")
-    state = check_trajectory(trajectory)
+    state = _check_trajectory(trajectory)
     states, inputs = jax.tree.map(jnp.asarray, (trajectory.states, trajectory.inputs))
     x = jax.tree.map(lambda leaf: leaf[0], inputs)
     check_step(step, params, state, x)
@@ -148,17 +158,6 @@ def layout_with_dependence(step: StepFn, params: Params, state: State, x: Inputs
         x: one step's input.
     """
     return layout_of(state, dependence_of(step, params, state, x, layout_of(state)))
-
-
-def run_batch_shape(run: Run, layout: Layout) -> tuple[int, ...]:
-    """The axes in front of the time axis of the states.
-
-    Args:
-        run: the run.
-        layout: of its states.
-    """
-    leaf = jax.tree.leaves(run.last)[0]
-    return leaf.shape[: leaf.ndim - len(layout.shapes[0])]
 
 
 def flat_step(step: Callable[[State, Inputs], State], layout: Layout, factor: Any):
@@ -210,3 +209,15 @@ def nan_with(after: Float[Array, "*T n"], block: Inexact[Array, "..."]):
         block: a derivative.
     """
     return jnp.where(jnp.any(jnp.isnan(after)), jnp.nan, block)
+
+
+def _check_trajectory(trajectory: Any) -> State:
+    """T + 1 states to T inputs; returns the first state."""
+    length = check_time_axis(trajectory.inputs, "trajectory.inputs")
+    count = check_time_axis(trajectory.states, "trajectory.states")
+    if count != length + 1:
+        raise ValueError(
+            f"trajectory: expected T + 1 = {length + 1} states, the start included, for T = "
+            f"{length} inputs, but got {count}."
+        )
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], trajectory.states)

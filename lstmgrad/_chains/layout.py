@@ -22,7 +22,7 @@ import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._checks import check_part, check_state
+from lstmgrad._checks import check_state
 from lstmgrad._types import PartName, State
 
 Dependence = tuple[tuple[bool, ...], ...]
@@ -64,7 +64,7 @@ class Layout:
         """The slice of the flat vector that holds the part; the whole vector for None."""
         if name is None:
             return slice(0, self.size)
-        check_part(name, self.parts, argument)
+        _check_part(name, self.parts, argument)
         index = self.parts.index(name)
         return slice(self.starts[index], self.starts[index + 1])
 
@@ -170,3 +170,12 @@ def _part_name(path: tuple) -> PartName:
             return index
         case other:
             return str(other)
+
+
+def _check_part(name: Any, known: tuple, argument: str) -> None:
+    """The part of the state exists."""
+    if name not in known or isinstance(name, bool):
+        raise ValueError(
+            f"{argument}: expected one of the state's parts {', '.join(map(repr, known))} or None "
+            f"for the whole state, but got {name!r}."
+        )

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float
 from lstmgrad._chains.base import Chain, StoredChain, check_chain, check_stored, identity_rows
 from lstmgrad._chains.blocks import block_between, whole_block
 from lstmgrad._chains.sweeps import read_nothing, sweep_backward, sweep_forward
-from lstmgrad._checks import check_block, check_scalar
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, normalize, scaled
 from lstmgrad._types import PartName
@@ -66,7 +65,7 @@ def pull_back(chain: Chain, cotangents: Float[Array | np.ndarray, "*m n"] | Scal
     Example:
         ``pull_back(chain[:k], pull_back(chain[k:], u))`` is ``pull_back(chain, u)``.
     """
-    check_stored(chain)
+    chain = check_stored(chain)
     block = _as_block(chain, cotangents, "cotangents")
     rows = block.mantissa.reshape(-1, chain.layout.size)
     start = Scaled(rows, block.exponent)
@@ -126,9 +125,33 @@ def jacobian(
 
 def _as_block(chain: Chain, value: Any, argument: str) -> Scaled:
     array = jnp.asarray(value.mantissa if isinstance(value, Scaled) else value)
-    check_block(array.shape, array.dtype, chain.layout.size, chain.layout.dtype, argument)
+    _check_block(array.shape, array.dtype, chain.layout.size, chain.layout.dtype, argument)
     if not isinstance(value, Scaled):
         return scaled(array)
     exponent = jnp.asarray(value.exponent)
-    check_scalar(exponent.shape, f"{argument}.exponent")
+    _check_scalar(exponent.shape, f"{argument}.exponent")
     return normalize(Scaled(array, exponent.astype(jnp.int32)))
+
+
+def _check_block(shape: tuple, dtype: Any, size: int, expected_dtype: Any, argument: str) -> None:
+    """Tangents are (n,) or (n, m), cotangents (n,) or (m, n), in the chain's dtype."""
+    axis = 0 if argument == "tangents" else -1
+    wanted = "(n,) or (n, m)" if argument == "tangents" else "(n,) or (m, n)"
+    if len(shape) not in (1, 2) or shape[axis] != size:
+        raise ValueError(
+            f"{argument}: expected shape {wanted} with n = {size}, the flat size of the state, "
+            f"but got {shape}. For a batch, use jax.vmap."
+        )
+    if dtype != expected_dtype:
+        raise ValueError(
+            f"{argument}: expected dtype {expected_dtype}, the chain's, but got {dtype}. Cast it."
+        )
+
+
+def _check_scalar(shape: tuple, argument: str) -> None:
+    """One number for the whole block."""
+    if shape:
+        raise ValueError(
+            f"{argument}: expected one exponent for the whole block, but got shape {shape}. For a "
+            "batch, use jax.vmap."
+        )

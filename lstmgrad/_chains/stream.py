@@ -30,7 +30,6 @@ class StreamedChain(Chain):
     inputs: Inputs
     start: State
     layout: Layout = eqx.field(static=True)
-    run: None = None
 
     def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """J_t v, one jvp batched over the rows."""
@@ -43,11 +42,26 @@ class StreamedChain(Chain):
     def cut(self, bounds: slice) -> "StreamedChain":
         """`chain[k:t]`, after running the model from 0 to k."""
         start = _state_after(self.step, self.start, cut_leaves(self.inputs, slice(bounds.start)))
-        return StreamedChain(self.step, cut_leaves(self.inputs, bounds), start, self.layout)
+        return StreamedChain(
+            step=self.step,
+            inputs=cut_leaves(self.inputs, bounds),
+            start=start,
+            layout=self.layout,
+        )
 
     def restricted(self, parts: Sequence[PartName]) -> "StreamedChain":
         """The chain of some of the parts, the others held."""
-        return StreamedChain(self.step, self.inputs, self.start, self.layout.restricted(parts))
+        return StreamedChain(
+            step=self.step,
+            inputs=self.inputs,
+            start=self.start,
+            layout=self.layout.restricted(parts),
+        )
+
+    @property
+    def run(self) -> None:
+        """Nothing: the states are not kept."""
+        return None
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -90,7 +104,7 @@ def stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> Stream
     state, inputs = check_run(step, params, state, inputs)
     x = jax.tree.map(lambda leaf: leaf[0], inputs)
     layout = layout_with_dependence(step, params, state, x)
-    return StreamedChain(BoundStep.of(step, params), inputs, state, layout)
+    return StreamedChain(step=BoundStep.of(step, params), inputs=inputs, start=state, layout=layout)
 
 
 @eqx.filter_jit

@@ -122,29 +122,6 @@ def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
             )
 
 
-def check_trajectory(trajectory: Any) -> State:
-    """T + 1 states to T inputs; returns the first state."""
-    length = check_time_axis(trajectory.inputs, "trajectory.inputs")
-    count = check_time_axis(trajectory.states, "trajectory.states")
-    if count != length + 1:
-        raise ValueError(
-            f"trajectory: expected T + 1 = {length + 1} states, the start included, for T = "
-            f"{length} inputs, but got {count}."
-        )
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], trajectory.states)
-
-
-def check_loss(result: Any) -> None:
-    """A loss is one real number."""
-    leaves = jax.tree.leaves(result)
-    if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
-        what = ", ".join(type_name(leaf) for leaf in leaves) or "nothing"
-        raise ValueError(
-            f"loss: expected a function of the states to one real number, but it returned {what}. "
-            "Sum or average over time and outputs."
-        )
-
-
 def check_differentiable(params: Any, inputs: Any) -> None:
     """There is a leaf that a gradient can be taken with respect to."""
     if not jax.tree.leaves((params, inputs)):

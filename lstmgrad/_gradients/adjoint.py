@@ -7,6 +7,7 @@ whole derivative follows backward in time,
     λ_T = ℓ_T,      λ_t = ℓ_t + λ_{t+1} J_{t+1},      λ_t = dL/ds_t.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,13 +20,9 @@ from lstmgrad._chains.base import Chain, StoredChain, check_stored
 from lstmgrad._chains.layout import Layout, layout_of, ravel
 from lstmgrad._chains.sweeps import sweep_adjoint
 from lstmgrad._chains.trajectory import Trajectory
-from lstmgrad._checks import (
-    check_cotangents,
-    check_kind,
-    check_loss,
-    check_same_parts,
-)
+from lstmgrad._checks import check_arrays, check_kind
 from lstmgrad._compile import compiled
+from lstmgrad._leaves import type_name
 from lstmgrad._numeric.scaled import Scaled, add, scaled
 from lstmgrad._types import State
 
@@ -60,7 +57,7 @@ def loss_cotangents(loss: Callable[[State], Array], trajectory: Trajectory) -> S
         return loss(jax.tree.unflatten(treedef, filled))
 
     values = [leaves[index] for index in moving]
-    check_loss(jax.eval_shape(of_moving, values))
+    _check_loss(jax.eval_shape(of_moving, values))
     found: list[Array | None] = [None] * len(leaves)
     for index, value in zip(moving, jax.grad(of_moving)(values), strict=True):
         found[index] = value
@@ -122,9 +119,54 @@ def flat_cotangents(cotangents: State, layout: Layout, length: int) -> Float[Arr
         layout: of the states.
         length: T.
     """
-    leaves = check_cotangents(cotangents, layout, length)
+    leaves = _check_cotangents(cotangents, layout, length)
     if jnp.shape(leaves[0]) != (length + 1, layout.size):
         first = jax.tree.map(lambda leaf: leaf[0], eqx.filter(cotangents, eqx.is_inexact_array))
-        check_same_parts(layout_of(first).parts, layout.parts)
+        _check_same_parts(layout_of(first).parts, layout.parts)
     leaves = [jnp.conj(leaf) if jnp.iscomplexobj(leaf) else jnp.asarray(leaf) for leaf in leaves]
     return jax.vmap(lambda one: ravel(one))(leaves)
+
+
+def _check_same_parts(parts: tuple, known: tuple) -> None:
+    """Cotangents are of the parts that the state has, in the same order."""
+    if parts != known:
+        raise ValueError(
+            f"cotangents: expected the parts of the state, {', '.join(map(repr, known))}, in this "
+            f"order, but got {', '.join(map(repr, parts))}. Use the state's own type, or one "
+            "array of flat vectors."
+        )
+
+
+def _check_cotangents(cotangents: Any, layout: Any, length: int) -> list[Any]:
+    """One cotangent for every state, the start included; returns those of differentiable leaves."""
+    check_arrays(cotangents, "cotangents")
+    leaves = [
+        leaf
+        for leaf in jax.tree.leaves(cotangents)
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+    ]
+    shapes = [jnp.shape(leaf) for leaf in leaves]
+    numbers = sum(math.prod(jnp.shape(x)[1:]) * (1 + jnp.iscomplexobj(x)) for x in leaves)
+    wanted = [(length + 1, *shape) for shape in layout.inexact_shapes]
+    flat = [(length + 1, layout.size)]
+    dtypes = {jnp.finfo(jnp.result_type(leaf)).dtype for leaf in leaves}
+    if shapes not in (wanted, flat) or numbers != layout.size or dtypes != {layout.dtype}:
+        what = ", ".join(type_name(leaf) for leaf in jax.tree.leaves(cotangents)) or "no array"
+        raise ValueError(
+            f"cotangents: expected one for each of the T + 1 = {length + 1} states, in leaves like "
+            f"theirs, of shapes {', '.join(map(str, wanted))}, or one flat array "
+            f"{layout.dtype}[{length + 1},{layout.size}], but got {what}. "
+            "loss_cotangents(loss, trajectory) makes them."
+        )
+    return leaves
+
+
+def _check_loss(result: Any) -> None:
+    """A loss is one real number."""
+    leaves = jax.tree.leaves(result)
+    if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
+        what = ", ".join(type_name(leaf) for leaf in leaves) or "nothing"
+        raise ValueError(
+            f"loss: expected a function of the states to one real number, but it returned {what}. "
+            "Sum or average over time and outputs."
+        )

@@ -99,7 +99,8 @@ def norm_map(
 
 def _until(chain: StoredChain, time: Int[Array, ""]) -> "_Until":
     indices = jnp.arange(1, len(chain) + 1)
-    return _Until((indices, chain.factors), chain, time, chain.layout)
+    factors = (indices, chain.factors)
+    return _Until(factors=factors, chain=chain, time=time, layout=chain.layout)
 
 
 class _Until(StoredChain):
@@ -109,7 +110,6 @@ class _Until(StoredChain):
     chain: StoredChain
     time: Int[Array, ""]
     layout: Layout = eqx.field(static=True)
-    run: None = None
 
     def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         return self._apply(self.chain.push, factor, rows)
@@ -118,12 +118,14 @@ class _Until(StoredChain):
         return self._apply(self.chain.pull, factor, rows)
 
     def cut(self, bounds: slice) -> "_Until":
-        chain = self.chain.cut(bounds)
-        return _Until((self.factors[0][bounds], chain.factors), chain, self.time, self.layout)
+        return self._replaced(self.chain.cut(bounds), self.factors[0][bounds])
 
     def restricted(self, parts: Sequence[PartName]) -> "_Until":
-        chain = self.chain.restricted(parts)
-        return _Until((self.factors[0], chain.factors), chain, self.time, chain.layout)
+        return self._replaced(self.chain.restricted(parts), self.factors[0])
+
+    @property
+    def run(self) -> None:
+        return None
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -134,6 +136,11 @@ class _Until(StoredChain):
         if gains is None:
             return None
         return jnp.where((self.factors[0] <= self.time)[:, None], gains, 0.0)
+
+    def _replaced(self, chain: Chain, indices: Int[Array, " T"]) -> "_Until":
+        chain = check_stored(chain)
+        factors = (indices, chain.factors)
+        return _Until(factors=factors, chain=chain, time=self.time, layout=chain.layout)
 
     def _apply(self, move: Callable[[Any, Array], Array], factor: Any, block: Array) -> Array:
         index, inner = factor

@@ -23,7 +23,7 @@ from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.implicit import nan_with
 from lstmgrad._chains.layout import ravel
 from lstmgrad._chains.sweeps import read_mantissa, sweep_backward
-from lstmgrad._checks import check_not_empty, check_through
+from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, log_of, normalize, scaled
 from lstmgrad._numeric.spectral_norm import length
@@ -103,7 +103,7 @@ def gain_budget(
     check_stored(chain)
     block = block_between(chain, of, wrt)
     check_not_empty(len(chain))
-    wanted = check_through(through, splitting_tags(chain), STATE)
+    wanted = _check_through(through, splitting_tags(chain), STATE)
     u, _ = end_vectors(chain, cotangent, block)
     part = check_stored(block.chain)
     factors = known_run(part).factors if wanted else part.factors
@@ -180,3 +180,21 @@ def _stations(
 def _log_length(vector: Float[Array, " n"]) -> Float[Array, ""]:
     value = normalize(Scaled(vector, jnp.zeros((), jnp.int32)))
     return log_of(length(value.mantissa), value.exponent)
+
+
+def _check_through(names: Any, known: list[str] | None, reserved: str) -> tuple[str, ...]:
+    """Tags that a step can be split at; returns them in the order of the step."""
+    wanted = (names,) if isinstance(names, str) else tuple(names)
+    if wanted and known is None:
+        raise ValueError(
+            "through: expected no tags, because only a chain that linearize(step, params, "
+            f"trajectory) made has a step to split, but got {names!r}."
+        )
+    for name in wanted:
+        if name not in (known or ()) or name == reserved:
+            what = ", ".join(map(repr, known or ())) or "none"
+            raise ValueError(
+                "through: expected tags of the step that are in no loop or custom derivative rule "
+                f"and not called {reserved!r} ({what}), but got {name!r}."
+            )
+    return tuple(name for name in known or () if name in wanted)

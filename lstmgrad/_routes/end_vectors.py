@@ -1,12 +1,13 @@
 """The direction that a gradient starts from, and the one that it ends in."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain
 from lstmgrad._chains.blocks import Block
 from lstmgrad._chains.propagate import pull_back
-from lstmgrad._checks import check_vector
 from lstmgrad._numeric.scaled import widen
 from lstmgrad._numeric.spectral_norm import length
 
@@ -33,10 +34,19 @@ def end_vectors(
         v = right[0].astype(dtype)
     else:
         shape, kind = jnp.shape(cotangent), jnp.result_type(cotangent)
-        check_vector(shape, kind, chain.layout.size, dtype, "cotangent")
+        _check_vector(shape, kind, chain.layout.size, dtype, "cotangent")
         kept = jnp.asarray(cotangent)[chain.layout.coordinates(block.chain.layout.parts)]
         u = jnp.zeros(size, dtype).at[rows].set(kept[rows])
         v = pull_back(block.chain, u).mantissa[columns]
         norm = length(v)
         v = v / jnp.where(norm > 0, norm, 1.0)
     return u, jnp.zeros(size, dtype).at[columns].set(v)
+
+
+def _check_vector(shape: tuple, dtype: Any, size: int, expected: Any, argument: str) -> None:
+    """One flat vector in the chain's dtype."""
+    if shape != (size,) or dtype != expected:
+        raise ValueError(
+            f"{argument}: expected {expected}[{size}], the flat state of the chain, but got "
+            f"{dtype}{list(shape)}."
+        )

@@ -72,7 +72,7 @@ def routes(chain: Chain) -> dict[str, StoredChain]:
 
     def of(*terms: tuple[int, BoundStep]) -> RouteChain:
         weights, steps = zip(*terms, strict=True)
-        return RouteChain(run.factors, steps, weights, layout)
+        return RouteChain(factors=run.factors, steps=steps, weights=weights, layout=layout)
 
     def freeing(*free: str) -> BoundStep:
         return BoundStep.of(_Holding(step, free), params)
@@ -100,7 +100,6 @@ class RouteChain(StoredChain):
     steps: tuple[BoundStep, ...]
     weights: tuple[int, ...] = eqx.field(static=True)
     layout: Layout = eqx.field(static=True)
-    run: None = None
 
     def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """J_t^r v for every row v."""
@@ -112,11 +111,21 @@ class RouteChain(StoredChain):
 
     def cut(self, bounds: slice) -> "RouteChain":
         """The route along a stretch of the trajectory."""
-        return RouteChain(cut_leaves(self.factors, bounds), self.steps, self.weights, self.layout)
+        return eqx.tree_at(lambda chain: chain.factors, self, cut_leaves(self.factors, bounds))
 
     def restricted(self, parts: Sequence[PartName]) -> "RouteChain":
         """The route between some of the parts, the others held."""
-        return RouteChain(self.factors, self.steps, self.weights, self.layout.restricted(parts))
+        return RouteChain(
+            factors=self.factors,
+            steps=self.steps,
+            weights=self.weights,
+            layout=self.layout.restricted(parts),
+        )
+
+    @property
+    def run(self) -> None:
+        """Nothing: a route is not the model's own chain."""
+        return None
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

@@ -1,9 +1,11 @@
 """Two numbers read off Lyapunov exponents: the attractor's dimension and its entropy rate."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._checks import check_exponents
 from lstmgrad._compile import compiled
 
 
@@ -34,7 +36,7 @@ def kaplan_yorke_dimension(exponents: Float[Array, "*batch m"]) -> Float[Array, 
     References:
         Kaplan & Yorke 1979; Frederickson, Kaplan, Yorke & Yorke 1983.
     """
-    exponents = check_exponents(exponents)
+    exponents = _check_exponents(exponents)
     descending = -jnp.sort(-exponents, axis=-1)
     sums = jnp.cumsum(descending, axis=-1)
     # Sums rise to their maximum and fall from there, so those that are not negative come first.
@@ -70,4 +72,15 @@ def entropy_rate(exponents: Float[Array, "*batch m"]) -> Float[Array, "*batch"]:
     References:
         Pesin 1977; Ruelle 1978 (the bound); Eckmann & Ruelle 1985, Section 4.
     """
-    return jnp.sum(jnp.maximum(check_exponents(exponents), 0.0), axis=-1)
+    return jnp.sum(jnp.maximum(_check_exponents(exponents), 0.0), axis=-1)
+
+
+def _check_exponents(exponents: Any) -> jax.Array:
+    """At least one floating-point number on the last axis; returns the array."""
+    array = jnp.asarray(exponents)
+    if not jnp.issubdtype(array.dtype, jnp.floating) or not (array.ndim and array.shape[-1]):
+        raise ValueError(
+            "exponents: expected floating-point numbers on the last axis, as "
+            f"lyapunov_spectrum(...).exponents has them, but got {array.dtype}{list(array.shape)}."
+        )
+    return array
