@@ -12,7 +12,7 @@ Time is always the first axis; a batch is a ``jax.vmap`` around the call.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 Params = Any
 """A pytree of parameters, whatever the step expects."""
@@ -28,3 +28,6 @@ StepFn = Callable[[Params, State, Inputs], State]
 
 PartName = str | int
 """How a block of the state is called: a field name, a dict key or a position."""
+
+Fixed = Literal["start", "end"]
+"""The end of a product that stays where it is while the lag grows: k = 0, or t = T."""

@@ -6,7 +6,7 @@ forward_norms   ‖∂s_t/∂s_0‖₂ for t = 0, ..., T   (one start, every end
 All are natural logarithms, so that 10^-3000 is as printable as 10^-3.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,7 +20,7 @@ from lstmgrad._checks import check_count, check_number
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, log_of, scaled, widen
 from lstmgrad._numeric.spectral_norm import NormReading, norm_reader
-from lstmgrad._types import PartName
+from lstmgrad._types import Fixed, PartName
 
 
 class Norms(eqx.Module):
@@ -58,7 +58,7 @@ class NormProfile(Norms):
     errors: Float[Array, "*batch L"]
     of: PartName | None = eqx.field(static=True)
     wrt: PartName | None = eqx.field(static=True)
-    fixed: Literal["start", "end"] = eqx.field(static=True)
+    fixed: Fixed = eqx.field(static=True)
     rtol: float | int = eqx.field(static=True)
 
 
@@ -167,7 +167,7 @@ def check_spacing(every: Any, chain: Chain) -> int:
 
 
 def _profile(
-    readings: NormReading, every: int, of, wrt, fixed: Literal["start", "end"], rtol: float | int
+    readings: NormReading, every: int, of, wrt, fixed: Fixed, rtol: float | int
 ) -> NormProfile:
     return NormProfile(
         lags=jnp.arange(readings.log_norm.shape[0]) * every,
@@ -185,7 +185,7 @@ def read_norms(
     every: int,
     rtol: float | int,
     *,
-    fixed: Literal["start", "end"],
+    fixed: Fixed,
     skip: int | Int[Array, ""] = 0,
 ) -> NormReading:
     """The norms of one block of a chain, by lag; the errors are those of the logarithms.
@@ -215,7 +215,7 @@ def _sweep_norms(
     block: Block,
     every: int,
     rtol: float | int,
-    fixed: Literal["start", "end"],
+    fixed: Fixed,
     skip: int | Int[Array, ""],
 ) -> NormReading:
     """The norms at every lag but 0, from a block that moves away from the fixed end."""

@@ -12,7 +12,7 @@ own relative precision.
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -33,9 +33,7 @@ from lstmgrad._numeric.graded import (
     row_amplification,
 )
 from lstmgrad._numeric.scaled import Scaled, normalize, widen
-from lstmgrad._types import PartName
-
-Fixed = Literal["start", "end"]
+from lstmgrad._types import Fixed, PartName
 
 _RESOLVED = 1e-2
 _BATCH = 2**16  # numbers in the matrices that are decomposed side by side
