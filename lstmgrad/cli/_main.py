@@ -1,30 +1,20 @@
-"""Entry point: arguments in, an exit code out, no traceback for what a user can cause."""
+"""Entry point: arguments in, an exit code out, and no traceback for what a user can cause."""
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import jax
 
+from lstmgrad.cli._shared.command import run
 from lstmgrad.cli._shared.error import CommandError
-from lstmgrad.cli.compare._options import parse
-from lstmgrad.cli.compare._run import compare
-from lstmgrad.cli.depth._options import parse_depth
-from lstmgrad.cli.depth._study import depth
-from lstmgrad.cli.words._options import parse_words
-from lstmgrad.cli.words._study import words
+from lstmgrad.cli.compare import COMPARE
+from lstmgrad.cli.depth import DEPTH
+from lstmgrad.cli.words import WORDS
 
+COMMANDS = {command.name: command for command in (COMPARE, WORDS, DEPTH)}
 INTERRUPTED = 130
 REFUSED = 2
-
-
-class _Command(NamedTuple):
-    """Attributes: parse; run; sizes, what to make smaller when memory does not suffice."""
-
-    parse: Callable[[Sequence[str]], Any]
-    run: Callable[[Any], None]
-    sizes: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,19 +25,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             name a command, "compare", "words" or "depth"; without one it is "compare".
 
     Returns:
-        0 when all is written; 2 when something was refused, with one sentence on stderr; 130 after
-        Ctrl-C; 1 when the reader of the output went away.
+        0 when everything has been written; 2 when something was refused, with one sentence on
+        stderr; 130 after Ctrl-C; 1 when the reader of the output went away.
 
     Raises:
         SystemExit: with code 0, after ``--help`` and ``--version``.
     """
-    command, arguments = _command(list(sys.argv[1:] if argv is None else argv))
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    named = bool(arguments) and arguments[0] in COMMANDS
+    command = COMMANDS[arguments[0]] if named else COMPARE
     too_large = f"the run does not fit into memory; choose a smaller {command.sizes}"
     try:
-        options = command.parse(arguments)
-        # Explicit both ways, so that the dtype asked for is the one computed with.
-        with jax.enable_x64(options.dtype == "float64"):
-            command.run(options)
+        run(command, arguments[named:])
         sys.stdout.flush()
     except CommandError as error:
         return _refuse(str(error))
@@ -55,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("lstmgrad: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Or the interpreter complains once more when it flushes stdout on exit.
+        # Otherwise the interpreter complains once more when it flushes stdout on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
@@ -66,18 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _refuse(too_large)
     return 0
-
-
-def _command(argv: list[str]) -> tuple[_Command, list[str]]:
-    comparison = _Command(parse, compare, "--hidden or --length")
-    commands = {
-        "compare": comparison,
-        "words": _Command(parse_words, words, "--hidden or a shorter text"),
-        "depth": _Command(parse_depth, depth, "--width or --layers"),
-    }
-    if argv and argv[0] in commands:
-        return commands[argv[0]], argv[1:]
-    return comparison, argv
 
 
 def _refuse(message: str) -> int:

@@ -1,55 +1,34 @@
 """`depth`: factors and gradients against NumPy's chain rule, the bound, and what is refused."""
 
-import contextlib
-import io
-import json
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
 import numpy as np
 import pytest
+from commands import Run, help_text, refused, run
 
-from lstmgrad.cli import main
-from lstmgrad.cli.depth._options import parse_depth
+from lstmgrad.cli.depth._options import parse
 from lstmgrad.cli.depth._study import draw
 
 FILES = {"depth.png", "depth.svg", "depth.json"}
+
+
 DEEP = ["--layers", "60", "--width", "5", "--dtype", "float64"]
-
-
-class Run(NamedTuple):
-    code: int
-    out: str
-    err: str
-    directory: Path
-
-    def json(self) -> dict:
-        text = (self.directory / "depth.json").read_text("utf-8")
-        return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-
-
-def run(directory: Path, *arguments: str) -> Run:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(["depth", *arguments, "--out", str(directory)])
-    return Run(code, out.getvalue(), err.getvalue(), directory)
 
 
 @pytest.fixture(scope="module")
 def ten(tmp_path_factory) -> Run:
     """The command of the README, in single precision."""
-    return run(tmp_path_factory.mktemp("depth") / "made")
+    return run(tmp_path_factory.mktemp("depth") / "made", "depth")
 
 
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory) -> Run:
-    return run(tmp_path_factory.mktemp("deep"), *DEEP)
+    return run(tmp_path_factory.mktemp("deep"), "depth", *DEEP)
 
 
 def by_hand(*arguments: str, skip: float):
     """Jacobians of the layers, and the gradients at weights and states, by NumPy."""
-    layers, start, cotangent = draw(parse_depth(arguments))
+    layers, start, cotangent = draw(parse(arguments))
     states, jacobians, slopes = [np.asarray(start.h)], [], []
     for weight in np.asarray(layers.weight):
         value = 1 / (1 + np.exp(-weight @ states[-1]))
@@ -69,7 +48,7 @@ def by_hand(*arguments: str, skip: float):
 def test_gradients_are_those_of_the_chain_rule(ten, deep, name, skip):
     for found, options, error in ((ten, [], 1e-4), (deep, DEEP, 1e-10)):
         _, of_weights, of_states = by_hand(*options, skip=skip)
-        gradients = found.json()["gradients"][name]
+        gradients = found.json("depth.json")["gradients"][name]
         np.testing.assert_allclose(gradients["weights"], of_weights, rtol=0, atol=error)
         np.testing.assert_allclose(gradients["states"], of_states, rtol=0, atol=error)
 
@@ -78,14 +57,14 @@ def test_gradients_are_those_of_the_chain_rule(ten, deep, name, skip):
 def test_three_factors_a_layer_multiply_to_the_norm_of_the_jacobian(deep, stack, count):
     jacobians, *_ = by_hand(*DEEP, skip=0.0)
     product = np.linalg.multi_dot([np.eye(5), *jacobians[:count][::-1], np.eye(5)])
-    found = deep.json()["factors"][stack]
+    found = deep.json("depth.json")["factors"][stack]
     factors = [found[name] for name in ("slopes", "weights", "alignments")]
     assert [len(each) for each in factors] == [count] * 3
     expected = np.log(np.linalg.norm(product, 2))
     assert np.sum(factors) == pytest.approx(expected, abs=1e-10)
     assert found["log_norm"] == pytest.approx(expected, abs=1e-10)
     assert found["log_norm_of_matrix"] == pytest.approx(expected, abs=1e-10)
-    weights = draw(parse_depth(DEEP))[0].weight
+    weights = draw(parse(DEEP))[0].weight
     sizes = [np.log(np.linalg.norm(weight, 2)) for weight in weights[:count]]
     np.testing.assert_allclose(found["weights"], sizes, atol=1e-12)
     assert np.max(found["slopes"]) <= np.log(0.25)
@@ -93,11 +72,11 @@ def test_three_factors_a_layer_multiply_to_the_norm_of_the_jacobian(deep, stack,
 
 
 def test_gradients_of_ten_sigmoid_layers_fall_by_at_least_the_product_bound(ten):
-    gradients = ten.json()["gradients"]
+    gradients = ten.json("depth.json")["gradients"]
     plain, bound = gradients["plain"], gradients["bound"]
     assert np.all(np.array(plain["states"]) <= np.array(bound["states"]) + 1e-6)
     assert np.all(np.array(plain["weights"]) <= np.array(bound["weights"]) + 1e-6)
-    layers, start, _ = draw(parse_depth([]))
+    layers, start, _ = draw(parse([]))
     sizes = np.log10([np.linalg.norm(weight, 2) / 4 for weight in layers.weight])
     np.testing.assert_allclose(bound["states"], [*np.cumsum(sizes[::-1])[::-1], 0], atol=1e-5)
     # Of the first layer's weights: the slope of its own, and the length of its input.
@@ -114,7 +93,7 @@ def test_printed_tables_are_those_of_the_file(ten):
     assert (ten.code, ten.err) == (0, "")
     assert {path.name for path in ten.directory.iterdir()} == FILES
     assert (ten.directory / "depth.png").read_bytes().startswith(b"\x89PNG")
-    table, lines = ten.json(), ten.out.splitlines()
+    table, lines = ten.json("depth.json"), ten.out.splitlines()
     assert all(len(line) <= 80 for line in lines if "Wrote" not in line)
     assert "1 layer, 3 factors:" in lines
     assert "10 layers, 30 factors:" in lines
@@ -158,13 +137,11 @@ def test_one_layer_of_one_dead_unit(tmp_path):
     dead = next(
         seed
         for seed in map(str, range(20))
-        if (stack := draw(parse_depth([*options, "--seed", seed])))[0].weight[0, 0, 0]
-        * stack[1].h[0]
-        < 0
+        if (stack := draw(parse([*options, "--seed", seed])))[0].weight[0, 0, 0] * stack[1].h[0] < 0
     )
-    found = run(tmp_path, *options, "--seed", dead)
+    found = run(tmp_path, "depth", *options, "--seed", dead)
     assert (found.code, found.err) == (0, "")
-    table = found.json()
+    table = found.json("depth.json")
     assert table["gradients"]["plain"]["weights"] == ["-inf"]
     assert table["factors"]["all"]["log_norm"] == "-inf"
     assert table["gradients"]["residual"]["states"] == [pytest.approx(0), pytest.approx(0)]
@@ -175,40 +152,23 @@ def test_one_layer_of_one_dead_unit(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layers", "0"], "--layers: expected a whole number, 1 or more, but got '0'"),
-        (["--width", "-3"], "--width: expected a whole number, 1 or more, but got '-3'"),
+        (["--layers", "0"], "--layers: expected a whole number, 1 or more, but got 0"),
+        (["--width", "-3"], "--width: expected a whole number, 1 or more, but got -3"),
         (["--activation", "gelu"], "--activation: invalid choice: 'gelu'"),
         (["ten"], "unrecognized arguments: ten; see --help"),
     ],
 )
 def test_bad_options(tmp_path, arguments, message):
-    found = run(tmp_path / "out", *arguments)
-    assert (found.code, found.out) == (2, "")
-    assert found.err.startswith("lstmgrad: error: ")
-    assert found.err.count("\n") == 1
-    assert message in found.err
-    assert not (tmp_path / "out").exists()
+    assert message in refused(tmp_path, "depth", *arguments)
 
 
 def test_help(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit) as exit_:
-        main(["depth", "--help"])
-    assert exit_.value.code == 0
-    text = capsys.readouterr().out
+    text = help_text(capsys, monkeypatch, "depth", "--help")
     assert text.startswith("usage: lstmgrad depth")
     assert "--activation" in text
-    assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_weights_are_of_unit_gain():
-    weights = np.asarray(draw(parse_depth([]))[0].weight)
+    weights = np.asarray(draw(parse([]))[0].weight)
     # Four standard errors of the variance of normal numbers.
     assert 64 * weights.var() == pytest.approx(1, abs=4 * np.sqrt(2 / weights.size))
-
-
-def test_compare_is_the_bare_command_by_name(capsys):
-    for arguments in (["--cells", "foo"], ["compare", "--cells", "foo"]):
-        assert main(arguments) == 2
-        assert "unknown cell 'foo'" in capsys.readouterr().err
-    assert jax.config.read("jax_enable_x64")  # as the tests had set it

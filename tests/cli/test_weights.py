@@ -1,11 +1,10 @@
 """The command line on a trained network of PyTorch, from a file of its weights."""
 
-import contextlib
-import io
 import json
 import os
 import pickle
 
+import commands
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 import safetensors.numpy
 
 import lstmgrad as lg
-from lstmgrad.cli import main
 
 D, H, T = 2, 3, 15
 INPUTS = np.random.default_rng(1).normal(size=(T, D))
@@ -40,17 +38,15 @@ def run(directory, content, *arguments):
     np.save(directory / "data.npy", INPUTS)
     path = directory / "net.safetensors"
     path.write_bytes(content if isinstance(content, bytes) else safetensors.numpy.save(content))
-    given = ["compare", "--weights", str(path), "--out", str(directory / "out"), *arguments]
+    given = ["compare", "--weights", str(path), *arguments]
     if "--input" not in arguments:
         given += ["--input", str(directory / "data.npy")]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(given)
-    return code, out.getvalue(), err.getvalue()
+    found = commands.run(directory / "out", *given)
+    return found.code, found.out, found.err
 
 
 def table(directory):
-    return json.loads((directory / "out" / "table.json").read_text("utf-8"))
+    return json.loads((directory / "out" / "compare.json").read_text("utf-8"))
 
 
 def expected(network, inputs, part, wrt=None, **options):
@@ -59,8 +55,7 @@ def expected(network, inputs, part, wrt=None, **options):
     model = model._replace(
         params=jax.tree.map(jnp.float64, model.params), state=jax.tree.map(jnp.float64, model.state)
     )
-    chain = lg.linearize(model.step, model.params, lg.unroll(*model, inputs))
-    return lg.backward_norms(chain, of=part, wrt=wrt or part).log_norms
+    return lg.backward_norms(lg.chain(model, inputs), of=part, wrt=wrt or part).log_norms
 
 
 def test_from_a_file_of_two_layers_to_the_norms_of_every_part(tmp_path):
@@ -81,13 +76,13 @@ def test_from_a_file_of_two_layers_to_the_norms_of_every_part(tmp_path):
     assert found["weights"].endswith("net.safetensors")
     assert found["rows"][0]["loss"] is None
     # The numbers of the file as they are, not standardized.
-    with np.load(tmp_path / "out" / "norms.npz") as file:
+    with np.load(tmp_path / "out" / "compare.npz") as file:
         norms = {name: file[name] for name in file}
     for part, wrt, name in (("c1", "c1", "c1"), ("c1", "c0", "c1_by_c0")):
         truth = expected(weights(4, layers=2), INPUTS, part, wrt)
         np.testing.assert_allclose(norms[f"lstm_{name}_trained"], truth, rtol=0, atol=1e-10)
     assert norms["lstm_c1_by_c0_trained"][0] == -np.inf
-    assert (tmp_path / "out" / "norms.png").stat().st_size > 1000
+    assert (tmp_path / "out" / "compare.png").stat().st_size > 1000
 
 
 def test_a_reverse_direction_reads_from_the_end(tmp_path):
@@ -96,7 +91,7 @@ def test_a_reverse_direction_reads_from_the_end(tmp_path):
     code, out, _ = run(tmp_path, network, *options)
     assert code == 0
     assert "as they are, not standardized, last row first" in out
-    with np.load(tmp_path / "out" / "norms.npz") as file:
+    with np.load(tmp_path / "out" / "compare.npz") as file:
         norms = file["gru_h_trained"]
     truth = expected(network, INPUTS[::-1][:5], "h", direction="reverse")
     np.testing.assert_allclose(norms, truth, rtol=0, atol=1e-10)
@@ -107,7 +102,7 @@ def test_the_activation_of_a_plain_network(tmp_path, activation):
     options = ["--activation", activation, "--dtype", "float64"]
     assert run(tmp_path, weights(1), *options)[0] == 0
     function = {"tanh": jnp.tanh, "relu": jax.nn.relu}[activation]
-    with np.load(tmp_path / "out" / "norms.npz") as file:
+    with np.load(tmp_path / "out" / "compare.npz") as file:
         norms = file["rnn_h_trained"]
     truth = expected(weights(1), INPUTS, "h", activation=function)
     np.testing.assert_allclose(norms, truth, rtol=0, atol=1e-10)
@@ -125,19 +120,26 @@ LSTM = safetensors.numpy.save(weights(4))
         (weights(4) | {"b.weight_ih": np.ones(2)}, [], "weight_hh is missing"),
         (weights(1), [], "--activation: expected tanh or relu, because the weights of an nn.RNN"),
         (weights(4), ["--activation", "tanh"], "--activation: expected no such option, because an"),
-        (weights(4), ["--layer", "1"], "--layer: expected 0 to 0 or no such option, but got 1"),
+        (
+            weights(4),
+            ["--layer", "1"],
+            "--layer: expected a whole number from 0 to 0, because",
+        ),
         (weights(4), ["--prefix", "other"], "--prefix: expected one of 'net.', but got 'other'"),
-        (weights(4, reverse=True), [], "--direction: expected 'forward' or 'reverse', because"),
+        (
+            weights(4, reverse=True),
+            [],
+            "--direction: expected forward or reverse, because",
+        ),
         (weights(4, reverse=True), [], "reads the sequence from its end\n"),
         (
             weights(4) | {f"b.{name}": w for name, w in weights(3).items()},
             [],
-            "--prefix: expected one of 'b.net.', 'net.', because the source has 2 recurrent "
-            "networks, but it was left out",
+            "net.safetensors holds 2 recurrent networks, but it was left out",
         ),
         (weights(4), ["--train", "3"], "--train: expected no such option beside --weights"),
         (weights(4), ["--cells=gru"], "--cells: expected no such option beside --weights"),
-        (weights(4), ["--length", "16"], "--length: expected 15 at most"),
+        (weights(4), ["--length", "16"], "--length: expected a whole number from 1 to 15, because"),
         (
             weights(4),
             ["--input", "words.txt"],
@@ -178,15 +180,11 @@ def test_code_in_a_torch_file_is_not_run(tmp_path):
         ("net.onnx", LSTM),
     ):
         (tmp_path / name).write_bytes(content)
-        err = io.StringIO()
-        options = ["--input", str(tmp_path / "data.npy"), "--out", str(tmp_path / "out")]
-        with contextlib.redirect_stderr(err):
-            assert main(["--weights", str(tmp_path / name), *options]) == 2
-        assert err.getvalue().startswith("lstmgrad: error: --weights: ")
-        assert err.getvalue().count("\n") == 1
+        options = ["--weights", str(tmp_path / name), "--input", str(tmp_path / "data.npy")]
+        message = commands.refused(tmp_path, *options)
+        assert message.startswith("--weights: ")
         assert not (tmp_path / "was-run").exists()
-        assert not (tmp_path / "out").exists()
-    assert "expected a file that ends in .safetensors" in err.getvalue()
+    assert "expected a file that ends in .safetensors" in message
 
 
 def test_other_columns_no_input_and_no_file(tmp_path):
@@ -201,9 +199,6 @@ def test_other_columns_no_input_and_no_file(tmp_path):
     for arguments, message in (
         (["--weights", str(tmp_path / "net.safetensors")], "--input: expected a .csv or .npy file"),
         (["--weights", str(tmp_path / "none.pt")], "none.pt: cannot be read: No such file"),
-        (["--layer", "0"], "--layer: expected a --weights file that it is about"),
+        (["--layer", "0"], "--layer: expected --weights, the file that it is about"),
     ):
-        err = io.StringIO()
-        with contextlib.redirect_stderr(err):
-            assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
-        assert message in err.getvalue()
+        assert message in commands.refused(tmp_path, *arguments)

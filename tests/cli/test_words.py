@@ -1,57 +1,40 @@
 """`words`: what each word adds, against gradients of copies of the weights, and what is refused."""
 
-import contextlib
-import io
-import json
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import Run, help_text, refused, run
 
 import lstmgrad as lg
-from lstmgrad.cli import main
-from lstmgrad.cli._shared import console as _console
-from lstmgrad.cli._shared import training as _models
-from lstmgrad.cli.words import _study as _words
-from lstmgrad.cli.words._report import WordStudy, word_reading, word_table
+from lstmgrad.cli._shared.kinds import CELLS
+from lstmgrad.cli.words import _study
+from lstmgrad.cli.words._report import reading, tables
+from lstmgrad.cli.words._study import Read, Study
 
 FILES = {"words.png", "words.svg", "words.json"}
+
+
 SENTENCE = "the cat sat on the mat"
+
+
 SMALL = ["--hidden", "3"]
-
-
-class Run(NamedTuple):
-    code: int
-    out: str
-    err: str
-    directory: Path
-
-    def json(self) -> dict:
-        text = (self.directory / "words.json").read_text("utf-8")
-        return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-
-
-def run(directory: Path, *arguments: str) -> Run:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(["words", *arguments, "--out", str(directory)])
-    return Run(code, out.getvalue(), err.getvalue(), directory)
 
 
 @pytest.fixture(scope="module")
 def sentence(tmp_path_factory) -> Run:
-    return run(tmp_path_factory.mktemp("words") / "made", SENTENCE, *SMALL, "--dtype", "float64")
+    directory = tmp_path_factory.mktemp("words") / "made"
+    return run(directory, "words", SENTENCE, *SMALL, "--dtype", "float64")
 
 
 @pytest.fixture
 def rnn_alone(monkeypatch):
     """One cell, to save compilations."""
-    monkeypatch.setattr(_words, "CELLS", {"rnn": _models.CELLS["rnn"]})
+    monkeypatch.setattr(_study, "CELLS", {"rnn": CELLS["rnn"]})
 
 
 def by_copies(name: str) -> tuple[float, np.ndarray]:
@@ -59,7 +42,7 @@ def by_copies(name: str) -> tuple[float, np.ndarray]:
     words = SENTENCE.split()
     vocabulary = sorted(set(words))
     rows = [vocabulary.index(word) for word in words]
-    kind = _models.CELLS[name]
+    kind = CELLS[name]
     cell = kind.make(len(vocabulary), 3, dtype=jnp.float64)
     cell_key, readout_key = jax.random.split(
         jax.random.split(jax.random.fold_in(jax.random.key(0), kind.number))[0]
@@ -81,7 +64,7 @@ def by_copies(name: str) -> tuple[float, np.ndarray]:
 
 
 def test_every_word_adds_the_gradient_of_its_own_copy_of_the_weights(sentence):
-    found = sentence.json()["cells"]["lstm"]
+    found = sentence.json("words.json")["cells"]["lstm"]
     loss, parts = by_copies("lstm")
     whole = parts.sum(axis=0)
     norms = np.log10(np.linalg.norm(parts, axis=1))
@@ -98,7 +81,7 @@ def test_all_files_are_written_and_the_table_is_theirs(sentence):
     assert (sentence.code, sentence.err) == (0, "")
     assert {path.name for path in sentence.directory.iterdir()} == FILES
     assert (sentence.directory / "words.png").read_bytes().startswith(b"\x89PNG")
-    table = sentence.json()
+    table = sentence.json("words.json")
     assert (table["format"], table["words"]) == ("lstmgrad words", SENTENCE.split())
     assert table["data"] == "the command line: 6 words, 5 different, one-hot"
     lines = sentence.out.splitlines()
@@ -118,11 +101,11 @@ def test_all_files_are_written_and_the_table_is_theirs(sentence):
 
 def test_training_lowers_the_loss_and_words_need_no_quotes(sentence, tmp_path, rnn_alone):
     options = [*SMALL, "--dtype", "float64", "--train", "30"]
-    after = run(tmp_path, *SENTENCE.split(), *options)
+    after = run(tmp_path, "words", *SENTENCE.split(), *options)
     assert "30 steps of Adam on the next word, 16 windows of 5 each" in after.out
     assert "After 30 training steps, the norm of what the first word adds" in after.out
-    assert after.json()["words"] == SENTENCE.split()
-    losses = [found.json()["cells"]["rnn"]["loss"] for found in (sentence, after)]
+    assert after.json("words.json")["words"] == SENTENCE.split()
+    losses = [found.json("words.json")["cells"]["rnn"]["loss"] for found in (sentence, after)]
     assert losses[1] < losses[0]
 
 
@@ -132,7 +115,7 @@ def test_the_readme_shows_what_is_printed(tmp_path, rnn_alone):
     (command,) = re.findall(r"`python -m lstmgrad words \"(.*?)\"`", readme)
     row = re.compile(r"^ {2,3}\d+  (\w+) +(-?[\d.]+) +(-?[\d.]+)", re.MULTILINE)
     shown = row.findall(readme.partition("   t  word")[2].partition("```")[0])
-    got = row.findall(run(tmp_path, command).out)
+    got = row.findall(run(tmp_path, "words", command).out)
     assert [word for word, *_ in got] == [word for word, *_ in shown] == command.split()[:-1]
     for one, other in zip(got, shown, strict=True):
         assert list(map(float, one[1:])) == pytest.approx(list(map(float, other[1:])), abs=0.02)
@@ -143,7 +126,7 @@ def test_a_long_text_of_any_characters(tmp_path, rnn_alone):
     words[:4] = ["$a$_{", "\x1b[31m", "日本語" * 9, "e\u0301" * 3]
     path = tmp_path / "speech"
     path.write_text("\ufeff" + "\r\n".join(words), "utf-8")
-    found = run(tmp_path / "out", "--file", str(path), *SMALL)
+    found = run(tmp_path / "out", "words", "--file", str(path), *SMALL)
     assert (found.code, found.err) == (0, "")
     lines = found.out.splitlines()
     assert "\x1b" not in found.out
@@ -152,18 +135,8 @@ def test_a_long_text_of_any_characters(tmp_path, rnn_alone):
     assert [int(row[:4]) for row in rows] == [*range(1, 13), *range(48, 60)]
     (note,) = [line for line in lines if line.startswith(" ...")]
     assert note.split()[1] == "35"
-    assert found.json()["words"] == words
-    assert len(found.json()["cells"]["rnn"]["shares"]) == 59
-
-
-def refused(tmp_path: Path, *arguments: str) -> str:
-    """The message of a refusal, which is one line, and left nothing behind."""
-    found = run(tmp_path / "out", *arguments)
-    assert (found.code, found.out) == (2, "")
-    assert found.err.startswith("lstmgrad: error: ")
-    assert found.err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-    return found.err.removeprefix("lstmgrad: error: ").strip()
+    assert found.json("words.json")["words"] == words
+    assert len(found.json("words.json")["cells"]["rnn"]["shares"]) == 59
 
 
 @pytest.mark.parametrize(
@@ -180,7 +153,7 @@ def refused(tmp_path: Path, *arguments: str) -> str:
     ],
 )
 def test_bad_options(tmp_path, arguments, message):
-    assert message in refused(tmp_path, *arguments)
+    assert message in refused(tmp_path, "words", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -195,89 +168,48 @@ def test_bad_options(tmp_path, arguments, message):
 def test_bad_files(tmp_path, content, message):
     path = tmp_path / "speech.md"
     path.mkdir() if content is None else path.write_bytes(content)
-    assert refused(tmp_path, "--file", str(path)).startswith(f"{path}{message}")
+    assert refused(tmp_path, "words", "--file", str(path)).startswith(f"{path}{message}")
 
 
 def test_help(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit) as exit_:
-        main(["words", "--help"])
-    assert exit_.value.code == 0
-    text = capsys.readouterr().out
+    text = help_text(capsys, monkeypatch, "words", "--help")
     assert text.startswith("usage: lstmgrad words")
     assert "--train STEPS" in text
-    assert all(len(line) <= 80 for line in text.splitlines())
 
 
-def study(*log_norms: list[float]) -> WordStudy:
+def study(*log_norms: list[float]) -> Study:
     """Cells with given norms and no shares."""
     length = len(log_norms[0])
-    parts = {
-        name: lg.Contributions(
-            log_norms=None,
-            log_norm=jnp.asarray(values),
-            shares=jnp.full(length, jnp.nan),
-            cosines=jnp.full(length, jnp.nan),
-            residuals=jnp.zeros(length + 1),
-            input_log_norms=None,
-            gradient=None,
-            input_gradient=None,
+    cells = {
+        name: Read(
+            1.0,
+            lg.Contributions(
+                leaf_log_norms=None,
+                log_norms=jnp.asarray(values),
+                shares=jnp.full(length, jnp.nan),
+                cosines=jnp.full(length, jnp.nan),
+                residuals=jnp.zeros(length + 1),
+                input_log_norms=None,
+                gradient=None,
+                input_gradients=None,
+            ),
         )
         for name, values in zip(("rnn", "gru", "lstm"), log_norms, strict=False)
     }
     words = tuple(f"word{index}" for index in range(length + 1))
-    return WordStudy(words, dict.fromkeys(parts, 1.0), parts, 0)
+    return Study(words, cells, "at initialization", {})
 
 
 def test_numbers_that_are_not_finite_are_named():
     zero, lost = [-math.inf, 0.0], [math.nan, math.nan]
     found = study(zero, lost, [-math.inf] * 2)
-    rows = [line.split() for line in word_table(found) if "word0" in line]
+    rows = [line.split() for line in tables(found) if "word0" in line]
     assert rows == [["1", "word0", "nan", "-inf", "nan", "nan", "nan", "-inf"]]
-    assert word_reading(found).startswith(
+    assert reading(found).startswith(
         "At initialization, the norm of what the first word adds, divided by that of the last word "
         "read, is 0 in the RNN, nan in the GRU and nan in the LSTM."
     )
 
 
 def test_a_single_word_has_nothing_to_compare_with():
-    assert word_reading(study([0.0])).startswith("A single word adds all of the gradient")
-
-
-def test_text_on_a_terminal_of_another_encoding(monkeypatch):
-    buffer = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(buffer, encoding="ascii"))
-    _console.say("a", "é日")
-    assert buffer.getvalue().split() == [b"a", b"\\xe9\\u65e5"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("word", "word  "),
-        ("letters", "lett.."),
-        ("日本語", "日本語"),
-        ("日本語日", "日本.."),
-        ("e\u0301", "e\u0301     "),
-    ],
-)
-def test_columns_on_the_terminal(text, expected):
-    assert _console.fitted(text, 6) == expected
-
-
-@pytest.mark.parametrize(
-    ("log10", "power", "scientific"),
-    [
-        (0.0, "10^0.0", "1.000e+00"),
-        (-0.04, "10^0.0", "9.120e-01"),
-        (-5.25, "10^-5.2", "5.623e-06"),
-        (1000.30103, "10^1000.3", "2.000e+1000"),
-        (3 - 1e-9, "10^3.0", "1.000e+03"),
-        (-math.inf, "0", "0"),
-        (math.inf, "inf", "inf"),
-        (math.nan, "nan", "nan"),
-    ],
-)
-def test_powers_of_ten(log10, power, scientific):
-    assert _console.power(log10) == power
-    assert _console.scientific(log10) == scientific
+    assert reading(study([0.0])).startswith("A single word adds all of the gradient")

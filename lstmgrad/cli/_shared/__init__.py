@@ -1,1 +1,1 @@
-"""What the commands share: options, sequences, training, output."""
+"""What the commands share: the skeleton of a run, options, input, training and output."""

@@ -1,4 +1,4 @@
-"""What a user did that cannot be done, in one sentence."""
+"""What a user asked for that cannot be done, in one sentence."""
 
 
 class CommandError(Exception):

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import jax
+import numpy as np
 
 import lstmgrad as lg
 
@@ -12,36 +13,45 @@ FORMAT_VERSION = 1
 NONFINITE = "numbers that are not finite are the strings 'nan', 'inf' and '-inf'"
 
 
-def header(name: str) -> dict[str, Any]:
-    """The entries that every file begins with.
+def header(command: str) -> dict[str, Any]:
+    """Returns the entries that the files of a command begin with.
 
     Args:
-        name: what the file is.
+        command: its name.
     """
     return {
-        "format": name,
+        "format": f"lstmgrad {command}",
         "format_version": FORMAT_VERSION,
         "versions": {"lstmgrad": lg.__version__, "jax": jax.__version__},
     }
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """The value as JSON.
+    """Returns the value as JSON.
 
     Args:
-        value: dicts, lists, numbers and strings.
-        indent: spaces a level; None is one line.
+        value: dicts, lists, numbers, strings and None.
+        indent: spaces per level; None puts everything on one line.
     """
     return json.dumps(_strict(value), indent=indent, allow_nan=False)
 
 
 def json_file(value: Any) -> bytes:
-    """The value as the content of a JSON file.
+    """Returns the value as the content of a JSON file.
 
     Args:
-        value: dicts, lists, numbers and strings.
+        value: dicts, lists, numbers, strings and None.
     """
     return (json_text(value, indent=2) + "\n").encode()
+
+
+def floats(values: Any) -> list[float]:
+    """Returns an array as a list of Python floats.
+
+    Args:
+        values: (n,), of any dtype.
+    """
+    return np.asarray(values, np.float64).tolist()
 
 
 def _strict(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Results to disk: every file whole or not at all."""
+"""Results on disk: every file in full, or none at all."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from lstmgrad.cli._shared.error import CommandError
 
 @contextlib.contextmanager
 def output_directory(path: Path, names: tuple[str, ...]) -> Iterator[None]:
-    """Makes the directory and proves it writable before the work, not after it.
+    """Makes the directory, and checks that it can be written to before the work and not after it.
 
     If the body fails, directories that were made and are still empty are removed again.
 
@@ -20,8 +20,8 @@ def output_directory(path: Path, names: tuple[str, ...]) -> Iterator[None]:
         names: the files that will be written there.
 
     Raises:
-        CommandError: it is a file, it cannot be made or written, or one of the names is taken by a
-            directory.
+        CommandError: the path is a file, the directory cannot be made or written to, or one of the
+            names is already taken by a directory.
     """
     made: list[Path] = []
     try:
@@ -42,16 +42,16 @@ def output_directory(path: Path, names: tuple[str, ...]) -> Iterator[None]:
 
 
 def write_whole(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Writes every file beside its place, then moves all into place; none is ever there in part.
+    """Writes every file beside its place and then moves them all, so that none is there in part.
 
-    A file is moved only when all are written, so a full disk leaves the earlier files untouched.
+    Files are moved only when all have been written, so a full disk leaves earlier files untouched.
 
     Args:
         path: the directory.
-        contents: file name to content.
+        contents: the content of each file by its name.
 
     Raises:
-        CommandError: something could not be written or moved; nothing of it is left over.
+        CommandError: something could not be written or moved; no temporary file is left over.
     """
     staged = {name: _temporary(path / name) for name in contents}
     try:

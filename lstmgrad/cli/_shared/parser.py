@@ -4,13 +4,25 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from lstmgrad._checks import check_count
 from lstmgrad.cli._shared.error import CommandError
+
+OUT = Path("lstmgrad-out")
+"""Where the results go unless something else is asked for."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that refuses as all of the command line does, with a `CommandError`."""
+    """A parser that raises `CommandError`, and leaves out the options that were not given.
+
+    The record of the options has the defaults.
+
+    Args:
+        prog: the program and the command.
+        description: the help text above the options.
+        epilog: the help text below them.
+    """
 
     def __init__(self, prog: str, description: str, epilog: str):
         super().__init__(
@@ -18,6 +30,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            argument_default=argparse.SUPPRESS,
             allow_abbrev=False,
         )
 
@@ -30,64 +43,87 @@ class Parser(argparse.ArgumentParser):
         raise CommandError(f"{message}; see --help")
 
 
-def add_common(parser: Parser, seed_of: str) -> None:
-    """Adds ``--seed``, ``--dtype`` and ``--out``.
+def add_common(parser: Parser) -> None:
+    """Adds ``--dtype`` and ``--out``.
 
     Args:
-        parser: where to.
-        seed_of: what the seed is of.
+        parser: where to add them.
     """
-    parser.add_argument(
-        "--seed",
-        type=whole(0, 2**32 - 1),
-        metavar="N",
-        default=0,
-        help=f"of {seed_of}; the same seed gives the same files (default: 0)",
-    )
     parser.add_argument(
         "--dtype",
         choices=("float32", "float64"),
-        default="float32",
-        help="precision of model and analysis (default: float32)",
+        help="precision of the model and of the analysis (default: float32)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        default=Path("lstmgrad-out"),
-        help="directory for the results, made if missing (default: lstmgrad-out)",
+        help=f"directory for the results, made if missing (default: {OUT})",
     )
 
 
-def add_whole(parser: Parser, name: str, least: int, default: int, unit: str, what: str) -> None:
+def add_seed(parser: Parser, what: str) -> None:
+    """Adds ``--seed``.
+
+    Args:
+        parser: where to add it.
+        what: what is drawn at random.
+    """
+    help_ = f"seed of {what}; the same seed gives the same files (default: 0)"
+    seed = whole("--seed", 0, 2**32 - 1)
+    parser.add_argument("--seed", type=seed, metavar="N", help=help_)
+
+
+def add_whole(
+    parser: Parser, option: str, least: int, default: int | str, unit: str, what: str
+) -> None:
     """Adds an option that takes a whole number.
 
     Args:
-        parser: where to.
-        name: of the option, with its dashes.
+        parser: where to add it.
+        option: its name, with the dashes.
         least: the smallest number allowed.
-        default: the number if none is given.
-        unit: how the number is called in the help.
-        what: what it does.
+        default: what the help says that it is without the option.
+        unit: what the number counts.
+        what: what the option does.
     """
     help_ = f"{what} (default: {default})"
-    parser.add_argument(name, type=whole(least), metavar=unit, default=default, help=help_)
+    parser.add_argument(option, type=whole(option, least), metavar=unit, help=help_)
 
 
-def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Returns the conversion of an argument to a whole number.
+def whole(option: str, least: int, most: int | None = None) -> Callable[[str], int]:
+    """Returns the conversion of an option's text to a whole number.
 
     Args:
+        option: its name, with the dashes.
         least: the smallest number allowed.
-        most: the largest; None is none.
+        most: the largest number allowed; None is any.
     """
-    wanted = f"a whole number, {least} or more" + ("" if most is None else f", {most} at most")
 
     def convert(text: str) -> int:
         # int() would take "1_000", too, and refuses more than 4300 digits in its own words.
-        number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else None
-        if number is None or number < least or (most is not None and number > most):
-            raise argparse.ArgumentTypeError(f"expected {wanted}, but got {text!r}")
-        return number
+        known = re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip())
+        return check_whole(int(text) if known else text, option, least, most=most)
 
     return convert
+
+
+def check_whole(
+    value: Any, option: str, least: int, *, most: int | None = None, why: str = ""
+) -> int:
+    """Returns a whole number in its range, by the library's own rule.
+
+    Args:
+        value: what was given.
+        option: its name, with the dashes.
+        least: the smallest number allowed.
+        most: the largest number allowed; None is any.
+        why: the reason for the largest number, in words that follow a comma.
+
+    Raises:
+        CommandError: it is not a whole number in the range.
+    """
+    try:
+        return check_count(value, option, least, most=most, why=why)
+    except ValueError as error:
+        raise CommandError(str(error).removesuffix(".")) from None

@@ -1,7 +1,7 @@
 """What the cells run over: characters of a text, or rows of numbers, from a file or built in.
 
-Every way in which a file can be unfit is refused with one sentence that names the file and, where
-there is one, the line and column, counted from 1.
+A file that cannot be used is refused in one sentence that names the file and, where there is one,
+the line and column, counted from 1.
 """
 
 import codecs
@@ -20,29 +20,26 @@ from lstmgrad.cli._shared.error import CommandError
 
 
 class Sequence(NamedTuple):
-    """One sequence.
+    """A sequence of characters, words or rows of numbers.
 
     Attributes:
         source: where it came from.
         rows: (N,) int32 positions in the alphabet, or (N, d) float64.
         width: d, the input features of a cell: the alphabet's size, or the number of columns.
         summary: what it is, for the output.
+        unit: what one step reads, in the singular.
     """
 
     source: str
     rows: np.ndarray
     width: int
     summary: str
+    unit: str = "row"
 
     @property
     def symbolic(self) -> bool:
-        """Whether the rows are characters, to be encoded one-hot, rather than numbers."""
+        """Whether the rows are symbols, to be encoded one-hot, rather than numbers."""
         return self.rows.ndim == 1
-
-    @property
-    def unit(self) -> str:
-        """What one step takes in."""
-        return "character" if self.symbolic else "row"
 
 
 def read_sequence(path: Path | None) -> Sequence:
@@ -54,8 +51,8 @@ def read_sequence(path: Path | None) -> Sequence:
         path: a .txt, .csv or .npy file; None for the built-in text.
 
     Raises:
-        CommandError: the file is missing, a directory, of another kind, empty, malformed, too
-            short, or holds a number that is not finite.
+        CommandError: the file is missing, a directory, of another kind, empty, malformed or too
+            short, or it has a number that is not finite.
     """
     if path is None:
         return _from_text(_zen(), "the Zen of Python")
@@ -70,7 +67,7 @@ def read_numbers(path: Path) -> Sequence:
         path: a .csv or .npy file.
 
     Raises:
-        CommandError: as for `read_sequence`, or the file is of text.
+        CommandError: as for `read_sequence`, or the file is a text.
     """
     return _read(path, _NUMBERS)
 
@@ -81,7 +78,7 @@ def _read(path: Path, readers: dict[str, Callable[[Path, bytes], Sequence]]) -> 
     if reader is None:
         raise CommandError(
             f"{path}: expected a file that ends in {', '.join(readers)}, "
-            f"but its ending is {path.suffix!r}"
+            f"but it ends in {path.suffix!r}"
         )
     return reader(path, _content(path))
 
@@ -105,13 +102,13 @@ def indexed(items: str | list[str], source: str, unit: str) -> Sequence:
     Args:
         items: the symbols, at least one.
         source: where they came from.
-        unit: what they are, in the singular.
+        unit: what one of them is, in the singular.
     """
     alphabet = sorted(set(items))
     positions = {item: position for position, item in enumerate(alphabet)}
     rows = np.fromiter((positions[item] for item in items), np.int32, len(items))
     summary = f"{len(items)} {unit}s, {len(alphabet)} different, one-hot"
-    return Sequence(source, rows, len(alphabet), summary)
+    return Sequence(source, rows, len(alphabet), summary, unit)
 
 
 def _refuse_directory(path: Path) -> None:
@@ -139,7 +136,7 @@ def _zen() -> str:
 
 
 def _decode(path: Path, content: bytes) -> str:
-    """UTF-8, with or without a byte order mark, and any kind of line end."""
+    """The text of UTF-8 with or without a byte order mark, with any kind of line ends."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -180,7 +177,7 @@ def _read_csv(path: Path, content: bytes) -> Sequence:
     if lines and all(_number(cell) is None for cell in lines[0][1]):
         lines.pop(0)
     if not lines:
-        raise CommandError(f"{path}: expected rows of numbers, but there is none")
+        raise CommandError(f"{path}: expected rows of numbers, but there are none")
     first, width = lines[0][0], len(lines[0][1])
     values = np.empty((len(lines), width))
     for row, (line, cells) in enumerate(lines):
@@ -218,7 +215,7 @@ def _read_npy(path: Path, content: bytes) -> Sequence:
         if "Object arrays" in str(error):
             reason = "an array of Python objects is not read, because loading it could run code"
         else:
-            reason = "it is not a whole NumPy array file (numpy.save)"
+            reason = "it is not a complete NumPy array file (numpy.save)"
         raise CommandError(f"{path}: {reason}") from None
     if array.dtype.kind not in "biuf":
         raise CommandError(f"{path}: expected real numbers, but its dtype is {array.dtype}")
@@ -252,7 +249,7 @@ _NUMBERS = {".csv": _read_csv, ".npy": _read_npy}
 
 
 def _standardized(sequence: Sequence) -> Sequence:
-    """Columns of mean 0 and standard deviation 1; those that were constant are 0."""
+    """Columns of mean 0 and standard deviation 1; constant columns become 0."""
     values = sequence.rows
     varies = values.max(axis=0) > values.min(axis=0)
     # Scaled first, because the square of 1e200 is not a float. Exactly constant columns would

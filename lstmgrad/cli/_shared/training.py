@@ -1,7 +1,7 @@
 """A cell with a linear readout, and its short training on predicting what comes next."""
 
 import sys
-import zlib
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -11,114 +11,58 @@ import numpy as np
 import optax
 
 import lstmgrad as lg
-from lstmgrad._chains.layout import layout_of
-from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli._shared.console import entry
+from lstmgrad.cli._shared.kinds import Kind
 from lstmgrad.cli._shared.sequences import Sequence
 
 WINDOW = 100
 BATCH = 16
 LEARNING_RATE = 3e-3
 CLIP = 1.0
-WIDEST = 4096
-"""Numbers in a part, where that is more than its units: a matrix of 64 x 64."""
-
-
-class Kind(NamedTuple):
-    """A cell that can be compared.
-
-    Attributes:
-        title: its name in tables and figures.
-        make: ``make(input_size, hidden_size, dtype=) -> Cell``.
-        number: keeps the random stream of a cell the same, whichever cells run beside it.
-        linearize: `lg.linearize`, or what gives the same chain for less.
-        held: parts of its state without a derivative.
-    """
-
-    title: str
-    make: Callable[..., lg.cells.Cell]
-    number: int
-    linearize: Callable[..., lg.Chain] = lg.linearize
-    held: tuple[str, ...] = ()
-
-    def parts(self, hidden: int) -> tuple[str, ...]:
-        """The parts of its state whose norms are measured, each against itself.
-
-        Args:
-            hidden: hidden units.
-
-        Raises:
-            CommandError: a part has more numbers than an array of their square allows.
-        """
-        layout = layout_of(jax.eval_shape(self.make(1, hidden).initial_state))
-        parts = tuple(str(part) for part in layout.parts if part not in self.held)
-        sizes = {part: layout.block_size(part, "part") for part in parts}
-        if self.linearize is lg.linearize and max(sizes.values()) > max(WIDEST, hidden):
-            part = max(sizes, key=lambda part: sizes[part])
-            raise CommandError(
-                f"--hidden: expected less than {hidden} with {self.title}, whose {part} would have "
-                f"{sizes[part]} numbers: its norms take an array of their square, and {WIDEST} "
-                "numbers are allowed"
-            )
-        return parts
-
-
-def _kinds() -> dict[str, Kind]:
-    """All cells of the library, in its order."""
-    titles = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
-    numbers = {"rnn": 0, "gru": 1, "lstm": 2}
-    diagonal = ("min_gru", "min_lstm", "lru", "rg_lru", "selective_ssm")
-    stabilized = ("slstm", "mlstm")
-    return {
-        name: Kind(
-            titles.get(name, name),
-            make,
-            # Of the name alone, so that it outlives a new cell in the registry.
-            numbers.get(name, zlib.crc32(name.encode())),
-            lg.linearize_diagonal if name in diagonal else lg.linearize,
-            ("m",) if name in stabilized else (),
-        )
-        for name, make in lg.cells.registry().items()
-    }
-
-
-KINDS = _kinds()
-"""What can be compared."""
-
-CELLS = {name: KINDS[name] for name in ("rnn", "gru", "lstm")}
-"""What is compared unless something else is asked for."""
+INITIAL, TRAINED = "initial", "trained"
 
 
 class Params(NamedTuple):
-    """Attributes: cell, its parameters; weight (d, ·) and bias (d,) of the readout of h."""
+    """Parameters of a cell and of its readout.
+
+    Attributes:
+        cell: those of the cell.
+        weight: (d, ·), of the readout of h.
+        bias: (d,), of the readout of h.
+    """
 
     cell: Any
     weight: jax.Array
     bias: jax.Array
 
 
-class Model(NamedTuple):
+class Readout(NamedTuple):
     """Pure functions on `Params` and on rows of a sequence.
 
     Attributes:
+        kind: the kind of the cell.
         cell: the recurrent cell.
+        rows: all rows of the sequence, in the dtype of the model or as characters.
         init: ``init(key) -> Params``.
         encode: ``encode(rows) -> inputs``, one-hot where the rows are characters.
-        loss: ``loss(params, rows) -> scalar``, of predicting each row from those before it, from
-            the zero state: nats per character, or mean squared error.
+        loss: ``loss(params, rows) -> scalar``, the loss of predicting each row from those before
+            it, from the zero state: nats per character, or mean squared error.
     """
 
+    kind: Kind
     cell: lg.cells.Cell
+    rows: jax.Array
     init: Callable[[jax.Array], Params]
     encode: Callable[[jax.Array], jax.Array]
     loss: Callable[[Params, jax.Array], jax.Array]
 
 
-def build(kind: Kind, sequence: Sequence, hidden: int, dtype: Any) -> Model:
+def build(kind: Kind, sequence: Sequence, hidden: int, dtype: Any) -> Readout:
     """Returns the model of one cell for a sequence.
 
     Args:
         kind: which cell.
-        sequence: gives the width and whether rows are characters.
+        sequence: what the model reads and predicts.
         hidden: hidden units.
         dtype: of parameters, inputs and state.
     """
@@ -135,31 +79,52 @@ def build(kind: Kind, sequence: Sequence, hidden: int, dtype: Any) -> Model:
         return jax.nn.one_hot(rows, width, dtype=dtype) if sequence.symbolic else rows
 
     def loss(params: Params, rows: jax.Array) -> jax.Array:
-        trajectory = lg.unroll(cell.step, params.cell, cell.initial_state(), encode(rows[:-1]))
+        trajectory = lg.unroll(*cell.model(params.cell), encode(rows[:-1]))
         hidden_states = trajectory.states.h[1:]
         predicted = jax.vmap(lambda h: params.weight @ _numbers(h) + params.bias)(hidden_states)
         if sequence.symbolic:
             return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(predicted, rows[1:]))
         return jnp.mean(jnp.square(predicted - rows[1:]))
 
-    return Model(cell, init, encode, loss)
+    rows = jnp.asarray(sequence.rows, jnp.int32 if sequence.symbolic else dtype)
+    return Readout(kind, cell, rows, init, encode, loss)
 
 
-def train(
-    model: Model, params: Params, rows: jax.Array, key: jax.Array, steps: int, title: str
-) -> Params:
-    """Returns the parameters after Adam on random windows, gradients clipped by norm.
+def chain_of(model: Readout, params: Params, rows: jax.Array) -> lg.Chain:
+    """Returns the chain of step Jacobians of the cell along some rows.
+
+    Args:
+        model: from `build`.
+        params: its parameters.
+        rows: what it reads, from the zero state.
+    """
+    linearize = lg.linearize_diagonal if model.cell.diagonal else lg.linearize
+    return lg.chain(model.cell.model(params.cell), model.encode(rows), linearize=linearize)
+
+
+def initial(model: Readout, seed: int) -> tuple[Params, jax.Array]:
+    """Returns random parameters, and the key of the training windows.
+
+    Args:
+        model: from `build`.
+        seed: the same for all cells, which still differ in their numbers.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), model.kind.number)
+    init_key, train_key = jax.random.split(key)
+    return jax.jit(model.init)(init_key), train_key
+
+
+def train(model: Readout, params: Params, key: jax.Array, steps: int) -> Params:
+    """Returns the parameters after Adam on random windows, with gradients clipped by their norm.
 
     Args:
         model: from `build`.
         params: where to start.
-        rows: the whole sequence.
         key: of the windows; step i uses the i-th fold of it.
         steps: how many.
-        title: what the progress bar says.
     """
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(LEARNING_RATE))
-    size = window_size(len(rows)) + 1
+    rows, size = model.rows, window_size(len(model.rows)) + 1
     last = len(rows) - size
 
     @jax.jit
@@ -174,7 +139,7 @@ def train(
         return optax.apply_updates(params, updates), state, loss
 
     state = optimizer.init(params)
-    for index in _with_progress(range(steps), title):
+    for index in _with_progress(range(steps), model.kind.title):
         params, state, loss = step(params, state, rows, key, jnp.asarray(index, jnp.uint32))
         # Steps are queued faster than they run: without waiting, the bar would be ahead of them
         # and Ctrl-C late.
@@ -182,7 +147,7 @@ def train(
     return params
 
 
-def evaluator(model: Model, rows: jax.Array) -> Callable[[Params], jax.Array]:
+def evaluator(model: Readout) -> Callable[[Params], jax.Array]:
     """Returns the compiled function from parameters to the mean loss over the sequence.
 
     The mean is over windows of the training length, evenly spread and at most 64 of them, so that
@@ -190,9 +155,8 @@ def evaluator(model: Model, rows: jax.Array) -> Callable[[Params], jax.Array]:
 
     Args:
         model: from `build`.
-        rows: the whole sequence.
     """
-    size = window_size(len(rows)) + 1
+    rows, size = model.rows, window_size(len(model.rows)) + 1
     last = len(rows) - size
     count = min(64, -(-last // size) + 1)
     starts = jnp.asarray(np.linspace(0, last, count).astype(np.int32))
@@ -201,7 +165,7 @@ def evaluator(model: Model, rows: jax.Array) -> Callable[[Params], jax.Array]:
 
 
 def window_size(count: int) -> int:
-    """The characters or rows that one training window feeds to the cell.
+    """Returns how many characters or rows one training window feeds to the cell.
 
     Args:
         count: rows in the sequence.
@@ -209,13 +173,40 @@ def window_size(count: int) -> int:
     return min(WINDOW, count - 1)
 
 
+def summary_of(kinds: Iterable[Kind], sequence: Sequence, how: Any, dtype: str) -> list[str]:
+    """Returns what is trained on what, as lines of a summary.
+
+    Args:
+        kinds: the cells.
+        sequence: what they predict.
+        how: has `hidden`, units of each cell, `train`, training steps, and `seed`.
+        dtype: of the models.
+    """
+    titles = ", ".join(kind.title for kind in kinds)
+    model = f"{titles}; hidden size {how.hidden}, {dtype}, seed {how.seed}"
+    windows = f"{BATCH} windows of {window_size(len(sequence.rows))} each"
+    training = f"{how.train} steps of Adam on the next {sequence.unit}, {windows}"
+    wrapped = textwrap.wrap(model, 69)
+    return [*entry("model", *wrapped), *entry("training", training if how.train else "none")]
+
+
+def stage_titles(steps: int) -> dict[str, str]:
+    """Returns the stages of a training by name, each in words.
+
+    Args:
+        steps: training steps.
+    """
+    trained = {TRAINED: f"after {steps} training step{'' if steps == 1 else 's'}"} if steps else {}
+    return {INITIAL: "at initialization", **trained}
+
+
 def _numbers(h: jax.Array) -> jax.Array:
-    """A hidden state as one real vector, whatever it is."""
+    """A hidden state of any shape as one real vector."""
     parts = (h.real, h.imag) if jnp.iscomplexobj(h) else (h,)
     return jnp.concatenate([part.reshape(-1) for part in parts])
 
 
-def _mean_loss(model: Model, size: int) -> Callable[..., jax.Array]:
+def _mean_loss(model: Readout, size: int) -> Callable[..., jax.Array]:
     def mean_loss(params: Params, rows: jax.Array, starts: jax.Array) -> jax.Array:
         def one(start: jax.Array) -> jax.Array:
             return model.loss(params, jax.lax.dynamic_slice_in_dim(rows, start, size))
@@ -226,7 +217,7 @@ def _mean_loss(model: Model, size: int) -> Callable[..., jax.Array]:
 
 
 def _with_progress(steps: Iterable[int], title: str) -> Iterable[int]:
-    """The steps, behind a progress bar if someone is watching and tqdm is there."""
+    """The steps, behind a progress bar if someone is watching and tqdm is installed."""
     if not sys.stderr.isatty():
         return steps
     try:

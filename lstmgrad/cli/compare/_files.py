@@ -1,91 +1,87 @@
-"""What was measured as files: the curves (npz) and the table (JSON), the same for the same run."""
+"""What was measured as files: figure, curves (npz) and table (JSON), the same for the same run."""
 
 import io
+import math
 from typing import Any
 
 import numpy as np
 
-from lstmgrad.cli._shared.json import NONFINITE, header, json_file, json_text
-from lstmgrad.cli.compare._options import Options
-from lstmgrad.cli.compare._report import reading
-from lstmgrad.cli.compare._study import THRESHOLD, Curve, Study
+import lstmgrad as lg
+from lstmgrad.cli._shared.json import NONFINITE, header, json_text
+from lstmgrad.cli.compare._study import DRAWN, THRESHOLD, Curve, Study
 
 
-def curves_file(study: Study, options: Options) -> bytes:
-    """The content of norms.npz; it loads with ``numpy.load(file, allow_pickle=False)``.
+def figure(study: Study) -> Any:
+    """Returns the figure, with one panel per stage."""
+    from lstmgrad import plot
+
+    panels: dict[str, list[tuple[str, lg.NormProfile]]] = {}
+    for curve in study.curves:
+        named = panels.setdefault(study.stages[curve.stage], [])
+        named.append((curve.label, curve.profile))
+    drawn = {title: named[:DRAWN] for title, named in panels.items()}
+    return plot.comparison(drawn, threshold=THRESHOLD)
+
+
+def curves_file(study: Study) -> bytes:
+    """Returns the content of compare.npz; ``numpy.load(file, allow_pickle=False)`` reads it.
 
     `lags` (T+1,) and, for every curve, ``{cell}_{part}_{stage}`` (T+1,), the natural logarithm of
-    the norm, of one layer's part by another's ``{cell}_{part}_by_{wrt}_{stage}``; `metadata` is a
-    string of JSON, with a format version, that says so.
-
-    Args:
-        study: what was measured.
-        options: what the user asked for.
+    the norm, and ``{cell}_{part}_{stage}_errors`` (T+1,), its estimated error; for one layer's part
+    by another's ``{cell}_{part}_by_{wrt}_{stage}``. `metadata` is a string of JSON, with a format
+    version, that says so.
     """
-    arrays: dict[str, Any] = {
-        _key(curve): np.asarray(curve.profile.log_norms) for curve in study.curves
-    }
+    arrays: dict[str, Any] = {"lags": np.arange(study.length + 1)}
+    for curve in study.curves:
+        arrays[_key(curve)] = np.asarray(curve.profile.log_norms)
+        arrays[f"{_key(curve)}_errors"] = np.asarray(curve.profile.errors)
     metadata = {
-        **_header("lstmgrad norms", study, options),
+        **header("compare"),
+        **study.settings,
+        "threshold": THRESHOLD,
         "quantity": "ln ||d part_T / d wrt_k||_2 against the lag T - k",
+        "errors": "estimated errors of these logarithms; inf: the norm is not resolved, and the "
+        "number is the level below which nothing is seen",
         "curves": {_key(curve): _names(curve) for curve in study.curves},
     }
     buffer = io.BytesIO()
-    lags = np.arange(study.length + 1)
-    np.savez_compressed(buffer, metadata=np.array(json_text(metadata)), lags=lags, **arrays)
+    np.savez_compressed(buffer, metadata=np.array(json_text(metadata)), **arrays)
     return buffer.getvalue()
 
 
-def table_file(study: Study, options: Options) -> bytes:
-    """The content of table.json, strict JSON.
-
-    Args:
-        study: what was measured.
-        options: what the user asked for.
-    """
-    table = {
-        **_header("lstmgrad table", study, options),
+def record(study: Study) -> dict[str, Any]:
+    """Returns the entries of compare.json."""
+    return {
+        **study.settings,
+        "threshold": THRESHOLD,
         "units": {
             "log10_norm": "log10 ||d part_T / d wrt_k||_2, by lag T - k",
             "decay_rate": "nats per step",
             "horizon": f"steps; 'inf': the norm is {THRESHOLD:g} or more at the longest lag",
-            "loss": study.loss_unit if study.losses else None,
+            "loss": study.losses.unit,
         },
-        "nonfinite": NONFINITE,
+        "nonfinite": f"{NONFINITE}; null in log10_norm and horizon: {study.settings['dtype']} does "
+        "not resolve the norm, which is not zero",
         "rows": [
             {
                 **_names(curve),
                 "log10_norm": {str(lag): curve.log10_norm(lag) for lag in study.lags},
                 "decay_rate": curve.decay_rate,
-                "horizon": curve.horizon,
-                "loss": study.losses.get(curve.cell, {}).get(curve.stage),
+                "horizon": _horizon(curve),
+                "loss": study.losses.values.get(curve.cell, {}).get(curve.stage),
             }
             for curve in study.curves
         ],
-        "reading": reading(study),
     }
-    return json_file(table)
 
 
 def _key(curve: Curve) -> str:
-    across = "" if curve.wrt == curve.part else f"_by_{curve.wrt}"
-    return f"{curve.cell}_{curve.part}{across}_{curve.stage}"
+    return f"{curve.cell}_{curve.block.replace('/', '_by_')}_{curve.stage}"
+
+
+def _horizon(curve: Curve) -> float | None:
+    return None if math.isnan(curve.horizon) and not curve.broken else curve.horizon
 
 
 def _names(curve: Curve) -> dict[str, str]:
     return {"cell": curve.cell, "part": curve.part, "wrt": curve.wrt, "stage": curve.stage}
-
-
-def _header(name: str, study: Study, options: Options) -> dict[str, Any]:
-    return {
-        **header(name),
-        "data": f"{study.sequence.source}: {study.sequence.summary}",
-        "weights": None if options.weights is None else str(options.weights),
-        "cells": list(options.cells),
-        "hidden": options.hidden,
-        "length": study.length,
-        "training_steps": study.steps,
-        "seed": options.seed if options.weights is None else None,
-        "dtype": options.dtype,
-        "threshold": THRESHOLD,
-    }

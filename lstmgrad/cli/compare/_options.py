@@ -1,19 +1,26 @@
-"""The options of the comparison and what each may be."""
+"""The options of ``compare``, and what each may be."""
 
 import argparse
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Sequence as Arguments
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lstmgrad import __version__
 from lstmgrad.cli._shared.error import CommandError
-from lstmgrad.cli._shared.parser import Parser, add_common, add_whole, whole
-from lstmgrad.cli._shared.training import CELLS, KINDS
+from lstmgrad.cli._shared.kinds import CELLS, KINDS
+from lstmgrad.cli._shared.parser import (
+    OUT,
+    Parser,
+    add_common,
+    add_seed,
+    add_whole,
+    check_whole,
+    whole,
+)
+from lstmgrad.cli._shared.sequences import Sequence
 
 DEFAULT_LENGTH = 200
-_OF_CELLS = {"--cells", "--hidden", "--train", "--seed"}
-_OF_WEIGHTS = {"--prefix", "--layer", "--direction", "--activation"}
 
 _DESCRIPTION = """\
 How far does the gradient reach in an RNN, a GRU and an LSTM, or in a trained
@@ -22,18 +29,19 @@ network of your own?
 Runs each cell over a sequence, at initialization and after a short training,
 and measures the spectral norm of ds_T/ds_k exactly, for every lag T - k up to
 --length: for each part s of a cell's state, such as the hidden state h and the
-cell state c of the LSTM. Prints a table; writes norms.png and norms.svg (the
-figure), norms.npz (the curves) and table.json into the --out directory.
+cell state c of the LSTM. Prints a table; writes compare.png and compare.svg
+(the figure), compare.npz (the curves) and compare.json (the table) into the
+--out directory.
 
-With --weights, measures the network in the file in place of the cells, as it
-is, on the numbers of --input: every part of its state, and the top layer by
-the lowest.
+With --weights, measures the network in that file instead of the cells, as it
+is, on the numbers of --input: every part of its state and, in a stack, the top
+layer with respect to the lowest.
 """
 
 _EPILOG = """\
 input files:
   .txt   text in UTF-8; one-hot characters, trained to predict the next one
-  .csv   rows of numbers, one step a row, with or without a line of names;
+  .csv   rows of numbers, one row per step, with or without a line of names;
   .npy   an array of shape (T, d) or (T,); trained to predict the next row.
          Columns are standardized to mean 0 and standard deviation 1; a
          constant column is only centered. With --weights they stay as they
@@ -60,65 +68,112 @@ other commands, each with its own --help (this one is also called compare):
 """
 
 
+class Cells(NamedTuple):
+    """Cells that are made and trained here.
+
+    Attributes:
+        cells: names from `KINDS`, in the order of the rows.
+        hidden: hidden units of each cell.
+        train: training steps.
+        seed: of the parameters and the training windows.
+    """
+
+    cells: tuple[str, ...] = tuple(CELLS)
+    hidden: int = 64
+    train: int = 300
+    seed: int = 0
+
+
+class Weights(NamedTuple):
+    """A trained network in a file of its weights.
+
+    Attributes:
+        weights: the file.
+        prefix: which network of the file; None for the only one.
+        layer: which of its layers; None is all of them.
+        direction: of a bidirectional network.
+        activation: of a plain one, "tanh" or "relu".
+    """
+
+    weights: Path
+    prefix: str | None = None
+    layer: int | None = None
+    direction: Literal["forward", "reverse"] | None = None
+    activation: str | None = None
+
+
 class Options(NamedTuple):
     """What the user asked for.
 
     Attributes:
+        source: where the model comes from.
         input: the file to read; None is the built-in text.
-        weights: a file of a trained network; None is to train the cells.
-        prefix: which network of that file.
-        layer: which of its layers; None is all.
-        direction: of a bidirectional one.
-        activation: of a plain one, "tanh" or "relu".
-        cells: names from `KINDS`, in the order of the rows.
-        hidden: hidden units of each cell.
         length: steps to analyze; None is `DEFAULT_LENGTH` or all there are, if fewer.
-        train: training steps.
-        seed: of the parameters and the training windows.
         lags: the table's columns; None chooses them by the length.
         dtype: "float32" or "float64".
         out: the directory for the results.
     """
 
-    input: Path | None
-    weights: Path | None
-    prefix: str | None
-    layer: int | None
-    direction: str | None
-    activation: str | None
-    cells: tuple[str, ...]
-    hidden: int
-    length: int | None
-    train: int
-    seed: int
-    lags: tuple[int, ...] | None
-    dtype: str
-    out: Path
+    source: Cells | Weights
+    input: Path | None = None
+    length: int | None = None
+    lags: tuple[int, ...] | None = None
+    dtype: str = "float32"
+    out: Path = OUT
 
 
-def parse(argv: Sequence[str]) -> Options:
+def parse(argv: Arguments[str]) -> Options:
     """Returns the options that the arguments ask for.
 
     Args:
-        argv: the arguments after the program's name.
+        argv: the arguments after the command.
 
     Raises:
         CommandError: an argument is unknown, or its value is not one it may have.
         SystemExit: after ``--help`` and ``--version``.
     """
-    options = Options(**vars(_parser().parse_args(argv)))
-    given = {word.partition("=")[0] for word in argv}
-    if options.weights is None and (unused := sorted(given & _OF_WEIGHTS)):
-        raise CommandError(f"{unused[0]}: expected a --weights file that it is about")
-    if options.weights is not None and (unused := sorted(given & _OF_CELLS)):
-        raise CommandError(f"{unused[0]}: expected no such option beside --weights")
-    return options
+    given = vars(_parser().parse_args(argv))
+    cells, weights = _taken(given, Cells), _taken(given, Weights)
+    if "weights" not in weights:
+        if weights:
+            raise CommandError(f"--{min(weights)}: expected --weights, the file that it is about")
+        return Options(Cells(**cells), **given)
+    if cells:
+        raise CommandError(f"--{min(cells)}: expected no such option beside --weights")
+    return Options(Weights(**weights), **given)
+
+
+def span(options: Options, sequence: Sequence) -> tuple[int, tuple[int, ...]]:
+    """Returns the steps to analyze, and the lags to print.
+
+    Args:
+        options: from `parse`.
+        sequence: what is analyzed.
+
+    Raises:
+        CommandError: the sequence is shorter than what was asked for.
+    """
+    length = min(DEFAULT_LENGTH, available := len(sequence.rows))
+    if options.length is not None:
+        why = f"because {sequence.source} has {available} {sequence.unit}s"
+        length = check_whole(options.length, "--length", 1, most=available, why=why)
+    if options.lags is not None:
+        check_whole(options.lags[-1], "--lags", 0, most=length, why="the length")
+        return length, options.lags
+    round_lags = (1, 10, 50, 100) if length < 1000 else (1, 10, 100, 1000, 10**4)
+    # A round lag just short of the last one would tell nothing new.
+    return length, (*(lag for lag in round_lags if 1.3 * lag < length), length)
+
+
+def _taken(given: dict[str, Any], record: type[Cells] | type[Weights]) -> dict[str, Any]:
+    """Moves the options of one record out of those that were given."""
+    return {name: given.pop(name) for name in record._fields if name in given}
 
 
 def _parser() -> Parser:
     names = textwrap.fill(", ".join(KINDS), 76, initial_indent="  ", subsequent_indent="  ")
     parser = Parser("lstmgrad", _DESCRIPTION, _EPILOG.replace("@CELLS@", names))
-    option = parser.add_argument
+    option, defaults = parser.add_argument, Cells._field_defaults
     option(
         "--input",
         type=Path,
@@ -129,37 +184,34 @@ def _parser() -> Parser:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="a .safetensors or .pt file of a trained LSTM, GRU or RNN of PyTorch, analyzed on the "
-        "numbers of --input as they are, in place of --cells; no code in it is run",
+        help="a .safetensors or .pt file of a trained LSTM, GRU or RNN of PyTorch, analyzed "
+        "instead of --cells on the numbers of --input as they are; no code in it is run",
     )
-    option("--prefix", metavar="NAME", help="which network of --weights, if there are several")
-    option("--layer", type=whole(0), metavar="N", help="one layer of --weights (default: all)")
+    option("--prefix", metavar="NAME", help="which network in --weights, if there are several")
+    layer = whole("--layer", 0)
+    option("--layer", type=layer, metavar="N", help="one layer of --weights (default: all)")
     option("--direction", choices=("forward", "reverse"), help="of a bidirectional --weights")
     option("--activation", choices=("tanh", "relu"), help="of an RNN in --weights")
     option(
         "--cells",
         type=_cells,
         metavar="NAMES",
-        default=tuple(CELLS),
         help="cells to compare, separated by commas, or all; the names are below "
         f"(default: {','.join(CELLS)})",
     )
-    add_whole(parser, "--hidden", 1, 64, "UNITS", "hidden units of each cell")
-    option(
-        "--length",
-        type=whole(1),
-        metavar="STEPS",
-        help="analyze the first STEPS steps, from the zero state "
-        f"(default: {DEFAULT_LENGTH}, or the whole input if that is shorter)",
-    )
-    add_whole(parser, "--train", 0, 300, "STEPS", "training steps; 0 for none")
+    add_whole(parser, "--hidden", 1, defaults["hidden"], "UNITS", "hidden units of each cell")
+    what = "analyze the first STEPS steps, from the zero state"
+    length = f"{DEFAULT_LENGTH}, or the whole input if that is shorter"
+    add_whole(parser, "--length", 1, length, "STEPS", what)
+    add_whole(parser, "--train", 0, defaults["train"], "STEPS", "training steps; 0 for none")
     option(
         "--lags",
         type=_lags,
         metavar="LAGS",
         help="lags to print, separated by commas (default: 1,10,50,100,... up to the length)",
     )
-    add_common(parser, "parameters and training windows")
+    add_seed(parser, "parameters and training windows")
+    add_common(parser)
     option("--version", action="version", version=f"lstmgrad {__version__}")
     return parser
 
@@ -172,7 +224,7 @@ def _cells(text: str) -> tuple[str, ...]:
         if name not in KINDS:
             known = ", ".join(KINDS)
             raise argparse.ArgumentTypeError(
-                f"unknown cell {name!r}; the known ones are {known}, or all of them by the name all"
+                f"unknown cell {name!r}; the known ones are {known}, or all for all of them"
             )
         if name in names[:position]:
             raise argparse.ArgumentTypeError(f"cell {name!r} is named twice")
@@ -180,5 +232,5 @@ def _cells(text: str) -> tuple[str, ...]:
 
 
 def _lags(text: str) -> tuple[int, ...]:
-    convert = whole(0)
+    convert = whole("--lags", 0)
     return tuple(sorted({convert(item) for item in text.split(",")}))

@@ -1,4 +1,4 @@
-"""The options of ``depth`` and what each may be."""
+"""The options of ``depth``, and what each may be."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,21 +7,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstmgrad.cli._shared.parser import Parser, add_common, add_whole
+from lstmgrad.cli._shared.parser import OUT, Parser, add_common, add_seed, add_whole
 
 _DESCRIPTION = """\
 What becomes of the gradient in a deep stack of layers?
 
 Takes a stack of plain layers h' = phi(W h + b) apart: the norm of the Jacobian
 through one layer is a product of three factors (the slope of the activation,
-the size of the weights, how well the two are aligned), that through ten layers
-of thirty. Beside it the norm of the gradient in every layer, and the same in
-residual layers h' = h + phi(W h + b) with the same weights. Prints two tables;
-writes depth.png and depth.svg (the figure) and depth.json (all numbers) into
-the --out directory.
+the size of the weights, how well the two are aligned); through ten layers it
+is a product of thirty. Beside it stands the norm of the gradient in every
+layer, in the plain layers and in residual layers h' = h + phi(W h + b) with
+the same weights. Prints two tables; writes depth.png and depth.svg (the
+figure) and depth.json (all numbers) into the --out directory.
 
-Weights are Glorot normal, biases zero, the input is standard normal, and the
-loss is one whose gradient at the output is a random vector of length 1.
+Weights are Glorot normal, biases are zero, the input is standard normal, and
+the gradient of the loss at the output is a random vector of length 1.
 """
 
 _EPILOG = """\
@@ -32,7 +32,12 @@ examples:
 
 
 class Activation(NamedTuple):
-    """Attributes: function, element-wise; slope, its largest derivative."""
+    """An activation.
+
+    Attributes:
+        function: element-wise.
+        slope: its largest derivative.
+    """
 
     function: Callable[[jax.Array], jax.Array]
     slope: float
@@ -45,11 +50,11 @@ ACTIVATIONS = {
 }
 
 
-class DepthOptions(NamedTuple):
+class Options(NamedTuple):
     """What the user asked for.
 
     Attributes:
-        layers: how many.
+        layers: how many layers.
         width: units of each layer.
         activation: a name from `ACTIVATIONS`.
         seed: of the weights, the input and the loss.
@@ -57,15 +62,15 @@ class DepthOptions(NamedTuple):
         out: the directory for the results.
     """
 
-    layers: int
-    width: int
-    activation: str
-    seed: int
-    dtype: str
-    out: Path
+    layers: int = 10
+    width: int = 64
+    activation: str = "sigmoid"
+    seed: int = 0
+    dtype: str = "float32"
+    out: Path = OUT
 
 
-def parse_depth(argv: Sequence[str]) -> DepthOptions:
+def parse(argv: Sequence[str]) -> Options:
     """Returns the options that the arguments ask for.
 
     Args:
@@ -75,14 +80,15 @@ def parse_depth(argv: Sequence[str]) -> DepthOptions:
         CommandError: an argument is unknown, or its value is not one it may have.
         SystemExit: after ``--help``.
     """
+    defaults = Options._field_defaults
     parser = Parser("lstmgrad depth", _DESCRIPTION, _EPILOG)
-    add_whole(parser, "--layers", 1, 10, "LAYERS", "how many layers")
-    add_whole(parser, "--width", 1, 64, "UNITS", "units of each layer")
+    add_whole(parser, "--layers", 1, defaults["layers"], "LAYERS", "number of layers")
+    add_whole(parser, "--width", 1, defaults["width"], "UNITS", "units of each layer")
     parser.add_argument(
         "--activation",
         choices=tuple(ACTIVATIONS),
-        default="sigmoid",
-        help="of all layers (default: sigmoid)",
+        help=f"activation of all layers (default: {defaults['activation']})",
     )
-    add_common(parser, "weights, input and loss")
-    return DepthOptions(**vars(parser.parse_args(argv)))
+    add_seed(parser, "weights, input and loss")
+    add_common(parser)
+    return Options(**vars(parser.parse_args(argv)))

@@ -1,1 +1,17 @@
 """`words`: what each word of a text adds to the gradient."""
+
+from lstmgrad.cli._shared.command import Command
+from lstmgrad.cli.words._options import parse
+from lstmgrad.cli.words._report import figure, reading, record, tables
+from lstmgrad.cli.words._study import plan
+
+WORDS = Command(
+    name="words",
+    sizes="--hidden or a shorter text",
+    parse=parse,
+    plan=plan,
+    tables=tables,
+    reading=reading,
+    figure=figure,
+    record=record,
+)

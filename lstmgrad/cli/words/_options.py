@@ -1,24 +1,24 @@
-"""The options of ``words`` and what each may be."""
+"""The options of ``words``, and what each may be."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from lstmgrad.cli._shared.error import CommandError
-from lstmgrad.cli._shared.parser import Parser, add_common, add_whole
+from lstmgrad.cli._shared.parser import OUT, Parser, add_common, add_seed, add_whole
 from lstmgrad.cli._shared.sequences import read_text
 
 _DESCRIPTION = """\
 What does each word of a text add to the gradient in an RNN, a GRU and an LSTM?
 
-Each cell reads the words, one a step, and predicts the last one from those
+Each cell reads the words, one per step, and predicts the last one from those
 before it. The gradient of that loss with respect to the cell's weights is a
 sum over the steps; here it is taken apart exactly. Prints a table, word by
 word; writes words.png and words.svg (the figure) and words.json (all numbers)
 into the --out directory.
 
-Words are what stands between white space, as it is written: The, the and the,
-are three. Each is one-hot in the vocabulary of the text.
+A word is whatever stands between white space, as it is written: The, the and
+the, are three words. Each is one-hot in the vocabulary of the text.
 """
 
 _EPILOG = """\
@@ -28,7 +28,7 @@ examples:
 """
 
 
-class WordsOptions(NamedTuple):
+class Options(NamedTuple):
     """What the user asked for.
 
     Attributes:
@@ -43,15 +43,15 @@ class WordsOptions(NamedTuple):
 
     words: tuple[str, ...]
     source: str
-    hidden: int
-    train: int
-    seed: int
-    dtype: str
-    out: Path
+    hidden: int = 64
+    train: int = 0
+    seed: int = 0
+    dtype: str = "float32"
+    out: Path = OUT
 
 
-def parse_words(argv: Sequence[str]) -> WordsOptions:
-    """Returns the options that the arguments ask for, the file already read.
+def parse(argv: Sequence[str]) -> Options:
+    """Returns the options that the arguments ask for, with the file already read.
 
     Args:
         argv: the arguments after the command.
@@ -61,14 +61,17 @@ def parse_words(argv: Sequence[str]) -> WordsOptions:
             do; there are fewer than two words.
         SystemExit: after ``--help``.
     """
+    defaults = Options._field_defaults
     parser = Parser("lstmgrad words", _DESCRIPTION, _EPILOG)
     parser.add_argument("text", nargs="*", metavar="TEXT", help="the words, quoted or not")
     parser.add_argument("--file", type=Path, metavar="FILE", help="a text in UTF-8 instead")
-    add_whole(parser, "--hidden", 1, 64, "UNITS", "hidden units of each cell")
-    add_whole(parser, "--train", 0, 0, "STEPS", "training steps before, on predicting every word")
-    add_common(parser, "parameters and training windows")
-    options = vars(parser.parse_args(argv))
-    text, file = " ".join(options.pop("text")), options.pop("file")
+    add_whole(parser, "--hidden", 1, defaults["hidden"], "UNITS", "hidden units of each cell")
+    training = "training steps beforehand, on predicting every word"
+    add_whole(parser, "--train", 0, defaults["train"], "STEPS", training)
+    add_seed(parser, "parameters and training windows")
+    add_common(parser)
+    given = vars(parser.parse_args(argv))
+    text, file = " ".join(given.pop("text", [])), given.pop("file", None)
     if file is not None and text:
         raise CommandError("--file: expected words or a file, but got both")
     source = "the command line" if file is None else str(file)
@@ -78,4 +81,4 @@ def parse_words(argv: Sequence[str]) -> WordsOptions:
             f"{source}: expected at least 2 words, one to predict and one before it, "
             f"but got {len(words)}; see --help"
         )
-    return WordsOptions(words, source, **options)
+    return Options(words, source, **given)

@@ -1,0 +1,97 @@
+"""The skeleton of a command: options -> plan -> study -> tables, a sentence, a figure, files."""
+
+import textwrap
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+
+from lstmgrad.cli._shared.console import say
+from lstmgrad.cli._shared.json import header, json_file
+from lstmgrad.cli._shared.outputs import output_directory, write_whole
+
+
+class Plan(NamedTuple):
+    """A run whose options and input have been checked, before anything is computed.
+
+    Attributes:
+        summary: what will be done, line by line.
+        measure: ``measure() -> study``, a record of everything that was measured.
+    """
+
+    summary: Sequence[str]
+    measure: Callable[[], Any]
+
+
+class Command(NamedTuple):
+    """A command as the functions that are called one after the other.
+
+    Attributes:
+        name: what it is called; its files are named after it.
+        sizes: what to make smaller when memory does not suffice.
+        parse: ``parse(argv) -> options``, which have at least `dtype` and `out`.
+        plan: ``plan(options) -> Plan``.
+        tables: ``tables(study) -> lines``.
+        reading: ``reading(study) -> str``, what the tables show in one sentence or a few.
+        figure: ``figure(study) -> Figure``.
+        record: ``record(study) -> dict``, the entries of the JSON file.
+        others: the content of further files by suffix, ``{suffix: content(study) -> bytes}``.
+    """
+
+    name: str
+    sizes: str
+    parse: Callable[[Sequence[str]], Any]
+    plan: Callable[[Any], Plan]
+    tables: Callable[[Any], list[str]]
+    reading: Callable[[Any], str]
+    figure: Callable[[Any], Any]
+    record: Callable[[Any], dict[str, Any]]
+    others: Mapping[str, Callable[[Any], bytes]] = MappingProxyType({})
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files that it writes."""
+        return tuple(f"{self.name}.{suffix}" for suffix in ("png", "svg", *self.others, "json"))
+
+
+def run(command: Command, argv: Sequence[str]) -> None:
+    """Runs a command: prints its tables and writes its files.
+
+    Args:
+        command: which command.
+        argv: the arguments after its name.
+
+    Raises:
+        CommandError: the options, the input or the output directory will not do; nothing is
+            written then.
+    """
+    options = command.parse(argv)
+    # Explicit both ways, so that the dtype asked for is the one computed with.
+    with jax.enable_x64(options.dtype == "float64"):
+        plan = command.plan(options)
+        with output_directory(options.out, command.files):
+            say(*plan.summary, "")
+            study = plan.measure()
+            reading = command.reading(study)
+            say(*command.tables(study), "", textwrap.fill(reading, 79), "")
+            # Nothing is written before everything is computed and drawn.
+            contents = [
+                *_drawn(command.figure, study),
+                *(content(study) for content in command.others.values()),
+                json_file({**header(command.name), **command.record(study), "reading": reading}),
+            ]
+            write_whole(options.out, dict(zip(command.files, contents, strict=True)))
+            say(f"Wrote {', '.join(command.files)} into {options.out}")
+
+
+def _drawn(draw: Callable[[Any], Any], study: Any) -> list[bytes]:
+    # Not before it is needed: importing matplotlib takes longer than refusing a bad option.
+    from lstmgrad import plot
+
+    with warnings.catch_warnings():
+        # A script that the font lacks is drawn as boxes; the table has the words.
+        warnings.filterwarnings("ignore", message="Glyph ")
+        figure = draw(study)
+        return [plot.encode(figure, suffix) for suffix in ("png", "svg")]

@@ -1,0 +1,66 @@
+"""The cells that the commands know: all those of the library, with a title and random numbers."""
+
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+import lstmgrad as lg
+from lstmgrad._chains.layout import layout_of
+from lstmgrad.cli._shared.error import CommandError
+
+WIDEST = 4096
+"""The most numbers in a part, where that is more than its units: a matrix of 64 x 64."""
+
+
+class Kind(NamedTuple):
+    """A kind of cell.
+
+    Attributes:
+        title: its name in tables and figures.
+        make: ``make(input_size, hidden_size, dtype=) -> Cell``.
+        number: keeps the random numbers of a cell the same, whichever cells run beside it.
+    """
+
+    title: str
+    make: Callable[..., lg.cells.Cell]
+    number: int
+
+    def parts(self, hidden: int) -> tuple[str, ...]:
+        """Returns the parts of its state whose norms are measured: those with a derivative.
+
+        Args:
+            hidden: hidden units.
+
+        Raises:
+            CommandError: a part has so many numbers that an array of their square is too large.
+        """
+        cell = self.make(1, hidden)
+        layout = layout_of(jax.eval_shape(cell.initial_state))
+        sizes = {str(p): size for p, size in layout.part_sizes().items() if p not in cell.held}
+        part = max(sizes, key=lambda part: sizes[part])
+        if not cell.diagonal and sizes[part] > max(WIDEST, hidden):
+            raise CommandError(
+                f"--hidden: expected less than {hidden} with {self.title}, whose {part} would have "
+                f"{sizes[part]} numbers: its norms take an array of their square, and {WIDEST} "
+                "numbers are allowed"
+            )
+        return tuple(sizes)
+
+
+def _kinds() -> dict[str, Kind]:
+    titles = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
+    numbers = {"rnn": 0, "gru": 1, "lstm": 2}
+    # The number comes from the name alone, so that a new cell in the registry does not change it.
+    return {
+        name: Kind(titles.get(name, name), make, numbers.get(name, zlib.crc32(name.encode())))
+        for name, make in lg.cells.registry().items()
+    }
+
+
+KINDS = _kinds()
+"""All cells of the library, by name and in its order."""
+
+CELLS = {name: KINDS[name] for name in ("rnn", "gru", "lstm")}
+"""The cells that are compared unless others are asked for."""

@@ -1,0 +1,110 @@
+"""Cells over one sequence, at initialization and after a short training, as a study."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstmgrad.cli._shared.command import Plan
+from lstmgrad.cli._shared.kinds import KINDS
+from lstmgrad.cli._shared.sequences import Sequence, read_sequence
+from lstmgrad.cli._shared.training import (
+    Readout,
+    build,
+    chain_of,
+    evaluator,
+    initial,
+    stage_titles,
+    summary_of,
+    train,
+)
+from lstmgrad.cli.compare._options import Cells, Options, span
+from lstmgrad.cli.compare._study import (
+    Curve,
+    Losses,
+    Study,
+    curves_of,
+    read_blocks,
+    summary_lines,
+)
+
+
+def plan_cells(options: Options, source: Cells) -> Plan:
+    """Returns the run that makes, measures and trains the cells.
+
+    Args:
+        options: what the user asked for.
+        source: the cells.
+
+    Raises:
+        CommandError: the input, the lengths or the number of hidden units will not do.
+    """
+    sequence = read_sequence(options.input)
+    length, lags = span(options, sequence)
+    kinds = {name: KINDS[name] for name in source.cells}
+    parts = {name: kind.parts(source.hidden) for name, kind in kinds.items()}
+    settings = {
+        "data": f"{sequence.source}: {sequence.summary}",
+        "weights": None,
+        "cells": list(source.cells),
+        "hidden": source.hidden,
+        "length": length,
+        "training_steps": source.train,
+        "seed": source.seed,
+        "dtype": options.dtype,
+    }
+
+    def measure() -> Study:
+        curves, losses = [], {}
+        for name, kind in kinds.items():
+            model = build(kind, sequence, source.hidden, jnp.dtype(options.dtype))
+            of_cell, losses[name] = measure_cell(name, model, parts[name], length, source)
+            curves += of_cell
+        return Study(
+            curves=tuple(curves),
+            stages=stage_titles(source.train),
+            columns=("cell", "s", "stage"),
+            lags=lags,
+            length=length,
+            settings=settings,
+            losses=_losses(sequence, losses),
+        )
+
+    summary = summary_of(kinds.values(), sequence, source, options.dtype)
+    return Plan(summary_lines(sequence, summary, length), measure)
+
+
+def measure_cell(
+    name: str, model: Readout, parts: tuple[str, ...], length: int, source: Cells
+) -> tuple[list[Curve], dict[str, float]]:
+    """Returns the curves of one cell by part, then stage, and its losses by stage.
+
+    Args:
+        name: of the cell.
+        model: the cell with its readout and the sequence.
+        parts: whose norms are measured.
+        length: how many rows are analyzed.
+        source: training steps and seed.
+    """
+    blocks = [(part, part) for part in parts]
+    analyze = jax.jit(lambda params, rows: read_blocks(chain_of(model, params, rows), blocks))
+    loss_of, curves, losses = evaluator(model), [], {}
+    params, key = initial(model, source.seed)
+    for stage in stage_titles(source.train):
+        if losses:
+            params = train(model, params, key, source.train)
+        readings = jax.device_get(analyze(params, model.rows[:length]))
+        curves += curves_of(name, stage, readings, label=f"{model.kind.title} ")
+        losses[stage] = float(loss_of(params))
+    return sorted(curves, key=lambda curve: parts.index(curve.part)), losses
+
+
+def _losses(sequence: Sequence, values: dict[str, dict[str, float]]) -> Losses:
+    """Losses with their unit, and what a prediction that has learned nothing would have."""
+    if sequence.symbolic:
+        chance = f"{math.log(sequence.width):.3f} if all were equally likely"
+        return Losses(f"nats per {sequence.unit}", chance, values)
+    # Not 1 where a column is constant.
+    chance = f"{np.mean(sequence.rows**2):.3f} for always the mean"
+    return Losses("standardized mean squared error", chance, values)
