@@ -7,8 +7,7 @@ from jaxtyping import Array, Float
 from lstmgrad._chains.base import Chain, check_stored
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import adjoint
-from lstmgrad._numeric.scaled import Scaled, log_of, normalize
-from lstmgrad._numeric.spectral_norm import length
+from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize
 from lstmgrad._types import State
 
 

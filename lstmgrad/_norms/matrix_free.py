@@ -19,8 +19,9 @@ from lstmgrad._chains.propagate import pull_back, push_forward
 from lstmgrad._checks import check_count, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._norms.profiles import NormProfile, diagonal_norms, within_range
-from lstmgrad._numeric.scaled import Scaled, log_of, normalize, widen
-from lstmgrad._numeric.spectral_norm import BLIND, NormReading, dominant, length, start_frame
+from lstmgrad._numeric.krylov import BLIND, dominant, start_frame
+from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize, widen
+from lstmgrad._numeric.tracked import NormReading
 from lstmgrad._types import PartName
 
 

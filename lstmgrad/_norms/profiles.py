@@ -19,7 +19,7 @@ from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_count, check_number
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, log_of, scaled, widen
-from lstmgrad._numeric.spectral_norm import NormReading, norm_reader
+from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._types import Fixed, PartName
 
 

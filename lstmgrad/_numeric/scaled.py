@@ -130,6 +130,16 @@ def log_of(mantissa: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Arr
     return log + exponent.astype(log.dtype) * jnp.asarray(LOG_2, log.dtype)
 
 
+def length(vector: Float[Array, " n"]) -> Float[Array, ""]:
+    """The Euclidean norm, with a slope of zero at zero.
+
+    Args:
+        vector: with entries whose squares fit the dtype.
+    """
+    square = vector @ vector
+    return jnp.where(square == 0, 0.0, jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
 def widen(array: Float[Array, "..."]) -> Float[Array, "..."]:
     """The array in a dtype that LAPACK knows.
 

@@ -25,8 +25,7 @@ from lstmgrad._chains.layout import ravel
 from lstmgrad._chains.sweeps import read_mantissa, sweep_backward
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
-from lstmgrad._numeric.scaled import Scaled, log_of, normalize, scaled
-from lstmgrad._numeric.spectral_norm import length
+from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize, scaled
 from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._routes.tagged import run_tagged, straight_tag_names
 from lstmgrad._types import PartName

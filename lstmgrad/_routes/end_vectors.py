@@ -8,8 +8,7 @@ from jaxtyping import Array, Float
 from lstmgrad._chains.base import Chain
 from lstmgrad._chains.blocks import Block
 from lstmgrad._chains.propagate import pull_back
-from lstmgrad._numeric.scaled import widen
-from lstmgrad._numeric.spectral_norm import length
+from lstmgrad._numeric.scaled import length, widen
 
 
 def end_vectors(

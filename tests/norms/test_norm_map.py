@@ -10,7 +10,7 @@ from oracles import block_log_norms
 from registry import T, chain_of, random_chain
 
 import lstmgrad as lg
-from lstmgrad._numeric.spectral_norm import SMALL
+from lstmgrad._numeric.tracked import SMALL
 
 
 def log_norms_of_pairs(factors):

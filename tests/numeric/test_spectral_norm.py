@@ -14,7 +14,7 @@ from oracles import block_log_norms, eps, log_norm
 from registry import every_dtype
 
 import lstmgrad as lg
-from lstmgrad._numeric.spectral_norm import SMALL
+from lstmgrad._numeric.tracked import SMALL
 
 N, T = 40, 50
 LENGTH = 6  # of short chains, the same for all because each length compiles anew
