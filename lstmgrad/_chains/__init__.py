@@ -1,1 +1,14 @@
-"""The noun: models, trajectories, chains of step Jacobians, and what moves through them."""
+"""The noun: models run along inputs, chains of step Jacobians, and what moves through them.
+
+    trajectory   s_t = step(params, s_{t-1}, x_t)                      the only scan of the model
+    implicit     J_t = ds_t/ds_{t-1}, and `chain`, the way in          the only place of Jacobians
+    base         what every chain can do; `dense`, `diagonal`, `stream` are other kinds of it
+    layout       the state as a flat vector with named parts; `dependence` which act on which
+    blocks       one block ∂of_t/∂wrt_k, with the parts that it takes
+    sweeps       the only scans in which something moves through a chain
+    propagate    pushes, pulls and blocks as arrays; `products` whole products
+
+What can go wrong. The trajectory is the model's own, at its own precision: a chain along a
+trajectory with NaN is NaN from there on. Jacobians are local: they say what an infinitesimal change
+does along this one trajectory.
+"""

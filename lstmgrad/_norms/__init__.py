@@ -1,1 +1,13 @@
-"""How far the gradient reaches: spectral norms of ds_t/ds_k over every lag."""
+"""How far the gradient reaches: spectral norms of blocks of ds_t/ds_k over every lag.
+
+    ‖∂of_t/∂wrt_k‖₂ = σ_max of J_t ··· J_{k+1}, restricted to the rows of `of`, the columns of `wrt`
+
+`profiles` reads one norm per lag from a block that is pulled back from T or pushed forward from 0,
+`maps` every pair of times, `matrix_free` chosen lags without a matrix; `decay` reads a rate and a
+horizon off a profile.
+
+What can go wrong. The norm of a wide block is tracked from lag to lag, not decomposed: a lower
+bound with an estimated error. All parts on the path from `wrt` to `of` share one exponent per
+block: where the part that is read lies below the dtype's range beside the others, the norm is
+marked as not resolved. And far in saturation 1 - tanh² is itself rounding in float32.
+"""

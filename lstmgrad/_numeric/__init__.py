@@ -1,1 +1,10 @@
-"""Numbers, norms and frames: mathematics that knows no chain."""
+"""Mathematics that knows no chain.
+
+    scaled     numbers of unbounded range, mantissa · 2^exponent
+    tracked    norms of matrices that change little from one to the next
+    krylov     the search for the largest singular vectors behind it
+    graded     matrices with one exponent per row, whose small singular values survive
+    frame      when a frame of tangents is made orthonormal, and what that costs
+
+All of it works on plain arrays inside a compiled program.
+"""

@@ -2,7 +2,9 @@
 
 import math
 import re
-from typing import Any, Literal
+from typing import Any
+
+from lstmgrad._types import Fixed
 
 SYMBOL = r"$\log_{10}\,\Vert\partial "
 """How the math text of every `symbol` begins."""
@@ -72,7 +74,7 @@ def part(name: str | int | None, time: str) -> str:
     return rf"\mathrm{{{word or 's'}}}_{{{time}}}"
 
 
-def times(fixed: Literal["start", "end"]) -> tuple[str, str]:
+def times(fixed: Fixed) -> tuple[str, str]:
     """Returns the symbols of the later and the earlier time of a result by lag.
 
     Args:
@@ -81,7 +83,7 @@ def times(fixed: Literal["start", "end"]) -> tuple[str, str]:
     return ("T", "k") if fixed == "end" else ("t", "0")
 
 
-def lag_label(fixed: Literal["start", "end"]) -> str:
+def lag_label(fixed: Fixed) -> str:
     """Returns the label of an axis of lags.
 
     Args:
