@@ -106,7 +106,7 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
             the square root of the dtype's epsilon relative to the largest entry of the step.
 
     Notes:
-        Two jvps a step, batched over all steps: O(n T) time and memory.
+        Two jvps per step, batched over all steps: O(n T) time and memory.
 
     Example:
         For s' = a ⊙ s + x, ``backward_norms`` gives lag · max_i ln |a_i|.

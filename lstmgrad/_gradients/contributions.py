@@ -154,7 +154,7 @@ def _lowered(squares: Params, leaf_exponents: Params, exponents: Array) -> Param
     def lower(square: Array, exponent: Array) -> Array:
         if exponent is exponents:
             return square
-        # Factor by factor: twice the exponent may be no int32.
+        # Factor by factor: twice the exponent may not fit an int32.
         power = power_below(exponent - exponents, square.dtype)
         return square * power * power
 

@@ -19,7 +19,7 @@ from lstmgrad._chains.propagate import pull_back, push_forward
 from lstmgrad._checks import check_count, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._norms.profiles import NormProfile, diagonal_norms, within_range
-from lstmgrad._numeric.krylov import BLIND, dominant, start_frame
+from lstmgrad._numeric.krylov import STEPS_FROM_RANDOM, dominant, start_frame
 from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize, widen
 from lstmgrad._numeric.tracked import NormReading
 from lstmgrad._types import PartName
@@ -32,7 +32,7 @@ def matrix_free_norms(
     of: PartName | None = None,
     wrt: PartName | None = None,
     rtol: float | int = 1e-3,
-    min_steps: int = BLIND,
+    min_steps: int = STEPS_FROM_RANDOM,
     max_steps: int = 100,
 ) -> NormProfile:
     """Returns ‖∂s_T/∂s_{T-lag}‖₂ for chosen lags, without any matrix.
@@ -138,14 +138,14 @@ def _search(
 
 
 def _pull(block: Block, x: Float[Array, " n_of"]) -> Scaled:
-    """The whole of x ↦ xᵀ ds_T/ds_k, of which the block's columns are what is wanted."""
+    """All of xᵀ ds_T/ds_k; the block's columns are what is wanted of it."""
     dtype, size = block.chain.layout.dtype, block.chain.layout.size
     pulled = pull_back(block.chain, jnp.zeros(size, dtype).at[block.rows].set(x.astype(dtype)))
     return Scaled(widen(pulled.mantissa), pulled.exponent)
 
 
 def _push(block: Block, cotangent: Scaled) -> Scaled:
-    """The whole of y ↦ ds_T/ds_k y, for the y in the block's columns of a pulled cotangent."""
+    """All of ds_T/ds_k y, for the y in the block's columns of a pulled cotangent."""
     dtype, size, columns = block.chain.layout.dtype, block.chain.layout.size, block.columns
     tangent = jnp.zeros(size, dtype).at[columns].set(cotangent.mantissa[columns].astype(dtype))
     pushed = push_forward(block.chain, Scaled(tangent, cotangent.exponent))

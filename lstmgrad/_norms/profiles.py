@@ -93,7 +93,7 @@ def backward_norms(
             negative `rtol`, a stream.
 
     Notes:
-        T pulls of n_of rows, and a few matrix-vector products a lag; O(n_of n) memory beyond the
+        T pulls of n_of rows, and a few matrix-vector products per lag; O(n_of n) memory beyond the
         chain; `every` copies the trajectory unless it divides T. Float32 suffices for any T,
         as long as it holds the factors: far in saturation 1 - tanh² itself is rounding.
 
@@ -104,8 +104,8 @@ def backward_norms(
 
         Only the parts on a path from `wrt` to `of` are carried; no part beside them matters. One
         exponent serves all of these: where the derivatives by `wrt` are more than 2^126 times
-        smaller (float32) than those by the others on the path, the norm is not resolved; likewise
-        `of` in `forward_norms`.
+        smaller (float32) than those by the others on the path, the norm is not resolved. The same
+        holds for `of` in `forward_norms`.
 
     Example:
         For `DenseChain` of T copies of g·Q with Q orthogonal, ``log_norms[j] = j ln g``.
@@ -149,7 +149,7 @@ def forward_norms(
             negative `rtol`.
 
     Notes:
-        T pushes of n_wrt tangents, and a few matrix-vector products a lag; O(n n_wrt) memory
+        T pushes of n_wrt tangents, and a few matrix-vector products per lag; O(n n_wrt) memory
         beyond the chain. Differentiable, as `backward_norms`.
 
     Example:

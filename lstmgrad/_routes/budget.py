@@ -92,8 +92,8 @@ def gain_budget(
 
     Notes:
         One SVD and n_of pulls for the singular vector, one more pull of a single vector, and with
-        `through` one vjp a step, all steps at once in O(T n) memory. Forward in time the same total
-        is split otherwise, because other vectors are measured on the way.
+        `through` one vjp per step, all steps at once in O(T n) memory. Forward in time the same
+        total is split otherwise, because other vectors are measured on the way.
 
     Example:
         ``gain_budget(chain, through=["recurrent"])`` of a plain RNN: "recurrent" is the

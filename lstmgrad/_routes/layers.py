@@ -1,6 +1,6 @@
-"""Depth: the gradient's norm through a stack of layers as a product of three factors a layer.
+"""Depth: the gradient's norm through a stack of layers as a product of three factors per layer.
 
-Through a layer h' = φ(W h + b) a cotangent u goes as δ = φ'(z) ⊙ u and then as Wᵀδ:
+Through a layer h' = φ(W h + b) a cotangent u becomes δ = φ'(z) ⊙ u and then Wᵀδ:
 
     ‖Wᵀδ‖/‖u‖  =  ‖δ‖/‖u‖  ·  σ_max(W)  ·  ‖Wᵀδ‖/(σ_max(W) ‖δ‖),
 
@@ -22,7 +22,7 @@ from lstmgrad.cells._layer import LayerParams
 
 
 class LayerFactors(eqx.Module):
-    """Three factors a layer, as logarithms; layer l is at index l-1.
+    """Three factors per layer, as logarithms; layer l is at index l-1.
 
     Attributes:
         log_slopes: (L,), ln ‖φ'(z) ⊙ u‖/‖u‖, of the activation.

@@ -27,8 +27,8 @@ def log_abs_det(chain: Chain) -> Float[Array, " T"]:
         trajectory was NaN.
 
     Notes:
-        One push of the identity and an LU decomposition of (n, n) a step; memory O(n²) besides the
-        chain. The pivots of J_t transposed do not depend on the scale of its rows, so that
+        One push of the identity and an LU decomposition of (n, n) per step; memory O(n²) besides
+        the chain. The pivots of J_t transposed do not depend on the scale of its rows, so that
         saturated units cost no accuracy, as long as their slope is not rounded to zero: that of
         `jnp.tanh` is, where |tanh| rounds to 1.
 

@@ -24,7 +24,7 @@ def kaplan_yorke_dimension(exponents: Float[Array, "*batch m"]) -> Float[Array, 
         exponents are left out. NaN where an exponent is.
 
     Raises:
-        ValueError: the exponents are no floating-point array with an axis of at least one.
+        ValueError: the exponents are not a floating-point array with at least one on the last axis.
 
     Notes:
         The information dimension of the attractor if the Kaplan-Yorke conjecture holds. Driven by

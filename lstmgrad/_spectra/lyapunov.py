@@ -124,9 +124,10 @@ def lyapunov_spectrum(
         T pushes of m tangents, and a QR of (n, m), 4 n m² operations, per interval and for each of
         the running estimates; memory O(n m) besides the chain. Under `jax.vmap` all frames pay for
         a QR where one of them needs it. Differentiable in reverse mode where `interval` is given.
+        A diagonal chain without a `start` needs no QR: its exponents are the means of ln |a_t|.
 
-        A given `interval` is not corrected where it is too long; `resolved` says so, but for a
-        direction that loses more than the dtype's whole range in one interval, which reads as -inf.
+        A given `interval` is not corrected where it is too long; `resolved` says so, except for a
+        direction that loses more than the dtype's whole range in one interval: it reads as -inf.
         -inf stands for tangents that the factors make zero entry by entry; a factor that is
         singular otherwise leaves rounding, which `resolved` denies. It errs on the side of doubt:
         some of the exponents just above the floor are better than it says. `log_abs_det` gives the
