@@ -1,4 +1,16 @@
-"""lstmgrad: where gradients go in recurrent networks, measured exactly."""
+"""lstmgrad: where gradients go in recurrent networks, measured exactly.
+
+The way in is `chain`, and every analysis takes the chain:
+
+    chain = lg.chain(cell.model(params), inputs)         the chain of ds_t/ds_{t-1}
+    lg.backward_norms(chain[k:t], of="c", wrt="c")       how far does the gradient reach?
+    lg.routes(chain)                                     through what did it come?
+    lg.contributions(chain, cotangents)                  what does each step add to the weights?
+    lg.lyapunov_spectrum(chain)                          how many directions survive?
+
+`lg.cells` has recurrent cells, `lg.interop` models of other frameworks, `lg.plot` draws every
+result, and `lg.theory` has curves to draw beside it.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -55,74 +67,92 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# The public names, by the question that a person asks.
+
+# Bring a model.
 __all__ = [
     "Chain",
-    "ContributionMap",
-    "Contributions",
     "DenseChain",
     "DiagonalChain",
-    "GainBudget",
-    "LayerFactors",
-    "LyapunovSpectrum",
-    "LyapunovState",
-    "LyapunovVectors",
-    "Method",
     "Model",
-    "NormMap",
-    "NormProfile",
-    "RouteShares",
-    "Scaled",
-    "SingularSpectrum",
     "StreamedChain",
     "Trajectory",
-    "TruncationBias",
-    "__version__",
-    "adjoint",
-    "backward_norms",
-    "backward_singular_spectrum",
     "cells",
     "chain",
-    "contribution_map",
-    "contributions",
-    "decay_rate",
-    "effective_rank",
-    "entropy_rate",
-    "forward_norms",
-    "forward_singular_spectrum",
-    "gain_budget",
-    "horizon",
     "interop",
-    "isometry_distance",
-    "jacobian",
-    "kaplan_yorke_dimension",
-    "layer_factors",
     "linearize",
     "linearize_diagonal",
-    "log_abs_det",
-    "log_condition",
-    "loss_cotangents",
-    "lyapunov_spectrum",
-    "lyapunov_vectors",
+    "stream",
+    "tag",
+    "unroll",
+]
+# How far does the gradient reach?
+__all__ += [
+    "Method",
+    "NormMap",
+    "NormProfile",
+    "Scaled",
+    "backward_norms",
+    "decay_rate",
+    "forward_norms",
+    "horizon",
+    "jacobian",
     "matrix_free_norms",
     "norm_map",
-    "participation_ratio",
-    "pascanu_regularizer",
-    "plot",
     "prefix_products",
     "product",
     "pull_back",
     "push_forward",
+    "scaled",
+]
+# Through what did it come?
+__all__ += [
+    "GainBudget",
+    "LayerFactors",
+    "RouteShares",
+    "gain_budget",
+    "layer_factors",
     "route_shares",
     "routes",
-    "scaled",
-    "step_eigenvalues",
-    "stream",
-    "tag",
     "tagged_values",
-    "theory",
+]
+# What does each step add to the weights?
+__all__ += [
+    "ContributionMap",
+    "Contributions",
+    "TruncationBias",
+    "adjoint",
+    "contribution_map",
+    "contributions",
+    "loss_cotangents",
+    "pascanu_regularizer",
     "truncation_bias",
     "truncation_length",
-    "unroll",
+]
+# How many directions survive?
+__all__ += [
+    "LyapunovSpectrum",
+    "LyapunovState",
+    "LyapunovVectors",
+    "SingularSpectrum",
+    "backward_singular_spectrum",
+    "effective_rank",
+    "entropy_rate",
+    "forward_singular_spectrum",
+    "isometry_distance",
+    "kaplan_yorke_dimension",
+    "log_abs_det",
+    "log_condition",
+    "lyapunov_spectrum",
+    "lyapunov_vectors",
+    "participation_ratio",
+    "step_eigenvalues",
+    "theory",
+]
+# See and keep it.
+__all__ += [
+    "__version__",
+    "plot",
 ]
 
 

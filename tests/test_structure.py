@@ -110,8 +110,8 @@ def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-def test_the_face_is_complete_and_sorted():
-    assert list(lg.__all__) == sorted(lg.__all__)
+def test_the_face_is_complete_and_names_nothing_twice():
+    assert len(lg.__all__) == len(set(lg.__all__)) <= 70
     for name in lg.__all__:
         assert hasattr(lg, name)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
