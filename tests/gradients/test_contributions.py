@@ -110,7 +110,7 @@ def cotangents_of(name: str):
 @functools.cache
 def found(name: str) -> lg.Contributions:
     given = given_of(name)
-    return lg.contributions(given.step, given.params, given.run(), cotangents_of(name))
+    return lg.contributions(given.chain(), cotangents_of(name))
 
 
 def rows(tree) -> np.ndarray:
@@ -153,11 +153,11 @@ def test_they_add_up_to_the_gradient(name):
         params, inputs = eqx.combine(moving, fixed), eqx.combine(reals, others)
         return loss(lg.unroll(given.step, params, given.state, inputs).states)
 
-    assert_trees_close((got.gradient, got.input_gradient), whole(moving, reals))
+    assert_trees_close((got.gradient, got.input_gradients), whole(moving, reals))
     copies = copies_of(name)
     summed = jax.tree.map(lambda leaf: leaf.sum(axis=0), total(copies.params))
     assert_trees_close(got.gradient, summed)
-    assert_trees_close(got.input_gradient, total(copies.inputs))
+    assert_trees_close(got.input_gradients, total(copies.inputs))
 
 
 @every_problem
@@ -169,13 +169,13 @@ def test_norms_shares_and_angles_of_the_parts(name):
         with np.errstate(divide="ignore"):
             return np.log(np.linalg.norm(leaf.reshape(T, -1), axis=1))
 
-    assert_trees_close(got.log_norms, jax.tree.map(norms, parts))
+    assert_trees_close(got.leaf_log_norms, jax.tree.map(norms, parts))
     assert_trees_close(got.input_log_norms, jax.tree.map(norms, total(copies.inputs)))
     vectors = rows(parts)
     whole = vectors.sum(axis=0)
     sizes, size = np.linalg.norm(vectors, axis=1), np.linalg.norm(whole)
     with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(got.log_norm, np.log(sizes), **CLOSE)
+        np.testing.assert_allclose(got.log_norms, np.log(sizes), **CLOSE)
     np.testing.assert_allclose(got.shares, vectors @ whole / size**2, **CLOSE)
     np.testing.assert_allclose(got.cosines, vectors @ whole / size / sizes, **CLOSE)
     np.testing.assert_allclose(np.sum(got.shares), 1, **CLOSE)
@@ -209,7 +209,7 @@ def test_the_adjoint_is_the_derivative_by_every_state(name):
 @pytest.mark.parametrize("name", ["rnn", "lstm", "turning"])
 def test_the_map_of_pairs(name):
     given = given_of(name)
-    arguments = given.step, given.params, given.run(), cotangents_of(name)
+    arguments = given.chain(), cotangents_of(name)
     vectors = pairs_of(copies_of(name))
     with np.errstate(divide="ignore"):
         want = np.log(np.linalg.norm(vectors, axis=2))
@@ -228,7 +228,7 @@ def test_the_map_of_pairs(name):
 @pytest.mark.parametrize("name", ["rnn", "lstm", "turning"])
 def test_the_bias_of_truncation(name):
     given = given_of(name)
-    arguments = given.step, given.params, given.run(), cotangents_of(name)
+    arguments = given.chain(), cotangents_of(name)
     vectors = pairs_of(copies_of(name))
     whole, lags = vectors.sum(axis=(0, 1)), np.arange(T)[:, None] - np.arange(T)
     want = [
@@ -247,12 +247,12 @@ def scalar_step(params, h, x):
     return params["w"] * h + x
 
 
-def scalar(w: float, length: int, dtype: str) -> tuple:
+def scalar(w: float, length: int, dtype: str) -> tuple[lg.Chain, jax.Array]:
     """h_t = w h_{t-1} + (1 - w), which stays at 1, so that step t adds w^(T-t) to dh_T/dw."""
     params = {"w": jnp.asarray(w, dtype)}
     inputs = jnp.full(length, 1 - w, dtype)
-    trajectory = lg.unroll(scalar_step, params, jnp.ones((), dtype), inputs)
-    return params, trajectory, lg.loss_cotangents(lambda states: states[-1], trajectory)
+    chain = lg.chain(lg.Model(scalar_step, params, jnp.ones((), dtype)), inputs)
+    return chain, lg.loss_cotangents(lambda states: states[-1], chain.trajectory)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -260,13 +260,12 @@ def scalar(w: float, length: int, dtype: str) -> tuple:
 def test_parts_far_outside_of_the_range(w, dtype):
     """At T = 3000 the parts span 2^±3000 or so; float32 ends at 2^±126 and float64 at 2^±1022."""
     length = 3000
-    params, trajectory, cotangents = scalar(w, length, dtype)
-    got = lg.contributions(scalar_step, params, trajectory, cotangents)
+    got = lg.contributions(*scalar(w, length, dtype))
     back = np.arange(length - 1, -1, -1)
     exact = back * np.log(w)
     # The logarithm adds the room for squares to the exponent, and takes it away again.
     few: dict[str, Any] = {"rtol": 8 * eps(dtype), "atol": 200 * eps(dtype)}
-    np.testing.assert_allclose(got.log_norm, exact, **few)
+    np.testing.assert_allclose(got.log_norms, exact, **few)
     np.testing.assert_allclose(got.input_log_norms, exact, **few)
     # Shares of a geometric series; what is far below the largest is 0.
     shares = 0.5 ** (back + 1.0) if w < 1 else 1.5 ** -(length - back - 1.0) / 3
@@ -279,7 +278,7 @@ def test_parts_far_outside_of_the_range(w, dtype):
     rest[-1] = 0
     np.testing.assert_allclose(got.residuals, rest, rtol=0, atol=rounding)
     assert got.gradient["w"] == (2 if w < 1 else np.inf)
-    assert got.log_norm.dtype == got.shares.dtype == got.gradient["w"].dtype == dtype
+    assert got.log_norms.dtype == got.shares.dtype == got.gradient["w"].dtype == dtype
 
 
 def test_float32_is_as_good_as_float64():
@@ -289,7 +288,8 @@ def test_float32_is_as_good_as_float64():
     given = given._replace(params=weak)
 
     def read(params, trajectory):
-        return lg.contributions(given.step, params, trajectory, last(trajectory))
+        chain = lg.linearize(given.step, params, trajectory)
+        return lg.contributions(chain, last(trajectory))
 
     def last(trajectory):
         return lg.loss_cotangents(lambda states: jnp.sum(states.h[-1]), trajectory)
@@ -297,10 +297,10 @@ def test_float32_is_as_good_as_float64():
     narrow = given.params, given.run()
     wide = jax.tree.map(lambda leaf: leaf.astype("float64"), narrow)
     got, want = read(*narrow), read(*wide)
-    assert want.log_norm[0] < np.log(1e-300)
-    assert np.all(np.isfinite(want.log_norm))
+    assert want.log_norms[0] < np.log(1e-300)
+    assert np.all(np.isfinite(want.log_norms))
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(got))
-    for name in ("log_norm", "log_norms"):
+    for name in ("log_norms", "leaf_log_norms"):
         pairs = zip(*(jax.tree.leaves(getattr(each, name)) for each in (got, want)), strict=True)
         for one, other in pairs:
             np.testing.assert_allclose(one, other, rtol=64 * eps("float32"), atol=1e-4)
@@ -322,7 +322,7 @@ def test_parameters_in_another_precision_than_the_state():
         return lg.unroll(step, params, jnp.ones(2), inputs)
 
     cotangents = lg.loss_cotangents(lambda states: jnp.sum(states[-1]), states(params))
-    arguments = step, params, states(params), cotangents
+    arguments = lg.linearize(step, params, states(params)), cotangents
     got = lg.contributions(*arguments)
     want = jax.grad(lambda params: jnp.sum(states(params).states[-1]))(params)
     assert [leaf.dtype for leaf in got.gradient] == ["float32", "float64"]
@@ -330,7 +330,7 @@ def test_parameters_in_another_precision_than_the_state():
     np.testing.assert_allclose(got.gradient[1], want[1], rtol=1e-12)
     np.testing.assert_allclose(np.sum(got.shares), 1, rtol=1e-6)
     sizes = lg.contribution_map(*arguments).log_norms
-    np.testing.assert_allclose(sizes[-1], got.log_norm, rtol=1e-6)
+    np.testing.assert_allclose(sizes[-1], got.log_norms, rtol=1e-6)
     residuals = lg.truncation_bias(*arguments).residuals
     np.testing.assert_allclose(residuals, got.residuals, rtol=1e-5, atol=1e-6)
 
@@ -338,11 +338,10 @@ def test_parameters_in_another_precision_than_the_state():
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision(dtype):
     """Norms and shares are float32; no part overflows on its way."""
-    params, trajectory, cotangents = scalar(0.5, 50, dtype)
-    got = lg.contributions(scalar_step, params, trajectory, cotangents)
+    got = lg.contributions(*scalar(0.5, 50, dtype))
     exact = np.arange(49, -1, -1) * np.log(0.5)
-    assert got.log_norm.dtype == got.shares.dtype == np.float32
-    np.testing.assert_allclose(got.log_norm, exact, rtol=0, atol=2 * eps(dtype))
+    assert got.log_norms.dtype == got.shares.dtype == np.float32
+    np.testing.assert_allclose(got.log_norms, exact, rtol=0, atol=2 * eps(dtype))
     np.testing.assert_allclose(got.shares, np.exp(exact) / 2, rtol=0, atol=4 * eps(dtype))
     assert got.gradient["w"].dtype == dtype
     np.testing.assert_allclose(float(got.gradient["w"]), 2, rtol=2 * eps(dtype))
@@ -352,10 +351,10 @@ def test_a_gradient_of_zero():
     given = problem("rnn")
     trajectory = given.run()
     cotangents = jax.tree.map(jnp.zeros_like, trajectory.states)
-    got = lg.contributions(given.step, given.params, trajectory, cotangents)
+    got = lg.contributions(given.chain(), cotangents)
     assert jax.tree.all(jax.tree.map(lambda leaf: np.all(leaf == 0), got.gradient))
-    assert np.all(got.input_gradient == 0)
-    for leaf in jax.tree.leaves((got.log_norm, got.log_norms, got.input_log_norms)):
+    assert np.all(got.input_gradients == 0)
+    for leaf in jax.tree.leaves((got.log_norms, got.leaf_log_norms, got.input_log_norms)):
         np.testing.assert_array_equal(leaf, -np.inf)
     for leaf in (got.shares, got.cosines, got.residuals):
         assert np.all(np.isnan(leaf))
@@ -368,8 +367,8 @@ def test_steps_that_the_gradient_does_not_reach():
     given = problem("rnn")
     trajectory = given.run()
     cotangents = lg.loss_cotangents(lambda states: jnp.sum(states.h[2]), trajectory)
-    got = lg.contributions(given.step, given.params, trajectory, cotangents)
-    np.testing.assert_array_equal(got.log_norm[2:], -np.inf)
+    got = lg.contributions(given.chain(), cotangents)
+    np.testing.assert_array_equal(got.log_norms[2:], -np.inf)
     np.testing.assert_array_equal(got.shares[2:], 0)
     assert np.all(np.isnan(got.cosines[2:]))
     assert np.all(np.isfinite(got.cosines[:2]))
@@ -383,8 +382,8 @@ def test_a_broken_trajectory_reads_as_nan(name):
     given = given._replace(inputs=given.inputs.at[2].set(jnp.nan))
     trajectory = given.run()
     cotangents = lg.loss_cotangents(lambda states: jnp.sum(states.h[-1]), trajectory)
-    got = lg.contributions(given.step, given.params, trajectory, cotangents)
-    for leaf in jax.tree.leaves((got.log_norm, got.log_norms, got.shares, got.cosines)):
+    got = lg.contributions(given.chain(), cotangents)
+    for leaf in jax.tree.leaves((got.log_norms, got.leaf_log_norms, got.shares, got.cosines)):
         assert np.all(np.isnan(leaf))
     assert np.all(np.isnan(lg.adjoint(given.chain(), cotangents).to_array()[:-1]))
 
@@ -400,9 +399,8 @@ def test_compiled_batched_and_traced_once():
 
     def read(inputs):
         given = free._replace(step=step, inputs=inputs)
-        trajectory = given.run()
-        cotangents = jax.tree.map(jnp.cos, trajectory.states)
-        return lg.contributions(step, given.params, trajectory, cotangents)
+        chain = given.chain()
+        return lg.contributions(chain, jax.tree.map(jnp.cos, chain.trajectory.states))
 
     together = jax.jit(jax.vmap(read))(inputs)
     assert together.cumulative_shares.shape == (3, T + 1)
@@ -436,23 +434,28 @@ def test_modules_as_parameters_and_as_steps():
     def last(module):
         return jnp.sum(lg.unroll(apply, module, jnp.ones(2), inputs).states[-1])
 
-    trajectory = lg.unroll(apply, module, jnp.ones(2), inputs)
-    cotangents = lg.loss_cotangents(lambda states: jnp.sum(states[-1]), trajectory)
-    got = lg.contributions(apply, module, trajectory, cotangents)
+    chain = lg.chain(lg.Model(apply, module, jnp.ones(2)), inputs)
+    cotangents = lg.loss_cotangents(lambda states: jnp.sum(states[-1]), chain.trajectory)
+    got = lg.contributions(chain, cotangents)
     assert isinstance(got.gradient, Module)
     np.testing.assert_allclose(got.gradient.weight, jax.grad(last)(module).weight, **CLOSE)
 
     def bound(params, state, x):
         return module(state, x)
 
-    other = lg.contributions(bound, None, trajectory, cotangents)
+    other = lg.contributions(lg.linearize(bound, None, chain.trajectory), cotangents)
     assert other.gradient is None
-    np.testing.assert_array_equal(other.log_norm, -np.inf)
-    np.testing.assert_allclose(other.input_gradient, got.input_gradient, **CLOSE)
-    counted = lg.Trajectory(jnp.arange(4), trajectory.states)
+    np.testing.assert_array_equal(other.log_norms, -np.inf)
+    np.testing.assert_allclose(other.input_gradients, got.input_gradients, **CLOSE)
+
+    def blind(params, state, x):
+        return module(state, 0.0)
+
+    states = lg.Trajectory(jnp.arange(4), chain.trajectory.states)
+    counted = lg.linearize(blind, None, states)
     for function in (lg.contributions, lg.contribution_map, lg.truncation_bias):
         with pytest.raises(ValueError, match=r"pass the module as params: step = lambda module"):
-            function(lambda params, state, x: module(state, 0.0), None, counted, cotangents)
+            function(counted, cotangents)
 
 
 BAD_LOSSES = {
@@ -485,13 +488,13 @@ def test_cotangents_of_a_loss():
 ones = functools.partial(jnp.ones, dtype="float64")
 BAD_COTANGENTS = {
     "one part": ((ones((T + 1, H)),), "expected one for each of the T . 1 = 6 states"),
-    "too short": ((ones((T, H)), ones((T, H))), "came float64.5,3., float64.5,3."),
-    "one time": ((ones(H), ones(H)), "came float64.3., float64.3."),
+    "too short": ((ones((T, H)), ones((T, H))), "got float64.5,3., float64.5,3."),
+    "one time": ((ones(H), ones(H)), "got float64.3., float64.3."),
     "flat of another size": (ones((T + 1, H)), "or one flat array float64.6,6."),
-    "float32": (jnp.ones((T + 1, 2 * H), "float32"), "came float32.6,6."),
-    "complex": (jnp.ones((T + 1, H), complex), "came complex128.6,3."),
-    "integers": ((jnp.ones((T + 1, H), int),) * 2, "came int64.6,3., int64.6,3."),
-    "nothing": (None, "came no array"),
+    "float32": (jnp.ones((T + 1, 2 * H), "float32"), "got float32.6,6."),
+    "complex": (jnp.ones((T + 1, H), complex), "got complex128.6,3."),
+    "integers": ((jnp.ones((T + 1, H), int),) * 2, "got int64.6,3., int64.6,3."),
+    "nothing": (None, "got no array"),
     "text": ("text", "expected arrays, but leaf the whole array is 'text'"),
     "other order": ({"c": ones((T + 1, H)), "h": ones((T + 1, H))}, "but got 'c', 'h'"),
 }
@@ -503,7 +506,7 @@ def test_cotangents_that_do_not_fit(kind):
     with pytest.raises(ValueError, match=f"cotangents: .*{message}"):
         lg.adjoint(given.chain(), cotangents)
     with pytest.raises(ValueError, match=f"cotangents: .*{message}"):
-        lg.contributions(given.step, given.params, given.run(), cotangents)
+        lg.contributions(given.chain(), cotangents)
 
 
 def test_adjoints_of_slices_and_of_other_chains():
@@ -536,7 +539,7 @@ def test_lengths_of_truncation():
     assert np.isnan(lg.truncation_length(bias_of(np.nan, np.nan)))
     for tolerance in (0.0, -1.0, True):
         with pytest.raises(ValueError, match="tolerance: expected a number above zero"):
-            lg.truncation_length(halves, tolerance)
+            lg.truncation_length(halves, tolerance=tolerance)
 
 
 @pytest.mark.usefixtures("as_installed")
@@ -544,9 +547,10 @@ def test_what_has_no_residuals():
     with pytest.raises(ValueError, match="bias: expected a lstmgrad TruncationBias or Contrib"):
         lg.truncation_length(jnp.ones(3))  # pyright: ignore[reportArgumentType]
     given = given_of("rnn")
-    arguments = given.step, given.params, given.run(), cotangents_of("rnn")
-    for length, message in ((0, "1 or more"), (T + 1, f"at most T = {T}")):
-        with pytest.raises(ValueError, match=f"max_length: expected .*{message}"):
+    arguments = given.chain(), cotangents_of("rnn")
+    whole = f"expected a whole number from 1 to T = {T}, but got"
+    for length in (0, T + 1):
+        with pytest.raises(ValueError, match=f"max_length: {whole} {length}"):
             lg.truncation_bias(*arguments, max_length=length)
-    with pytest.raises(ValueError, match=f"every: expected at most T = {T}"):
+    with pytest.raises(ValueError, match=f"every: {whole} {T + 1}"):
         lg.contribution_map(*arguments, every=T + 1)

@@ -23,8 +23,7 @@ def draw(widths, scale=1.0, seed=0):
 
 def chain_of(step, weights, biases, x):
     layers = lg.cells.stack_layers(weights, biases)
-    trajectory = lg.unroll(step, None, lg.cells.layer_input(x, layers), layers)
-    return lg.linearize(step, None, trajectory)
+    return lg.chain(lg.Model(step, None, lg.cells.layer_input(x, layers)), layers)
 
 
 def composed(weights, biases, activation, x, *, residual=False):
@@ -52,21 +51,18 @@ def test_layers_of_unequal_widths():
 def test_the_norm_at_every_layer_and_the_gradient_of_the_weights():
     """Depth is time: norms by lag, and the weights' gradients as those of inputs."""
     weights, biases, x = draw(WIDTHS)
-    step = lg.cells.plain_layer(jnp.tanh)
-    chain = chain_of(step, weights, biases, x)
+    chain = chain_of(lg.cells.plain_layer(jnp.tanh), weights, biases, x)
     profile = lg.backward_norms(chain)
     for lag in range(1, 4):
         first = composed(weights[: 3 - lag], biases[: 3 - lag], jnp.tanh, x)
         rest = weights[3 - lag :], biases[3 - lag :]
         want = jax.jacrev(lambda x, rest=rest: composed(rest[0], rest[1], jnp.tanh, x))(first)
         np.testing.assert_allclose(profile.log_norms[lag], log_norm(want), **CLOSE)
-    layers = chain.factors[1]
-    trajectory = lg.unroll(step, None, lg.cells.layer_input(x, layers), layers)
     target = jnp.arange(4.0)
     cotangents = lg.loss_cotangents(
-        lambda states: jnp.sum((states.h[-1, :4] - target) ** 2), trajectory
+        lambda states: jnp.sum((states.h[-1, :4] - target) ** 2), chain.trajectory
     )
-    got = lg.contributions(step, None, trajectory, cotangents)
+    got = lg.contributions(chain, cotangents)
 
     def loss(weights, biases):
         return jnp.sum((composed(weights, biases, jnp.tanh, x) - target) ** 2)
@@ -74,12 +70,12 @@ def test_the_norm_at_every_layer_and_the_gradient_of_the_weights():
     by_weights, by_biases = jax.grad(loss, argnums=(0, 1))(weights, biases)
     for layer, (weight, bias) in enumerate(zip(by_weights, by_biases, strict=True)):
         rows, columns = weight.shape
-        mine = got.input_gradient.weight[layer]
+        mine = got.input_gradients.weight[layer]
         np.testing.assert_allclose(mine[:rows, :columns], weight, **CLOSE)
-        np.testing.assert_allclose(got.input_gradient.bias[layer, :rows], bias, **CLOSE)
+        np.testing.assert_allclose(got.input_gradients.bias[layer, :rows], bias, **CLOSE)
         size = np.log(np.linalg.norm(mine))
         np.testing.assert_allclose(got.input_log_norms.weight[layer], size, **CLOSE)
-    assert np.all(got.log_norm == -np.inf)
+    assert np.all(got.log_norms == -np.inf)
 
 
 def test_residual_layers():
@@ -87,10 +83,7 @@ def test_residual_layers():
     chain = chain_of(lg.cells.residual_layer(jnp.tanh), weights, biases, x)
     want = jax.jacrev(lambda x: composed(weights, biases, jnp.tanh, x, residual=True))(x)
     np.testing.assert_allclose(lg.jacobian(chain), want, **CLOSE)
-    step = lg.cells.residual_layer(jnp.tanh)
-    layers = chain.factors[1]
-    trajectory = lg.unroll(step, None, lg.cells.layer_input(x, layers), layers)
-    routes = lg.routes(step, None, trajectory)
+    routes = lg.routes(chain)
     assert list(routes) == ["skip", "branch", "untagged", "crossed"]
     np.testing.assert_array_equal(lg.jacobian(routes["skip"]), np.eye(4))
     assert np.all(lg.jacobian(routes["untagged"]) == 0)

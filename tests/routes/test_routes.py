@@ -11,6 +11,7 @@ from oracles import eps, log_norm, loop_product
 from registry import CELLS, H, T, chain_of, problem
 
 import lstmgrad as lg
+from lstmgrad._routes.routes import RouteChain
 
 RESTS = ("untagged", "crossed")
 NAMES = {
@@ -23,7 +24,7 @@ CLOSE = {"rtol": 0, "atol": 1e-13}
 
 
 def routes_of(given):
-    return lg.routes(given.step, given.params, given.run())
+    return lg.routes(given.chain())
 
 
 def dense(routes):
@@ -117,9 +118,8 @@ def test_a_step_of_ones_own():
     matrix = jax.random.normal(jax.random.key(0), (3, 3))
     params = matrix, jnp.asarray(2.0)
     inputs = jax.random.normal(jax.random.key(1), (6, 1))
-    trajectory = lg.unroll(branching, params, jnp.asarray([0.3, -0.2, 0.1]), inputs)
-    routes = lg.routes(branching, params, trajectory)
-    factors = dense(routes)
+    chain = lg.chain(lg.Model(branching, params, jnp.asarray([0.3, -0.2, 0.1])), inputs)
+    factors, trajectory = dense(lg.routes(chain)), chain.trajectory
     for t in range(6):
         s, y = (np.asarray(a) for a in (trajectory.states[t], matrix @ trajectory.states[t]))
         y = np.tanh(y)
@@ -142,7 +142,7 @@ def test_a_step_of_ones_own():
             got = factors[name][t] * 4 / np.tanh(2)
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12, err_msg=name)
     assert {bool(x > 0) for x in inputs[:, 0]} == {True, False}
-    whole = lg.DenseChain.of(lg.linearize(branching, params, trajectory)).factors
+    whole = lg.DenseChain.of(chain).factors
     assert np.abs(sum(factors.values()) - whole).max() <= 1e-14 * np.abs(whole).max()
 
 
@@ -162,10 +162,10 @@ def mixed_step(params, s, x):
 
 def test_complex_parts_and_counters():
     start = Mixed(jnp.ones(2), jnp.asarray([1.0 + 1j, -2j]), jnp.zeros((), int))
-    trajectory = lg.unroll(mixed_step, None, start, jnp.cos(jnp.arange(8.0)).reshape(4, 2))
-    routes = lg.routes(mixed_step, None, trajectory)
-    factors = dense(routes)
-    whole = lg.DenseChain.of(lg.linearize(mixed_step, None, trajectory)).factors
+    inputs = jnp.cos(jnp.arange(8.0)).reshape(4, 2)
+    chain = lg.chain(lg.Model(mixed_step, None, start), inputs)
+    routes = lg.routes(chain)
+    factors, whole = dense(routes), lg.DenseChain.of(chain).factors
     np.testing.assert_allclose(sum(factors.values()), whole, **CLOSE)
     np.testing.assert_array_equal(factors["untagged"], 0)
     np.testing.assert_allclose(factors["crossed"], 0, **CLOSE)
@@ -197,9 +197,9 @@ def shifted(routes):
     """The longest of the sums, with weights above one in it, made to be more than rounding."""
     chain = routes["crossed"]
     assert max(chain.weights) == len(routes) - 3
-    return lg.RouteChain(
+    return RouteChain(
         factors=chain.factors,
-        models=chain.models,
+        steps=chain.steps,
         weights=(3, *chain.weights[1:]),
         layout=chain.layout,
     )
@@ -270,14 +270,14 @@ def test_steps_without_tags_and_reserved_names():
     start, inputs = jnp.ones(3), jnp.ones((2, 3))
     plain = marked(lambda value, name: value)
     with pytest.raises(ValueError, match=r"expected values marked with lstmgrad\.tag"):
-        lg.routes(plain, jnp.eye(3), lg.unroll(plain, jnp.eye(3), start, inputs))
+        lg.routes(lg.chain(lg.Model(plain, jnp.eye(3), start), inputs))
     for name in RESTS:
 
         def step(params, s, x, name=name):
             return lg.tag(s, name)
 
         with pytest.raises(ValueError, match=f"expected no tag of the name '{name}'"):
-            lg.routes(step, None, lg.unroll(step, None, start, inputs))
+            lg.routes(lg.chain(lg.Model(step, None, start), inputs))
 
 
 def incomplete(params, s, x):
@@ -288,12 +288,12 @@ def incomplete(params, s, x):
 
 def test_what_is_missing_has_a_size():
     """Norms and shares of the two rests say how much of the step crosses no tag, or two."""
-    trajectory = lg.unroll(incomplete, None, jnp.ones(3), jnp.ones((4, 3)))
-    routes = lg.routes(incomplete, None, trajectory)
+    chain = lg.chain(lg.Model(incomplete, None, jnp.ones(3)), jnp.ones((4, 3)))
+    routes = lg.routes(chain)
     for name, size in (("untagged", 0.1), ("crossed", 0.2), ("main", 0.4), ("inner", 0.0)):
         norm = lg.backward_norms(routes[name][1:2]).log_norms[1]
         np.testing.assert_allclose(np.exp(norm), size, rtol=1e-14)
-        share = lg.route_shares(lg.linearize(incomplete, None, trajectory), routes).shares[name]
+        share = lg.route_shares(chain, routes).shares[name]
         np.testing.assert_allclose(share, np.full(4, size / 0.7), rtol=1e-13)
 
 
@@ -369,7 +369,7 @@ def test_a_gate_closed_by_hand():
     given = free._replace(step=step, inputs=inputs)
     chain, routes = given.chain(), routes_of(given)
     norms = np.asarray(lg.forward_norms(routes["cell"], of="c", wrt="c").log_norms)
-    gates = np.diagonal(routes["cell"].materialize().factors[:, H:, H:], axis1=1, axis2=2)
+    gates = np.diagonal(lg.DenseChain.of(routes["cell"]).factors[:, H:, H:], axis1=1, axis2=2)
     np.testing.assert_allclose(norms[1:], np.cumsum(np.log(gates), axis=0).max(axis=1), **CLOSE)
     drops = -np.diff(norms)
     assert 17 < drops[at] < 23
@@ -391,8 +391,8 @@ def test_a_loop_with_constants_inputs_and_outputs():
         return (carry + sums[1:]) / 4 + x
 
     params, state = jnp.linspace(0.2, 1.0, 4), jnp.linspace(-1.0, 1.0, 3)
-    trajectory = lg.unroll(step, params, state, jnp.ones((1, 3)))
-    factors = dense(lg.routes(step, params, trajectory))
+    chain = lg.chain(lg.Model(step, params, state), jnp.ones((1, 3)))
+    factors = dense(lg.routes(chain))
     jacobian = jax.jacrev(lambda s: step(params, s, jnp.ones(3)))(state)
     np.testing.assert_allclose(factors["inside"][0], jacobian, **CLOSE)
     np.testing.assert_array_equal(factors["untagged"], 0)
@@ -402,9 +402,8 @@ def test_nothing_to_share():
     def step(params, s, x):
         return lg.tag(0 * s, "none") + x
 
-    trajectory = lg.unroll(step, None, jnp.ones(3), jnp.ones((2, 3)))
-    routes = lg.routes(step, None, trajectory)
-    shares = lg.route_shares(lg.linearize(step, None, trajectory), routes)
+    chain = lg.chain(lg.Model(step, None, jnp.ones(3)), jnp.ones((2, 3)))
+    shares = lg.route_shares(chain, lg.routes(chain))
     assert shares.log_norm == -np.inf
     assert all(np.all(np.isnan(share)) for share in shares.shares.values())
 

@@ -15,9 +15,8 @@ def logistic(z):
 
 def test_the_gates_of_an_lstm_by_hand():
     given = problem("lstm")
-    trajectory = given.run()
-    values = lg.tagged_values(given.step, given.params, trajectory)
-    before = jax.tree.map(lambda leaf: np.asarray(leaf[:-1]), trajectory.states)
+    values = lg.tagged_values(given.chain())
+    before = jax.tree.map(lambda leaf: np.asarray(leaf[:-1]), given.run().states)
     drive = (
         given.inputs @ given.params.weight_ih.T
         + before.h @ given.params.weight_hh.T
@@ -46,8 +45,8 @@ def marked(params, s, x):
 
 
 def test_a_users_own_step():
-    trajectory = lg.unroll(marked, None, jnp.arange(3.0), jnp.linspace(0.5, 1.5, T))
-    values = lg.tagged_values(marked, None, trajectory)
+    chain = lg.chain(lg.Model(marked, None, jnp.arange(3.0)), jnp.linspace(0.5, 1.5, T))
+    values, trajectory = lg.tagged_values(chain), chain.trajectory
     assert set(values) == {"twice", "spiral", "scalar"}  # neither of the loop nor of the branch
     s, x = np.asarray(trajectory.states[:-1]), np.asarray(trajectory.inputs)
     np.testing.assert_array_equal(values["twice"], np.hstack([s, np.tile(x[:, None], 3)]))
@@ -60,4 +59,4 @@ def test_a_step_without_tags_is_refused():
         return s + x
 
     with pytest.raises(ValueError, match=r"expected values marked with lstmgrad\.tag"):
-        lg.tagged_values(step, None, lg.unroll(step, None, jnp.ones(2), jnp.ones(T)))
+        lg.tagged_values(lg.chain(lg.Model(step, None, jnp.ones(2)), jnp.ones(T)))

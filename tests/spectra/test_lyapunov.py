@@ -88,7 +88,7 @@ def test_every_kind_of_chain():
     for other in (dense, stream_of(given)):
         found = lg.lyapunov_spectrum(other)
         np.testing.assert_allclose(found.exponents, want.exponents, **CLOSE)
-    route = lg.routes(given.step, given.params, given.run())["cell"]
+    route = lg.routes(chain)["cell"]
     cell_path = lg.lyapunov_spectrum(route[:T], num_exponents=3)
     np.testing.assert_allclose(
         cell_path.exponents, loop(route[:T].materialize().factors, start_frame(6, 3)), **CLOSE

@@ -82,8 +82,7 @@ def test_the_cell_of_1997_keeps_the_gradient_bit_for_bit(truth):
     cell = lg.cells.lstm_1997(2, H)
     params = cell.init(jax.random.key(0))
     inputs = jax.random.normal(jax.random.key(1), (1000, 2))
-    trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
-    route = lg.routes(cell.step, params, trajectory)["cell"]
+    route = lg.routes(lg.chain(cell.model(params), inputs))["cell"]
     off = np.abs(lg.jacobian(route, of="c", wrt="c") - np.eye(H)).max()
     truth("dc_1000/dc_0 of the cell of 1997, less the identity", 0, off)
     np.testing.assert_array_equal(lg.forward_norms(route, of="c", wrt="c").log_norms, 0)
@@ -102,11 +101,8 @@ def log_ratio(scale, seed):
         weight_hh=scale / np.sqrt(UNITS) * jax.random.normal(keys[1], (4 * UNITS, UNITS)),
     )
     inputs = jax.random.normal(keys[2], (STEPS, SIZE))
-    trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
-    chains = (
-        lg.routes(cell.step, params, trajectory)["cell"],
-        lg.linearize(cell.step, params, trajectory),
-    )
+    chain = lg.chain(cell.model(params), inputs)
+    chains = lg.routes(chain)["cell"], chain
     path, whole = (lg.jacobian(chain, of="c", wrt="c") for chain in chains)
     return jnp.log(jnp.linalg.norm(path, 2) / jnp.linalg.norm(whole - path, 2))
 

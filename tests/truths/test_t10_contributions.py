@@ -22,20 +22,18 @@ def step(w, h, x):
 
 
 def found(inputs):
-    w = jnp.asarray(W)
-    trajectory = lg.unroll(step, w, jnp.zeros(()), inputs)
-    cotangents = lg.loss_cotangents(lambda states: states[-1], trajectory)
-    return lg.contributions(step, w, trajectory, cotangents)
+    chain = lg.chain(lg.Model(step, jnp.asarray(W), jnp.zeros(())), inputs)
+    return lg.contributions(chain, lg.loss_cotangents(lambda states: states[-1], chain.trajectory))
 
 
 def test_an_impulse_is_worth_the_same_to_every_later_step():
     got = found(jnp.zeros(T).at[0].set(1.0))
     # The first step multiplies w with h_0 = 0.
-    assert got.log_norm[0] == -np.inf
-    np.testing.assert_allclose(got.log_norm[1:], (T - 2) * np.log(W) * np.ones(T - 1), **CLOSE)
+    assert got.log_norms[0] == -np.inf
+    np.testing.assert_allclose(got.log_norms[1:], (T - 2) * np.log(W) * np.ones(T - 1), **CLOSE)
     np.testing.assert_allclose(got.shares, np.r_[0, np.full(T - 1, 1 / (T - 1))], rtol=1e-12)
     np.testing.assert_allclose(got.gradient, (T - 1) * W ** (T - 2), **CLOSE)
-    np.testing.assert_allclose(got.input_gradient, W**BACK, **CLOSE)
+    np.testing.assert_allclose(got.input_gradients, W**BACK, **CLOSE)
     lags = np.arange(T + 1)
     left = np.maximum(T - 1 - lags, 0) / (T - 1)
     np.testing.assert_allclose(got.residuals, left, rtol=1e-12, atol=1e-15)
@@ -45,7 +43,7 @@ def test_a_constant_input(truth):
     got = found(jnp.ones(T))
     before = (1 - W ** np.arange(T)) / (1 - W)
     parts = W**BACK * before
-    np.testing.assert_allclose(np.exp(got.log_norm), parts, **CLOSE)
+    np.testing.assert_allclose(np.exp(got.log_norms), parts, **CLOSE)
     truth("dh_30/dw of h' = .9 h + 1", 81.63049808073968, got.gradient, rtol=1e-12)
     np.testing.assert_allclose(got.shares, parts / 81.63049808073968, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(np.sum(got.shares), 1, **CLOSE)
