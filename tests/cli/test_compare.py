@@ -159,7 +159,7 @@ def test_numbers_in_double_precision(numbers):
 
 
 def test_all_is_every_cell():
-    assert parse(["--cells", "all"]).source.cells == tuple(lg.cells.registry())
+    assert parse(["--cells", "all"]).source == Cells(tuple(lg.cells.registry()))
 
 
 def test_a_matrix_state_and_a_complex_one(tmp_path):

@@ -108,6 +108,23 @@ def test_the_activation_of_a_plain_network(tmp_path, activation):
     np.testing.assert_allclose(norms, truth, rtol=0, atol=1e-10)
 
 
+def test_a_norm_below_the_range_of_float32_is_not_zero(tmp_path):
+    # h reads h through weights that are tiny beside the way from c to c, which keeps c.
+    network = weights(4)
+    network["net.weight_hh_l0"] *= np.float32(3e-38)
+    network["net.bias_ih_l0"][H : 2 * H] += 3
+    code, out, _ = run(tmp_path, network)
+    assert code == 0
+    assert "is not resolved at lag 15 by float32 in LSTM h" in " ".join(out.split())
+    assert "zero" not in out.partition("the norm of the gradient")[2]
+    (row,) = [row for row in table(tmp_path)["rows"] if row["part"] == "h"]
+    assert row["log10_norm"]["15"] is None
+    assert row["decay_rate"] is None
+    assert run(tmp_path, network, "--dtype", "float64")[0] == 0
+    (row,) = [row for row in table(tmp_path)["rows"] if row["part"] == "h"]
+    assert -41 < row["log10_norm"]["15"] < -38
+
+
 LSTM = safetensors.numpy.save(weights(4))
 
 

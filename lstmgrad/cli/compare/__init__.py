@@ -20,13 +20,13 @@ def plan(options: Options) -> Plan:
 
 
 COMPARE = Command(
-    name="compare",
-    sizes="--hidden or --length",
-    parse=parse,
-    plan=plan,
-    tables=tables,
-    reading=reading,
-    figure=figure,
-    record=record,
-    others={"npz": curves_file},
+    "compare",
+    "--hidden or --length",
+    parse,
+    plan,
+    tables,
+    reading,
+    figure,
+    record,
+    {"npz": curves_file},
 )

@@ -1,7 +1,6 @@
 """What was measured as files: figure, curves (npz) and table (JSON), the same for the same run."""
 
 import io
-import math
 from typing import Any
 
 import numpy as np
@@ -56,18 +55,18 @@ def record(study: Study) -> dict[str, Any]:
         "threshold": THRESHOLD,
         "units": {
             "log10_norm": "log10 ||d part_T / d wrt_k||_2, by lag T - k",
-            "decay_rate": "nats per step",
+            "decay_rate": "nats per step, over the lags at which the norm is resolved and not 0",
             "horizon": f"steps; 'inf': the norm is {THRESHOLD:g} or more at the longest lag",
             "loss": study.losses.unit,
         },
-        "nonfinite": f"{NONFINITE}; null in log10_norm and horizon: {study.settings['dtype']} does "
-        "not resolve the norm, which is not zero",
+        "nonfinite": f"{NONFINITE}; null in log10_norm, decay_rate and horizon: "
+        f"{study.settings['dtype']} does not resolve the norm",
         "rows": [
             {
                 **_names(curve),
                 "log10_norm": {str(lag): curve.log10_norm(lag) for lag in study.lags},
-                "decay_rate": curve.decay_rate,
-                "horizon": _horizon(curve),
+                "decay_rate": curve.known(curve.decay_rate),
+                "horizon": curve.known(curve.horizon),
                 "loss": study.losses.values.get(curve.cell, {}).get(curve.stage),
             }
             for curve in study.curves
@@ -77,10 +76,6 @@ def record(study: Study) -> dict[str, Any]:
 
 def _key(curve: Curve) -> str:
     return f"{curve.cell}_{curve.block.replace('/', '_by_')}_{curve.stage}"
-
-
-def _horizon(curve: Curve) -> float | None:
-    return None if math.isnan(curve.horizon) and not curve.broken else curve.horizon
 
 
 def _names(curve: Curve) -> dict[str, str]:

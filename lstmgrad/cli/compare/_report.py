@@ -72,9 +72,9 @@ def _norm_table(study: Study) -> list[str]:
     names = _aligned([study.columns, *rows], (5, 2, 7))
     lines.append(names[0] + "".join(f"{name:>9}" for name in lags) + "    decay  horizon")
     for name, curve in zip(names[1:], study.curves, strict=True):
-        norms = "".join(f"{_norm(curve, lag):>9}" for lag in study.lags)
-        horizon = _horizon(curve, study.length)
-        lines.append(f"{name}{norms}{curve.decay_rate:9.4f}{horizon:>9}")
+        norms = "".join(f"{_text(curve.log10_norm(lag), 2):>9}" for lag in study.lags)
+        rate, horizon = _text(curve.known(curve.decay_rate), 4), _horizon(curve, study.length)
+        lines.append(f"{name}{norms}{rate:>9}{horizon:>9}")
     if any(UNRESOLVED in line for line in lines):
         dtype = study.settings["dtype"]
         lines.append(f"{UNRESOLVED}: not resolved, because {dtype} cannot tell the norm from zero")
@@ -95,7 +95,8 @@ def _grouped(study: Study, stage: str) -> dict[str, list[Curve]]:
         if last is None:
             groups["hidden"].append(curve)
         if math.isnan(horizon):
-            groups["broken" if curve.broken else "unknown"].append(curve)
+            unknown = curve.known(horizon) is None
+            groups["unknown" if unknown else "broken"].append(curve)
         elif math.isfinite(horizon):
             groups["faded"].append(curve)
         elif last is not None:
@@ -121,12 +122,10 @@ def _finite_but_unmet(curve: Curve) -> np.ndarray:
     return np.isfinite(profile.log_norms) & ~np.asarray(profile.resolved) & ~curve.unresolved
 
 
-def _norm(curve: Curve, lag: int) -> str:
-    value = curve.log10_norm(lag)
-    return UNRESOLVED if value is None else f"{value:.2f}"
+def _text(value: float | None, places: int) -> str:
+    return UNRESOLVED if value is None else f"{value:.{places}f}"
 
 
 def _horizon(curve: Curve, length: int) -> str:
-    if math.isnan(curve.horizon):
-        return "nan" if curve.broken else UNRESOLVED
-    return f"> {length}" if math.isinf(curve.horizon) else f"{curve.horizon:.0f}"
+    steps = curve.known(curve.horizon)
+    return f"> {length}" if steps == math.inf else _text(steps, 0)

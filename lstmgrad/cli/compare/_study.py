@@ -62,16 +62,16 @@ class Curve(NamedTuple):
         errors, log_norms = np.asarray(self.profile.errors), np.asarray(self.profile.log_norms)
         return np.isposinf(errors) & np.isfinite(log_norms)
 
-    @property
-    def broken(self) -> bool:
-        """Whether the trajectory became NaN."""
-        return bool(np.isnan(self.profile.log_norms).any())
-
     def log10_norm(self, lag: int) -> float | None:
         """log₁₀ ‖∂part_T/∂wrt_k‖₂ at one lag; None where it is not resolved."""
         if self.unresolved[lag]:
             return None
         return float(self.profile.log_norms[lag]) / math.log(10)
+
+    def known(self, value: float) -> float | None:
+        """The decay rate or the horizon; None where it hangs on norms that are not resolved."""
+        lost = np.isnan(self.profile.log_norms).any() or not self.unresolved.any()
+        return None if math.isnan(value) and not lost else value
 
 
 class Losses(NamedTuple):
@@ -93,8 +93,8 @@ class Study(NamedTuple):
 
     Attributes:
         curves: by cell, then block, then stage.
-        stages: what each stage is called in a sentence, the one that the sentence reads last.
-        columns: what names a row of the table: "cell", "s" and, if there are several, "stage".
+        stages: what each stage is called in a sentence; the last one is read in the sentence.
+        columns: the heads of what names a row of the table: "cell", "s", perhaps "stage".
         lags: the columns of the table.
         length: T, the steps that were analyzed.
         settings: what was asked for, for the files.

@@ -5,13 +5,4 @@ from lstmgrad.cli.depth._options import parse
 from lstmgrad.cli.depth._report import figure, reading, record, tables
 from lstmgrad.cli.depth._study import plan
 
-DEPTH = Command(
-    name="depth",
-    sizes="--width or --layers",
-    parse=parse,
-    plan=plan,
-    tables=tables,
-    reading=reading,
-    figure=figure,
-    record=record,
-)
+DEPTH = Command("depth", "--width or --layers", parse, plan, tables, reading, figure, record)

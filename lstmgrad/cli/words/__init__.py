@@ -5,13 +5,4 @@ from lstmgrad.cli.words._options import parse
 from lstmgrad.cli.words._report import figure, reading, record, tables
 from lstmgrad.cli.words._study import plan
 
-WORDS = Command(
-    name="words",
-    sizes="--hidden or a shorter text",
-    parse=parse,
-    plan=plan,
-    tables=tables,
-    reading=reading,
-    figure=figure,
-    record=record,
-)
+WORDS = Command("words", "--hidden or a shorter text", parse, plan, tables, reading, figure, record)
