@@ -1,8 +1,10 @@
 """A frame of tangents on its way through a chain: when it is made orthonormal, and what that costs.
 
-Between two times at which the frame is made orthonormal its columns turn toward the direction that
-grows fastest, and what is left of the others beside it loses digits: |R_ii| carries the rounding of
-the largest one, a relative error of eps · R_11 / |R_ii|.
+While the frame travels, all its tangents turn toward the direction that grows fastest, and what
+sets them apart loses digits. When the frame is made orthonormal, (its tangents as columns) = Q R,
+every |R_ii| carries the rounding of the largest: a relative error of eps · R_11 / |R_ii|. Doing it
+rarely costs digits, and doing it often costs time. Unless the caller fixes the interval, it is done
+when the growth rates seen so far say that with one more step a third of the digits would be gone.
 """
 
 import math
@@ -16,22 +18,23 @@ from jaxtyping import Array, Float
 from lstmgrad._numeric.scaled import Scaled, log_of, widen
 
 FADING = 0.95
-"""From one interval to the next, the share that is kept of the largest spread of growth rates."""
+"""The share of the largest spread of growth rates seen so far that is kept from one interval to the
+next: one quiet interval does not make the following one long."""
 
 FLOOR = 0.1
-"""A relative error of |R_ii| above which it is taken for rounding."""
+"""A relative error from which on |R_ii| counts as nothing but rounding."""
 
 
 class Sums(NamedTuple):
-    """What the sweep carries.
+    """What the sweep carries beside the frame.
 
     Attributes:
         time: t.
-        renewed: when the frame was last made orthonormal.
+        renewed: the time at which the frame was last made orthonormal.
         rate: nats per step by which the growth rates of the frame's directions differ, the largest
-            of the recent intervals.
+            in recent intervals.
         cells: (G, m), Σ ln |R_ii| over each cell of time.
-        roundings: (m,), the effect of rounding on the sums.
+        roundings: (m,), the error that rounding leaves in the sums over all cells.
     """
 
     time: Array
@@ -45,7 +48,8 @@ def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array
     """An orthonormal frame with the spans of the block's first rows, R, and ln of its diagonal.
 
     Args:
-        block: rows (m, n). R is that of its mantissa, (n, m) = Q R; the logarithms are its own.
+        block: rows (m, n). R is that of the mantissa, (n, m) = Q R; the logarithms are those of the
+            whole block, its exponent included.
     """
     with jax.default_matmul_precision("highest"):
         frame, triangle = jnp.linalg.qr(widen(block.mantissa).T)
@@ -57,22 +61,22 @@ def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array
 def renewal(
     dtype: Any, length: int, burn_in: int, cell: int, interval: int | None
 ) -> Callable[[Sums, Scaled], tuple[Sums, Scaled]]:
-    """What is done to the frame after every factor.
+    """What is done to the frame after every factor: nothing, or it is made orthonormal and summed.
 
     Args:
         dtype: of the chain.
         length: T.
-        burn_in: steps that are not summed.
+        burn_in: steps at the start that are not summed.
         cell: steps of one sum, at whose end the frame is renewed in any case.
         interval: steps between renewals; None chooses them.
     """
     eps = float(jnp.finfo(dtype).eps)
-    budget = -math.log(eps) / 3
+    budget = -math.log(eps) / 3  # nats of spread: a third of the digits
 
     def renew(sums: Sums, block: Scaled) -> tuple[Sums, Scaled]:
         time = sums.time + 1
         since = (time - sums.renewed).astype(sums.rate.dtype)
-        # Aligned to the end of the burn-in; remainders of what is not negative.
+        # Counted from the end of the burn-in. `rem` has the sign of its dividend: keep that >= 0.
         period = interval or cell
         due = jax.lax.rem(time + (-burn_in) % period, jnp.int32(period)) == 0
         if interval is None:
@@ -92,12 +96,14 @@ def renewal(
             return done, frame.mantissa.reshape(-1), frame.exponent, growths, rounding, rate
 
         zeros = jnp.zeros_like(sums.roundings)
-        # As a vector: what LAPACK wants to lie by columns must not do so in the sweep, too.
+        # As a vector: LAPACK wants the block by columns, but the sweep should keep its own layout.
         loop = (due, block.mantissa.reshape(-1), block.exponent, zeros, zeros, sums.rate)
         if interval is None:
-            # Once or not at all, without a copy of the block; under vmap, where any frame is due.
+            # A loop of at most one turn. Unlike a condition it copies no block, and under vmap it
+            # runs only when some frame of the batch is due, and not at every step.
             loop = jax.lax.while_loop(lambda loop: loop[0], turn, loop)
         else:
+            # Due at the same times for a whole batch, so this stays a condition under vmap.
             loop = jax.lax.cond(due, turn, lambda loop: loop, loop)
         _, flat, exponent, growths, roundings, rate = loop
         block = Scaled(flat.reshape(shape), exponent)
@@ -113,14 +119,15 @@ def renewal(
 
 
 def _rounding(block: Scaled, growths: Array, eps: float) -> tuple[Array, Array]:
-    """The relative error of each |R_ii|, and their logarithms with false zeros taken out."""
-    # A tangent that is zero leaves its place in the frame to any other. But one that is not zero,
-    # and has nothing left beyond those before it, is lost in rounding.
+    """The relative error of each |R_ii|, and their logarithms without zeros made by rounding."""
+    # |R_ii| = 0 is exact if a tangent up to here is zero: it leaves its place in the frame to any
+    # other. But a tangent that is not zero and has nothing left beside those before it is lost in
+    # rounding, and could be anything up to the rounding of the largest one.
     zero = jnp.cumsum(jnp.all(block.mantissa == 0, axis=1)) > 0
     zero, cancelled = ((growths == -jnp.inf) & kind for kind in (zero, ~zero))
     top = jnp.max(growths)
     growths = jnp.where(cancelled, top + math.log(eps), growths)
     error = eps * math.sqrt(block.mantissa.shape[1]) * jnp.exp(top - growths)
-    # What is no larger than rounding could be anything below.
+    # What is mostly rounding could be any smaller number: its logarithm is off by all the digits.
     error = jnp.where(error < FLOOR, error, -math.log(eps))
     return jnp.where(zero, 0.0, error), growths

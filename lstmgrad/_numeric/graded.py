@@ -1,4 +1,4 @@
-"""Graded matrices: one power of two a row, so that the tail of a product outlives its head.
+"""Graded matrices: one power of two per row, so that the tail of a product outlives its head.
 
 A product of T step Jacobians has singular values e^(λ₁T) ≥ ... ≥ e^(λₙT), soon further apart than
 any float reaches: a single array holds the first of them and rounding errors of its size. But the
@@ -6,10 +6,11 @@ product is Q·G with Q orthogonal and
 
     G = diag(2^exponents) · mantissa,
 
-where the rows of the mantissa are of order one and far from parallel, and the whole disparity sits
-in the exponents. So G is carried, factor by factor: J Q = Q' R, G' = R G. Its singular values,
-small ones too, follow from rotations of one pair of rows after the other (one-sided Jacobi), whose
-angles depend on cosines between rows and *ratios* of their sizes, and so need no common scale.
+where the rows of the mantissa are of order one and far from parallel, and the exponents hold the
+whole disparity. So G is what is carried, factor by factor: J Q = Q' R, G' = R G. Its singular
+values, the small ones too, follow from rotating one pair of rows after the other (one-sided
+Jacobi). The angles depend on cosines between rows and on *ratios* of their sizes, so they need no
+common scale.
 """
 
 from typing import NamedTuple
@@ -29,7 +30,7 @@ class Graded(NamedTuple):
 
     Attributes:
         mantissa: (p, n), the largest absolute entry of each row in [1/2, 1), or the row zero.
-        exponents: (p,) int32, one a row.
+        exponents: (p,) int32, one per row.
     """
 
     mantissa: Float[Array, "p n"]
@@ -37,13 +38,14 @@ class Graded(NamedTuple):
 
 
 def graded(matrix: Float[Array, "p n"], exponent: Int[Array, ""]) -> Graded:
-    """Matrix · 2^exponent with one exponent a row; exact."""
+    """Matrix · 2^exponent with one exponent per row; exact."""
     return _normalize_rows(matrix, jnp.full(matrix.shape[0], exponent, jnp.int32))
 
 
 def multiply(left: Float[Array, "q p"], right: Graded) -> Graded:
-    """Left · right, each row to the dtype's precision relative to its own largest term."""
+    """Left · right, each row accurate relative to the largest term in its own sum."""
     _, sizes = jnp.frexp(left)
+    # A zero has no size: its terms must not set the exponent of their row.
     counts = (left != 0) & jnp.any(right.mantissa != 0, axis=1)[None]
     exponents = right.exponents[None]
     lowest = jnp.iinfo(jnp.int32).min
@@ -63,15 +65,16 @@ def log_singular_values(
         errors: the relative error of each row.
 
     Returns:
-        The logarithms, -inf for exact zeros; and the error of each, at least that of the value
-        above it, as values close to one another share theirs.
+        The logarithms, -inf for exact zeros; and the error of each, at least that of the next
+        larger value, because values that nearly agree share their errors.
     """
     zero = jnp.all(matrix.mantissa == 0, axis=1)
     order = jnp.argsort(jnp.where(zero, jnp.iinfo(jnp.int32).max, -matrix.exponents))
     exponents = matrix.exponents[order]
-    # G = D U with U = L V and V orthogonal: D L has the same values, ...
+    # G = D M, D the powers of two, M = L V with V orthogonal: D L has the same values, ...
     lower = jnp.linalg.qr(matrix.mantissa[order].T, mode="r").T
-    # ... and its columns D L e_j are nearly orthogonal where their sizes differ: rows from here on.
+    # ... and its columns D L e_j are nearly orthogonal where their sizes differ, so that few
+    # rotations are left to do. They are the rows from here on.
     sizes = jnp.frexp(lower)[1] + exponents[:, None]
     lowest = jnp.iinfo(jnp.int32).min
     tops = jnp.max(jnp.where(lower != 0, sizes, lowest), axis=0)
@@ -86,7 +89,7 @@ def log_singular_values(
 
 
 def row_amplification(upper: Float[Array, "p n"]) -> Float[Array, " p"]:
-    """The norms of the columns of the inverse of a triangle: what errors of size one do to rows.
+    """The norms of the columns of a triangle's inverse: what an error of size one in a row becomes.
 
     Zero for a row of zeros, which has no error, and inf where there is no inverse.
     """
@@ -100,14 +103,14 @@ def row_amplification(upper: Float[Array, "p n"]) -> Float[Array, " p"]:
 
 
 def norms_along(matrix: Float[Array, "p n"], axis: int) -> Float[Array, " m"]:
-    """Euclidean norms along an axis, of entries whose squares may fit no float."""
+    """Euclidean norms along an axis, for entries whose squares may fit no float."""
     tops = jnp.max(jnp.abs(matrix), axis=axis, keepdims=True, initial=0.0)
     scaled = matrix / jnp.where((tops > 0) & jnp.isfinite(tops), tops, 1.0)
     return jnp.squeeze(tops, axis) * jnp.linalg.norm(scaled, axis=axis)
 
 
 def shift_within(array: Float[Array, "..."], exponents: Int[Array, "..."]) -> Float[Array, "..."]:
-    """Array · 2^exponents, where the result is below 2 by what the caller knows."""
+    """Array · 2^exponents, where the caller knows that the result is below 2."""
     finfo = jnp.finfo(array.dtype)
     return shifted(array, jnp.clip(exponents, 2 * finfo.minexp, 2 * (finfo.maxexp - 1)))
 
@@ -120,16 +123,17 @@ def _normalize_rows(rows: Float[Array, "p n"], exponents: Int[Array, " p"]) -> G
 
 
 def _jacobi(rows: Float[Array, "p n"], exponents: Int[Array, " p"]) -> Float[Array, " p"]:
-    """Rotates rows until all are orthogonal; their lengths are the singular values.
+    """The logarithms of the singular values: those of the rows' lengths once all are orthogonal.
 
-    A sweep meets every pair once: p/2 disjoint pairs at a time, in the order of a tournament.
+    A sweep rotates every pair of rows once: p/2 disjoint pairs at a time, as in a tournament.
     """
     count, dtype = rows.shape[0], rows.dtype
     tolerance = rows.shape[1] * float(jnp.finfo(dtype).eps)
     if count % 2:
         rows, exponents = jnp.pad(rows, ((0, 1), (0, 0))), jnp.pad(exponents, (0, 1))
     half = rows.shape[0] // 2
-    # The first stays, the others move around: row k of the first half meets row k of the second.
+    # As at a round table: row k of the first half meets row k of the second, then the first row
+    # stays and all others move on by one place.
     places = np.arange(2 * half)
     ring = np.concatenate([places[1:half], places[: half - 1 : -1]])
     turn = places.copy()
@@ -140,7 +144,7 @@ def _jacobi(rows: Float[Array, "p n"], exponents: Int[Array, " p"]) -> Float[Arr
         (a, b), (p, q), (i, j) = (
             (array[:half], array[half:]) for array in (rows, lengths, exponents)
         )
-        # The longer of a pair is a; zero is the shortest, whatever its exponent.
+        # Let a be the longer of each pair; zero is the shortest, whatever its exponent.
         ahead = (j > i) | ((j == i) & (q > p))
         swap = (q != 0) & ((p == 0) | ahead)
         a, b = _exchange(swap[:, None], a, b)
@@ -180,7 +184,7 @@ def _exchange(swap, one, other):
 
 
 def _unit_rows(rows, lengths, exponents):
-    """Rows of length one, and what they were times `lengths` as numbers of unbounded range."""
+    """Rows of length one, and `lengths` times their lengths before, in unbounded range."""
     norms = jnp.linalg.norm(rows, axis=1)
     unit = rows / jnp.where(norms == 0, 1.0, norms)[:, None]
     lengths, sizes = jnp.frexp(lengths * norms)

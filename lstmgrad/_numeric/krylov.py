@@ -3,32 +3,33 @@
 What is computed: the two leading eigenvectors x of A Aᵀ, which are left singular vectors of A, and
 with the larger eigenvalue θ₁ the spectral norm σ̂ = √θ₁ of A.
 
-How: the best vectors of a space are the eigenvectors of A Aᵀ projected on it (Rayleigh-Ritz). What
-they lack points out of the space, r = A Aᵀ x - θ x, so the space grows by one r after the other and
-restarts from its best vectors when it is full. In exact arithmetic this is Golub-Kahan-Lanczos.
-Residuals are computed from their definition, as in Davidson's method, and not by a recurrence: so
-rounding cannot accumulate, and any vector may join the space at any time.
+How: the best vectors in a space are the eigenvectors of A Aᵀ projected onto it (Rayleigh-Ritz).
+Their residuals r = A Aᵀ x - θ x point out of the space, toward what it lacks. So the space grows by
+one residual after the other, and restarts from its best vectors when it is full. From one vector
+and in exact arithmetic this is Golub-Kahan-Lanczos. But residuals are computed from their
+definition, as in Davidson's method, and not by a recurrence: rounding cannot accumulate, and any
+vector may join the space at any time.
 
 How good: σ̂ is never above σ_max(A), whatever the space. With ρ = ‖r‖ and gap = θ₁ - θ₂ - ρ₂,
 
     (σ_max - σ̂)/σ̂  <≈  max(min(ρ₁, ρ₁²/gap), θ₂ + ρ₂ - θ₁) / 2θ₁.
 
-The first term is how far the eigenvalue near θ₁ can be from it, and the second is how far the
-eigenvalue near θ₂ can be above it. The 2 is the square root of σ̂ = √θ₁.
+The first term is how far θ₁ can be below the eigenvalue near it, the second how far it can be below
+the eigenvalue near θ₂. The 2 comes from the square root: dσ/σ = dθ/2θ.
 
 What could betray this: the estimate takes for granted that the two vectors found belong to the two
 largest eigenvalues. A third one that rises where the space cannot see it leaves no trace in any
-residual. In a network whose units do not interact, A Aᵀ is diagonal in blocks, and a space that
+residual. In a network whose units interact in groups only, A Aᵀ is block diagonal, and a space that
 starts in one block never leaves it.
 
 What is done against that:
  1. Every search also starts from the row of A that the tracked vectors explain least (the pivot of
     a pivoted Cholesky factorization of A Aᵀ), with a random part.
- 2. It does not end while a single row of A proves a larger norm, and looks at rows that come close
-    to that. If it has to end all the same, the error is inf.
- 3. A search that starts from random vectors takes `STEPS_FROM_RANDOM` steps in any case.
- 4. What all this can miss, blocks of which no single row is large, is up to the caller, who has the
-    matrix: see `tracked.py`.
+ 2. It does not end while a single row of A proves a larger norm, and it probes rows that come close
+    to that. If it runs out of steps all the same, the error is inf.
+ 3. A search that starts from random vectors takes at least `STEPS_FROM_RANDOM` steps.
+What this can still miss is a block that is large without any large row. Only a caller who has the
+matrix can tell: see `tracked.py`.
 """
 
 from collections.abc import Callable
@@ -51,9 +52,9 @@ the space has hardly met leaves no trace in a residual."""
 _CAPACITY = 8  # directions in the space when it restarts
 _KEPT = 3  # Ritz vectors that survive a restart: the two tracked, and one that may overtake them
 _START_STEPS = 4  # directions added before any error estimate is believed
-_CLOSE_ROW = 0.8  # a row is probed if it proves an eigenvalue of this many θ₁ or more
-_PROBE_STEPS = 4  # steps after the start in which such rows are probed: in each block comes a last
-_RANDOM_PART = 0.1  # the size of the random part of the third direction beside its row
+_CLOSE_ROW = 0.8  # a row is probed if it has more than this many θ₁ beside the first vector
+_PROBE_STEPS = 4  # steps after the start in which such rows are probed, one per step
+_RANDOM_PART = 0.1  # the length of the random part of the third direction, beside a row of 1
 
 
 class _Space(NamedTuple):
@@ -134,7 +135,7 @@ def dominant(
     loop = (space, _rayleigh_ritz(space, diagonal), jnp.zeros((), jnp.int32))
     space, ritz, _ = jax.lax.while_loop(unfinished, refine, loop)
     error = jnp.where(ritz.rows.larger, jnp.inf, ritz.error)
-    # Sums of rounded rows: the length of a Ritz vector is 1 but for rounding.
+    # The basis is orthonormal but for rounding, and so are the vectors.
     return jax.vmap(_unit)(ritz.vectors)[0], error
 
 
@@ -180,10 +181,10 @@ def _next_direction(ritz: _Ritz, step: Array, rtol: float | int) -> Array:
 def _expand(space: _Space, direction: Array, gram: Gram) -> _Space:
     """The space with one more direction, which is zero if the space holds it already."""
     vector, size = _unit(direction)
-    # Twice is enough (Kahan, Parlett): once leaves the rounding of what cancels.
+    # Where most of the vector cancels, once leaves its rounding. Twice is enough (Kahan, Parlett).
     for _ in range(2):
         vector, size = _unit(vector - (space.basis @ vector) @ space.basis)
-    # By now nothing is left to subtract, unless the vector is made of rounding alone.
+    # The second time leaves a length of 1, unless all that the first left was rounding.
     vector = jnp.where(size > 0.5, vector, 0.0)
     return _Space(
         space.basis.at[space.filled].set(vector),
@@ -213,7 +214,7 @@ def _projected_eigenpairs(space: _Space) -> tuple[Float[Array, " k"], Float[Arra
     """θ in descending order, and the Ritz vectors as rows in coordinates of the basis."""
     unused = jnp.arange(_CAPACITY, dtype=jnp.int32) >= space.filled
     projected = space.image @ space.basis.T
-    # A row not in use gets the eigenvalue -1, which comes after those of a semidefinite matrix.
+    # A row not in use gets the eigenvalue -1, which sorts it behind all others: they are >= 0.
     projected = (projected + projected.T) / 2 - jnp.diag(unused.astype(projected.dtype))
     values, weights = jnp.linalg.eigh(projected)
     return values[::-1], weights.T[::-1]
@@ -225,12 +226,12 @@ def _estimate_error(
     """The estimate of (σ_max - σ̂)/σ̂, and whether the second vector limits it."""
     first, second = jnp.linalg.norm(residuals, axis=1)
     gap = values[0] - values[1] - second
-    # ρ₁²/gap only where it is the smaller one, so that nothing is divided by a gap of zero.
+    # min(ρ₁, ρ₁²/gap); a gap of zero is never divided by.
     excess = jnp.where(gap > first, first * (first / jnp.where(gap > first, gap, 1.0)), first)
-    # The second may be the first in truth, as far as its own residual tells.
+    # As far as its own residual tells, the second vector may be the first in truth.
     rival = values[1] + second - values[0]
     top = jnp.where(values[0] > 0, values[0], 1.0)
-    # `<=` and not the negation of `>`: NaN stays NaN.
+    # NaN stays NaN: no comparison with it is true.
     error = jnp.where(values[0] <= 0, 0.0, jnp.maximum(excess, rival) / (2 * top))
     return error, rival > excess
 
@@ -240,13 +241,13 @@ def _compare_rows(
 ) -> _Rows:
     """What the diagonal of A Aᵀ says against θ₁ and its vector.
 
-    A diagonal entry is never above the largest eigenvalue. Those of A Aᵀ - θ₁ x₁x₁ᵀ, what the rows
-    have beside the first vector, are no larger than those of A Aᵀ: above θ₁, they prove that the
-    largest eigenvalue is above θ₁ as well.
+    No diagonal entry of a symmetric matrix is above its largest eigenvalue, so one above θ₁ proves
+    that a larger eigenvalue was missed. It still does so after θ₁ x₁x₁ᵀ is subtracted, which raises
+    no entry; what is left shows the rows that point elsewhere than the first vector.
     """
     beside = diagonal - jnp.maximum(value, 0) * vector**2
     best = jnp.argmax(beside)
-    larger = beside[best] > value * (1 + 8 * jnp.finfo(value.dtype).eps)
+    larger = beside[best] > value * (1 + 8 * jnp.finfo(value.dtype).eps)  # beyond rounding
     outside = jnp.sum(space.basis[:, best] ** 2) < 0.5
     return _Rows(best, larger, (beside[best] > _CLOSE_ROW * value) & outside)
 

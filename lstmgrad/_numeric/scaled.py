@@ -1,4 +1,4 @@
-"""Numbers of unbounded range: value = mantissa · 2^exponent, one exponent a block.
+"""Numbers of unbounded range: value = mantissa · 2^exponent, one exponent per block.
 
 A product of T step Jacobians has a size like exp(λT), which leaves float32 after about a hundred
 steps. Splitting off a power of two after every factor is exact: multiplying by a power of two
@@ -18,17 +18,17 @@ from jaxtyping import Array, Float, Int
 LOG_2 = 0.6931471805599453
 
 LOWEST = -(2**30)
-"""The exponent of nothing: so low that whatever is added to it stays as it is."""
+"""The exponent of zero: so low that a value stays as it is when zero is added to it."""
 
 
 class Scaled(NamedTuple):
-    """The array ``mantissa * 2.0**exponent``, kept apart because the value may fit no float.
+    """The array ``mantissa * 2.0**exponent``, in two parts because the value may fit no float.
 
     Attributes:
         mantissa: float array of any shape; its largest absolute entry lies in [1/2, 1), unless the
             value is zero or not finite.
-        exponent: int32 scalar, shared by the whole array. With axes of its own it is a batch: they
-            are the first axes of the mantissa, as `jax.vmap` and `prefix_products` give them.
+        exponent: int32 scalar, shared by the whole array. If it has axes, the value is a batch, and
+            these are the first axes of the mantissa, as from `jax.vmap` and `prefix_products`.
     """
 
     mantissa: Float[Array, "..."]
@@ -45,8 +45,8 @@ class Scaled(NamedTuple):
         """The value as a plain array; overflows to ±inf and underflows to 0 as floats do."""
         if self.exponent.ndim:
             return jax.vmap(Scaled.to_array)(self)
-        # Of a normalized mantissa every nonzero entry is inf or 0 already at the bounds, while both
-        # factors of the shift are finite: 0 · inf would be NaN.
+        # At these bounds every nonzero entry of a normalized mantissa is already inf or 0, while
+        # both factors of the shift are still finite: 0 · inf would be NaN.
         mantissa, exponent = normalize(self)
         finfo = jnp.finfo(mantissa.dtype)
         return shifted(mantissa, jnp.clip(exponent, 2 * finfo.minexp, 2 * (finfo.maxexp - 1)))
@@ -81,9 +81,9 @@ def normalize(value: Scaled) -> Scaled:
 
 
 def add(one: Scaled, other: Scaled) -> Scaled:
-    """The sum, with the mantissa's largest entry in [1/2, 1) but where it is zero or not finite.
+    """The sum, with the mantissa's largest entry in [1/2, 1) unless the sum is zero or not finite.
 
-    Entries more than the dtype's whole range below the largest of both are lost.
+    Entries more than the dtype's whole range below the largest one of both are lost.
     """
     exponent = jnp.maximum(exponent_of(one), exponent_of(other))
     total = lower(one, exponent) + lower(other, exponent)
@@ -91,17 +91,17 @@ def add(one: Scaled, other: Scaled) -> Scaled:
 
 
 def lower(value: Scaled, exponent: Int[Array, ""]) -> Float[Array, "..."]:
-    """The mantissa that the value has with an exponent that is not below that of `exponent_of`.
+    """The mantissa of the same value with a larger exponent.
 
     Args:
         value: one block.
-        exponent: the new one.
+        exponent: the new one, at least `exponent_of(value)`.
     """
     return value.mantissa * power_below(exponent_of(value) - exponent, value.mantissa.dtype)
 
 
 def power_below(exponent: Int[Array, "..."], dtype: Any) -> Float[Array, "..."]:
-    """2^exponent for exponents of 0 and below; those below the normal numbers give 0.
+    """2^exponent for exponents of at most 0; zero where that is below the normal numbers.
 
     Args:
         exponent: any shape.
@@ -113,7 +113,7 @@ def power_below(exponent: Int[Array, "..."], dtype: Any) -> Float[Array, "..."]:
 
 
 def exponent_of(value: Scaled) -> Int[Array, ""]:
-    """The exponent, or one that is below all others for zero, whose own means nothing."""
+    """The exponent; `LOWEST` for zero, whose own exponent means nothing."""
     return jnp.where(jnp.any(value.mantissa != 0), value.exponent, LOWEST)
 
 
@@ -141,7 +141,7 @@ def length(vector: Float[Array, " n"]) -> Float[Array, ""]:
 
 
 def widen(array: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The array in a dtype that LAPACK knows.
+    """The array in a dtype that LAPACK knows: half precision becomes float32.
 
     Args:
         array: any float array.

@@ -2,9 +2,9 @@
 
 Along a chain the norms of thousands of products are wanted, each one factor away from the last, so
 the leading singular vectors of one are nearly those of the next, on the side that does not change.
-A reader carries two of them from block to block: the first gives the norm, and the second is the
-one that most often takes the lead. From there `krylov.dominant` needs a few products with A and Aᵀ,
-where an SVD needs n³ operations. Small blocks, and blocks far apart, get an SVD.
+A reader carries two of them from block to block: the first gives the norm, the second is the
+likeliest to take the lead next. From there `krylov.dominant` needs a few products with vectors,
+where an SVD takes some n³ operations. Small blocks, and blocks far apart, get an SVD.
 
 The norm is a lower bound of σ_max and comes with an estimate of its relative error. What could
 betray the estimate: a part of the matrix that does not interact with the vectors found, and rises
@@ -32,8 +32,8 @@ FAR_APART = 32
 SMALL_FAR_APART = 8 * SMALL
 """Up to this many rows or columns an SVD costs no more than a search from such vectors."""
 
-_UNTOUCHED_WEIGHT = 1e-3  # a unit vector touches a row with no less than this many times 1/n
-_HIDDEN_SHARE = 0.2  # of ‖A‖_F² in untouched rows; by chance a few rows hold less than that
+_UNTOUCHED_WEIGHT = 1e-3  # a vector x leaves row i untouched if x_i² is below this, times 1/n
+_HIDDEN_SHARE = 0.2  # untouched rows count from this share of ‖A‖_F² on: chance leaves fewer
 
 
 class NormReading(NamedTuple):
@@ -150,8 +150,8 @@ def _svd_if_decoupled(
 
     def decompose(loop: tuple) -> tuple:
         _, error, done = loop
-        # Always the matrix. But it must depend on the loop: XLA moves what does not change in a
-        # loop in front of it, and would decompose every matrix.
+        # This is the matrix, but written so that it depends on the loop: XLA moves what does not
+        # change in a loop in front of it, and would decompose the matrix of every lag.
         block = jnp.where(done, 0.0, matrix)
         frame = _left_singular_vectors(block)
         return frame, jnp.full_like(error, jnp.finfo(matrix.dtype).eps), jnp.ones((), bool)
