@@ -121,7 +121,7 @@ def test_the_readme_shows_what_is_printed(ten):
     assert len(shown) > 60
     for one, other in zip(got, shown, strict=True):
         assert one == other or float(one) == pytest.approx(float(other), rel=1e-3)
-    assert readme.partition("```text\nOf the gradient")[2].partition("```")[0] in ten.out
+    assert readme.partition("```text\nThe plain stack passes")[2].partition("```")[0] in ten.out
 
 
 def test_a_deep_stack_has_its_ends_in_the_table(deep):
@@ -146,7 +146,9 @@ def test_one_layer_of_one_dead_unit(tmp_path):
     assert table["factors"]["all"]["log_norm"] == "-inf"
     assert table["gradients"]["residual"]["states"] == [pytest.approx(0), pytest.approx(0)]
     assert found.out.count("factors:") == 1
-    assert "Of the gradient at the output 0 arrives at the input" in " ".join(found.out.split())
+    assert "The plain stack passes 0 of the gradient at its output on" in " ".join(
+        found.out.split()
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ def reading(study: Study) -> str:
         for kind in study.kinds.values()
     )
     return (
-        f"Of the gradient at the output {arrives} arrives at the input of the plain stack, where "
+        f"The plain stack passes {arrives} of the gradient at its output on to its input, where "
         f"the product of largest slope and sigma_max over the layers allows {bound}; "
-        f"in residual layers with the same weights it is {residual}."
+        f"residual layers with the same weights pass on {residual}."
     )
 
 
