@@ -29,7 +29,8 @@ What is done against that:
     to that. If it runs out of steps all the same, the error is inf.
  3. A search that starts from random vectors takes at least `STEPS_FROM_RANDOM` steps.
 What this can still miss is a block that is large without any large row. Only a caller who has the
-matrix can tell: see `tracked.py`.
+matrix can tell: see `tracked.py`. And where no row is known, two tracked vectors that are exact
+eigenvectors hide all others: their residuals are zero, and the space stops growing.
 """
 
 from collections.abc import Callable
