@@ -1,3 +1,5 @@
+"""Numbers of unbounded range, against NumPy: bit for bit wherever that is promised."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
