@@ -37,7 +37,8 @@ from lstmgrad._model import Model
 from lstmgrad._norms.decay import decay_rate, horizon
 from lstmgrad._norms.maps import NormMap, norm_map
 from lstmgrad._norms.matrix_free import matrix_free_norms
-from lstmgrad._norms.profiles import NormProfile, backward_norms, forward_norms
+from lstmgrad._norms.profiles import backward_norms, forward_norms
+from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._routes.budget import GainBudget, gain_budget
 from lstmgrad._routes.layers import LayerFactors, layer_factors

@@ -7,10 +7,10 @@ from jaxtyping import Array, Float
 
 from lstmgrad._checks import check_kind, check_positive
 from lstmgrad._compile import compiled
-from lstmgrad._norms.profiles import NormProfile
+from lstmgrad._norms.records import THRESHOLD, NormProfile, decay_rate_of, horizon_of
 
 
-def horizon(profile: NormProfile, *, threshold: float = 1e-3) -> Float[Array, "*batch"]:
+def horizon(profile: NormProfile, *, threshold: float = THRESHOLD) -> Float[Array, "*batch"]:
     """Returns the horizon of the gradient: the first lag from which its norm stays small.
 
     min { L : ‖∂s_t/∂s_k‖₂ < threshold for every lag t-k >= L }, over the lags of the profile. The
@@ -39,6 +39,11 @@ def horizon(profile: NormProfile, *, threshold: float = 1e-3) -> Float[Array, "*
 
 
 @compiled
+def _horizon(profile: NormProfile, limit: float) -> Float[Array, "*batch"]:
+    return horizon_of(profile.lags, profile.log_norms, profile.errors, limit, jnp)
+
+
+@compiled
 def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
     """Returns the rate at which the norm decays, in nats per step; negative where it grows.
 
@@ -60,24 +65,4 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
         For norms 0.9^lag the rate is -ln 0.9 = 0.105.
     """
     check_kind(profile, NormProfile, "profile")
-    log_norms, lags = profile.log_norms, profile.lags.astype(profile.log_norms.dtype)
-    seen = (log_norms > -jnp.inf) & (profile.errors < jnp.inf)
-    weight = seen.astype(log_norms.dtype)
-    count = jnp.sum(weight, axis=-1, keepdims=True)
-    lags = weight * (lags - jnp.sum(weight * lags, axis=-1, keepdims=True) / count)
-    slope = jnp.sum(lags * jnp.where(seen, log_norms, 0.0), axis=-1) / jnp.sum(lags**2, axis=-1)
-    rate = jnp.where(log_norms[..., -1] == -jnp.inf, jnp.inf, -slope)
-    return jnp.where(jnp.any(jnp.isnan(log_norms), axis=-1), jnp.nan, rate)
-
-
-@compiled
-def _horizon(profile: NormProfile, limit: float) -> Float[Array, "*batch"]:
-    log_norms = profile.log_norms
-    above = log_norms >= limit
-    index = jnp.max(jnp.where(above, jnp.arange(1, above.shape[-1] + 1), 0), axis=-1, keepdims=True)
-    steps = jnp.take_along_axis(profile.lags, index, axis=-1, mode="clip")[..., 0]
-    steps = jnp.where(above[..., -1], jnp.inf, steps.astype(log_norms.dtype))
-    last = jnp.maximum(index - 1, 0)
-    hidden = jnp.take_along_axis(profile.errors, last, axis=-1)[..., 0] == jnp.inf
-    unknown = jnp.any(jnp.isnan(log_norms), axis=-1) | (hidden & jnp.any(above, axis=-1))
-    return jnp.where(unknown, jnp.nan, steps)
+    return decay_rate_of(profile.lags, profile.log_norms, profile.errors, jnp)

@@ -6,13 +6,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chains.base import Chain, StoredChain, check_stored
 from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.layout import Layout
 from lstmgrad._compile import compiled
-from lstmgrad._norms.profiles import Norms, check_spacing, read_norms
+from lstmgrad._norms.profiles import check_spacing, read_norms
+from lstmgrad._norms.records import Norms
+from lstmgrad._result import block_name, chosen, number
 from lstmgrad._types import PartName
 
 
@@ -41,6 +44,34 @@ class NormMap(Norms):
         """Whether each norm met the tolerance; True above the diagonal, where there is none."""
         above = self.times[..., None, :] > self.times[..., :, None]
         return super().resolved | above
+
+    main = ("log_norms", 2)
+
+    def _subject(self) -> str:
+        return f"{block_name(self.of, self.wrt, 't', 'k')}, {self.times.shape[-1]} times"
+
+    def _headline(self) -> str:
+        found = self._numbers()
+        return (
+            f"ln norm {number(found['log_norm'])} from k = 0 to t = {self.times[-1]}, "
+            f"at most {number(found['largest_log_norm'])}"
+        )
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        shown = chosen(len(self.times))
+        rows = [
+            [str(self.times[i]), *(number(self.log_norms[i, j]) if j <= i else "" for j in shown)]
+            for i in shown
+        ]
+        return ["t \\ k", *(str(self.times[j]) for j in shown)], rows
+
+    def _numbers(self) -> dict[str, float]:
+        below = self.log_norms[np.tril_indices(len(self.times))]
+        return {
+            "log_norm": self.log_norms[-1, 0],
+            "largest_log_norm": np.max(below),
+            "resolved_share": np.mean(self.resolved[np.tril_indices(len(self.times))]),
+        }
 
 
 @compiled
@@ -94,6 +125,10 @@ def norm_map(
     log_norms, errors = jax.lax.map(row, jnp.arange(steps + 1))
     below = times[:, None] >= times[None, :]
     log_norms, errors = (jnp.where(below, values, jnp.nan) for values in (log_norms, errors))
+    # Known exactly, and no ignorance: between two parts the identity has a block of zeros.
+    same = jnp.eye(steps + 1, dtype=bool)
+    log_norms = jnp.where(same, 0.0 if whole.shared else -jnp.inf, log_norms)
+    errors = jnp.where(same, 0.0, errors)
     return NormMap(times=times, log_norms=log_norms, errors=errors, of=of, wrt=wrt, rtol=rtol)
 
 

@@ -18,7 +18,8 @@ from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.propagate import pull_back, push_forward
 from lstmgrad._checks import check_count, check_positive
 from lstmgrad._compile import compiled
-from lstmgrad._norms.profiles import NormProfile, diagonal_norms, within_range
+from lstmgrad._norms.profiles import diagonal_norms, within_range
+from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.krylov import STEPS_FROM_RANDOM, dominant, start_frame
 from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize, widen
 from lstmgrad._numeric.tracked import NormReading

@@ -8,58 +8,19 @@ All are natural logarithms, so that 10^-3000 is as printable as 10^-3.
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, check_chain, check_stored, identity_rows
 from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_count, check_number
 from lstmgrad._compile import compiled
+from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.scaled import Scaled, log_of, scaled, widen
 from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._types import Fixed, PartName
-
-
-class Norms(eqx.Module):
-    """What a profile and a map share: which norms are resolved."""
-
-    errors: eqx.AbstractVar[Float[Array, "..."]]
-    rtol: eqx.AbstractVar[float | int]
-
-    @property
-    def resolved(self) -> Bool[Array, "..."]:
-        """Whether each norm met its tolerance: rtol, or the dtype's own epsilon."""
-        errors = jnp.asarray(self.errors)
-        return errors <= max(self.rtol, jnp.finfo(errors.dtype).eps)
-
-
-class NormProfile(Norms):
-    """Spectral norms against the lag.
-
-    Attributes:
-        lags: (L,), t-k = 0, every, 2·every, ...; 0, 1, ..., T by default.
-        log_norms: (L,), ln ‖∂of_t/∂wrt_k‖₂; -inf where the Jacobian is exactly zero, NaN where
-            the trajectory was NaN. Lag 0 is the identity: 0, or -inf for two different parts.
-        errors: (L,), the estimated error of each logarithm, in nats; the value is a lower bound of
-            the true one for the given product, whose own rounding is not included. inf where the
-            block lies below the range of the dtype beside what carries it: the value is then the
-            level below which nothing is seen.
-        of: the part of s_t, None for the whole state.
-        wrt: the part of s_k, None for the whole state.
-        fixed: "end" (t = T, from `backward_norms`) or "start" (k = 0, from `forward_norms`).
-        rtol: the relative error that was asked for.
-    """
-
-    lags: Int[Array, "*batch L"]
-    log_norms: Float[Array, "*batch L"]
-    errors: Float[Array, "*batch L"]
-    of: PartName | None = eqx.field(static=True)
-    wrt: PartName | None = eqx.field(static=True)
-    fixed: Fixed = eqx.field(static=True)
-    rtol: float | int = eqx.field(static=True)
 
 
 @compiled

@@ -12,7 +12,7 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lstmgrad._norms.profiles import NormProfile
+from lstmgrad._norms.records import NormProfile
 from lstmgrad.plot._curves import FAINT, NOT_RESOLVED, Curve
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import default_style

@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from lstmgrad._norms.profiles import NormProfile
+from lstmgrad._norms.records import NormProfile
 from lstmgrad.plot._curves import draw_curve
 from lstmgrad.plot._style import axes_of, check_result, label_once
 from lstmgrad.plot._symbols import lag_label, symbol, times

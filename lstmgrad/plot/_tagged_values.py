@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
-from lstmgrad._norms.profiles import NormProfile
+from lstmgrad._norms.records import NormProfile
 from lstmgrad.plot._curves import BAND, NOT_RESOLVED, draw_curve
 from lstmgrad.plot._style import (
     COLORS,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lstmgrad._norms.maps import NormMap
-from lstmgrad._norms.profiles import NormProfile
+from lstmgrad._norms.records import NormProfile
 
 
 def log10(log_norms: Any) -> np.ndarray:

@@ -1,0 +1,126 @@
+"""Norms against the lag as a record, and the two numbers that a person reads off them."""
+
+import math
+from types import ModuleType
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from lstmgrad._result import Result, block_name, chosen, number
+from lstmgrad._types import Fixed, PartName
+
+THRESHOLD = 1e-3
+"""The norm below which a gradient counts as lost, unless another one is given."""
+
+
+class Norms(Result):
+    """What a profile and a map share: which norms are resolved."""
+
+    errors: eqx.AbstractVar[Float[Array, "..."]]
+    rtol: eqx.AbstractVar[float | int]
+
+    @property
+    def resolved(self) -> Bool[Array, "..."]:
+        """Whether each norm met its tolerance: rtol, or the dtype's own epsilon."""
+        return self.errors <= max(self.rtol, float(jnp.finfo(self.errors.dtype).eps))
+
+
+class NormProfile(Norms):
+    """Spectral norms against the lag.
+
+    Attributes:
+        lags: (L,), t-k = 0, every, 2·every, ...; 0, 1, ..., T by default.
+        log_norms: (L,), ln ‖∂of_t/∂wrt_k‖₂; -inf where the Jacobian is exactly zero, NaN where
+            the trajectory was NaN. Lag 0 is the identity: 0, or -inf for two different parts.
+        errors: (L,), the estimated error of each logarithm, in nats; the value is a lower bound of
+            the true one for the given product, whose own rounding is not included. inf where the
+            block lies below the range of the dtype beside what carries it: the value is then the
+            level below which nothing is seen.
+        of: the part of s_t, None for the whole state.
+        wrt: the part of s_k, None for the whole state.
+        fixed: "end" (t = T, from `backward_norms`) or "start" (k = 0, from `forward_norms`).
+        rtol: the relative error that was asked for.
+    """
+
+    lags: Int[Array, "*batch L"]
+    log_norms: Float[Array, "*batch L"]
+    errors: Float[Array, "*batch L"]
+    of: PartName | None = eqx.field(static=True)
+    wrt: PartName | None = eqx.field(static=True)
+    fixed: Fixed = eqx.field(static=True)
+    rtol: float | int = eqx.field(static=True)
+
+    main = ("log_norms", 1)
+
+    def _subject(self) -> str:
+        times = ("T", "k") if self.fixed == "end" else ("t", "0")
+        return f"{block_name(self.of, self.wrt, *times)}, {self.log_norms.shape[-1]} lags"
+
+    def _headline(self) -> str:
+        found = self._numbers()
+        last = f"ln norm {number(found['log_norm'])} at lag {self.lags[-1]}"
+        if np.isposinf(self.errors[-1]):
+            last = f"not resolved at lag {self.lags[-1]}"
+        return f"{last}, horizon {number(found['horizon'])}"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        heads = ["lag", "ln norm", "error", "resolved"]
+        rows = [
+            [str(self.lags[i]), number(self.log_norms[i]), number(self.errors[i], 2), yes]
+            for i in chosen(len(self.lags))
+            for yes in ["yes" if self.resolved[i] else "no"]
+        ]
+        return heads, rows
+
+    def _numbers(self) -> dict[str, float]:
+        curve = (self.lags, self.log_norms, self.errors)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {
+                "log_norm": self.log_norms[-1],
+                "longest_lag": self.lags[-1],
+                "horizon": horizon_of(*curve, math.log(THRESHOLD), np),
+                "decay_rate": decay_rate_of(*curve, np),
+                "resolved_share": np.mean(self.resolved),
+            }
+
+
+def horizon_of(lags: Any, log_norms: Any, errors: Any, limit: float, xp: ModuleType) -> Any:
+    """Computes the first lag from which the norms stay below a threshold.
+
+    Args:
+        lags: (L,), with axes of a batch in front, like the rest.
+        log_norms: (L,), natural logarithms.
+        errors: (L,), inf where the value is only the level below which nothing is seen.
+        limit: the logarithm of the threshold.
+        xp: `numpy` or `jax.numpy`, that of the arrays.
+    """
+    count = log_norms.shape[-1]
+    above = log_norms >= limit
+    index = xp.max(xp.where(above, xp.arange(1, count + 1), 0), axis=-1, keepdims=True)
+    steps = xp.take_along_axis(lags, xp.minimum(index, count - 1), axis=-1)[..., 0]
+    steps = xp.where(above[..., -1], xp.inf, steps.astype(log_norms.dtype))
+    # The level below which nothing is seen is no help where it lies above the threshold.
+    last = xp.take_along_axis(errors, xp.maximum(index - 1, 0), axis=-1)[..., 0]
+    hidden = (last == xp.inf) & xp.any(above, axis=-1)
+    return xp.where(hidden | xp.any(xp.isnan(log_norms), axis=-1), xp.nan, steps)
+
+
+def decay_rate_of(lags: Any, log_norms: Any, errors: Any, xp: ModuleType) -> Any:
+    """Computes minus the slope of the least-squares line through the norms that are seen.
+
+    Args:
+        lags: (L,), with axes of a batch in front, like the rest.
+        log_norms: (L,), natural logarithms.
+        errors: (L,), inf where the value is only the level below which nothing is seen.
+        xp: `numpy` or `jax.numpy`, that of the arrays.
+    """
+    seen = (log_norms > -xp.inf) & (errors < xp.inf)
+    weight, lags = seen.astype(log_norms.dtype), lags.astype(log_norms.dtype)
+    count = xp.sum(weight, axis=-1, keepdims=True)
+    lags = weight * (lags - xp.sum(weight * lags, axis=-1, keepdims=True) / count)
+    slope = xp.sum(lags * xp.where(seen, log_norms, 0.0), axis=-1) / xp.sum(lags**2, axis=-1)
+    rate = xp.where(log_norms[..., -1] == -xp.inf, xp.inf, -slope)
+    return xp.where(xp.any(xp.isnan(log_norms), axis=-1), xp.nan, rate)

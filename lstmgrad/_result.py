@@ -1,0 +1,163 @@
+"""What every result is: a record of arrays that prints, and that says itself in a few numbers.
+
+A record declares what is its own: its main array and how many axes that has for one sequence, and
+for one sequence the headline, the table and the numbers. A batch, or a record inside a compiled
+program, has no numbers to show and prints its shapes.
+"""
+
+import abc
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from lstmgrad._leaves import type_name
+from lstmgrad._types import PartName
+
+ROWS = 8
+"""Rows of a printed table, at most."""
+
+
+class Result(eqx.Module):
+    """A result: arrays with names, which print, and which `save` keeps in a file."""
+
+    main: ClassVar[tuple[str, int]]
+    """The array that says how large the result is, and its number of axes for one sequence."""
+
+    @abc.abstractmethod
+    def _subject(self) -> str:
+        """What was measured, and of how much: from static fields and shapes alone."""
+
+    @abc.abstractmethod
+    def _headline(self) -> str:
+        """The number that a person asks for first."""
+
+    @abc.abstractmethod
+    def _table(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+        """The heads of the columns, and the rows."""
+
+    @abc.abstractmethod
+    def _numbers(self) -> dict[str, float]:
+        """The result in a few numbers by name."""
+
+    def __repr__(self) -> str:
+        """One line: the kind, what was measured, and the headline or the shapes."""
+        field, _ = type(self).main
+        array, here = getattr(self, field), _on_host(self)
+        if not hasattr(array, "shape"):  # a record of something else than arrays, inside of JAX
+            what = field
+        elif batch := _batch_shape(self):
+            what = f"{self._subject()}, batch {batch}"
+        elif here is None:
+            what = f"{self._subject()}, {field} {type_name(array)}"
+        else:
+            what = f"{self._subject()}, {here._headline()}"
+        return f"{type(self).__name__}({what})"
+
+    def __str__(self) -> str:
+        """The line, and for one sequence a short table below it."""
+        here = _on_host(self)
+        if here is None or _batch_shape(self):
+            return repr(self)
+        heads, rows = here._table()
+        return "\n".join([repr(self), *_aligned(heads, rows)])
+
+
+def summary(result: Result) -> dict[str, float]:
+    """Returns a result in a few numbers, flat and by name, as every logger takes them.
+
+    Args:
+        result: of one sequence, from any analysis.
+
+    Returns:
+        Python floats; logarithms are natural, and names with ``log_`` say so.
+
+    Raises:
+        ValueError: not a result, or a batch of results.
+
+    Example:
+        ``lg.summary(lg.backward_norms(chain))["decay_rate"]``
+    """
+    if not isinstance(result, Result):
+        raise ValueError(
+            "result: expected what an analysis returns, such as backward_norms(chain), but got "
+            f"{type(result).__name__}."
+        )
+    if batch := _batch_shape(result):
+        raise ValueError(
+            f"result: expected that of one sequence, but got a batch of {batch}. Take one member, "
+            "jax.tree.map(lambda leaf: leaf[0], result)."
+        )
+    return {name: float(value) for name, value in _on_host(result)._numbers().items()}
+
+
+def block_name(of: PartName | None, wrt: PartName | None, late: str, early: str) -> str:
+    """Writes ∂of_t/∂wrt_k in plain text: dc_T/dc_k; s is the whole state.
+
+    Args:
+        of: the part that is differentiated.
+        wrt: the part that is varied.
+        late: the time of `of`.
+        early: the time of `wrt`.
+    """
+    parts = ("s" if part is None else str(part) for part in (of, wrt))
+    return "/".join(f"d{part}_{time}" for part, time in zip(parts, (late, early), strict=True))
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Writes a number in a few significant digits.
+
+    Args:
+        value: a number.
+        digits: how many.
+    """
+    value = float(value)
+    if math.isfinite(value) and value == round(value) and abs(value) < 10**6:
+        return str(round(value))
+    return f"{value:.{digits}g}"
+
+
+def chosen(count: int) -> np.ndarray:
+    """The rows of a longer table that are shown: the first and the last, and some between them.
+
+    Args:
+        count: of all rows.
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, ROWS)).round().astype(int))
+
+
+def _aligned(heads: Sequence[str], rows: list[Sequence[str]]) -> list[str]:
+    columns = list(zip(heads, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  ".join(f"{entry:>{width}}" for entry, width in zip(row, widths, strict=True))
+        for row in (heads, *rows)
+    ]
+
+
+def _batch_shape(result: Result) -> tuple[int, ...]:
+    field, axes = type(result).main
+    shape = np.shape(getattr(result, field))
+    return tuple(shape[: len(shape) - axes])
+
+
+def _on_host(result: Result) -> Any:
+    """The result with NumPy's arrays, so that nothing is compiled to print it; None if traced."""
+
+    def fetched(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array) and not jax.dtypes.issubdtype(
+            leaf.dtype, jax.dtypes.prng_key
+        ):
+            return np.asarray(leaf)
+        return leaf
+
+    leaves, treedef = jax.tree.flatten(result)
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+        return None
+    try:
+        return treedef.unflatten([fetched(leaf) for leaf in leaves])
+    except jax.errors.TracerArrayConversionError:
+        return None
