@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lstmgrad import cells
+from lstmgrad._archive import load, save
 from lstmgrad._chains.base import Chain
 from lstmgrad._chains.dense import DenseChain
 from lstmgrad._chains.diagonal import DiagonalChain, linearize_diagonal
@@ -40,6 +41,7 @@ from lstmgrad._norms.matrix_free import matrix_free_norms
 from lstmgrad._norms.profiles import backward_norms, forward_norms
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.scaled import Scaled, scaled
+from lstmgrad._result import summary
 from lstmgrad._routes.budget import GainBudget, gain_budget
 from lstmgrad._routes.layers import LayerFactors, layer_factors
 from lstmgrad._routes.routes import routes
@@ -153,7 +155,10 @@ __all__ += [
 # See and keep it.
 __all__ += [
     "__version__",
+    "load",
     "plot",
+    "save",
+    "summary",
 ]
 
 
@@ -162,3 +167,8 @@ def __getattr__(name: str) -> Any:
     if name in ("interop", "plot", "theory"):
         return importlib.import_module(f"lstmgrad.{name}")
     raise AttributeError(f"module 'lstmgrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names alone."""
+    return sorted(__all__)
