@@ -27,7 +27,7 @@ from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize, scaled
 from lstmgrad._routes.end_vectors import end_vectors
-from lstmgrad._routes.tagged import run_tagged, straight_tag_names
+from lstmgrad._routes.tagged import AtTag, run_tagged, straight_tag_names
 from lstmgrad._types import PartName
 
 STATE = "state"
@@ -149,31 +149,40 @@ def _stations(
         return {}, chain.pull(factor, row[None])[0]
     step, params = known_run(chain).step.parts()
     layout, (state, x) = chain.layout, factor
-    shapes: list[tuple[str, Any]] = []
+    shapes: list[tuple[str, jax.ShapeDtypeStruct]] = []
+
+    def stops_at(name: str, reference: Any, moving: Any) -> bool:
+        # One and the same value does not move with the parts on the path: another layer's tag.
+        return name in wanted and moving is not reference
+
+    def after(flat: Array, at_tag: AtTag) -> Array:
+        moving = layout.unravel(flat, state)
+        return layout.ravel(run_tagged(step, params, state, moving, x, at_tag))
 
     def recording(name: str, reference: Any, moving: Any) -> Any:
-        if name in wanted:
-            shapes.append((name, jnp.zeros_like(moving)))
+        if stops_at(name, reference, moving):
+            shapes.append((name, jax.ShapeDtypeStruct(moving.shape, moving.dtype)))
         return moving
 
-    run_tagged(step, params, state, state, x, recording)
+    jax.eval_shape(lambda flat: after(flat, recording), layout.ravel(state))
 
     def moved(flat: Array, deltas: list[Array]) -> Array:
         following = iter(deltas)
 
         def adding(name: str, reference: Any, moving: Any) -> Any:
-            return moving + next(following) if name in wanted else moving
+            return moving + next(following) if stops_at(name, reference, moving) else moving
 
-        return layout.ravel(run_tagged(step, params, state, layout.unravel(flat, state), x, adding))
+        return after(flat, adding)
 
     deltas = [jnp.zeros(zero.shape, zero.dtype) for _, zero in shapes]
     with jax.default_matmul_precision("highest"):
-        after, vjp = jax.vjp(moved, layout.ravel(state), deltas)
-        before, found = vjp(nan_with(after, row))
+        behind, vjp = jax.vjp(moved, layout.ravel(state), deltas)
+        before, found = vjp(nan_with(behind, row))
     stops: dict[str, list[Array]] = {name: [] for name in reversed(wanted)}
     for (name, _), cotangent in zip(shapes, found, strict=True):
         stops[name].append(cotangent)
-    return {name: ravel(parts) for name, parts in stops.items()}, before
+    nothing = jnp.zeros(1, row.dtype)
+    return {name: ravel(parts or nothing) for name, parts in stops.items()}, before
 
 
 def _log_length(vector: Float[Array, " n"]) -> Float[Array, ""]:
