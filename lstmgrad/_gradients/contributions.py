@@ -8,9 +8,9 @@ and a step that the gradient does not reach adds nothing to it. Its *share*, ⟨
 g = dL/dθ, adds up to 1 over time; it may be negative where a step works against the others.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_stored, known_run
@@ -20,10 +20,11 @@ from lstmgrad._gradients.adjoint import flat_cotangents
 from lstmgrad._gradients.groups import groups_of, inner_products, shared_exponents, weighted_sum
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, plain, squares, together
 from lstmgrad._numeric.scaled import power_below
+from lstmgrad._result import Result, chosen, number
 from lstmgrad._types import Inputs, Params, State
 
 
-class Contributions(eqx.Module):
+class Contributions(Result):
     """What each step adds to a gradient; step t, which makes s_t, is at index t-1.
 
     Leaves of the parameters and inputs that are not floating-point or complex arrays are None.
@@ -54,6 +55,41 @@ class Contributions(eqx.Module):
         """The share of the last L steps together, by L = 0, ..., T: from 0 to 1."""
         sums = jnp.cumsum(self.shares[..., ::-1], axis=-1)
         return jnp.concatenate([jnp.zeros_like(sums[..., :1]), sums], axis=-1)
+
+    main = ("log_norms", 1)
+
+    def _subject(self) -> str:
+        return f"T = {self.log_norms.shape[-1]}"
+
+    def _headline(self) -> str:
+        found = self._numbers()
+        return (
+            f"share of the first step {number(found['share_of_first_step'], 3)}, of the last "
+            f"{number(found['share_of_last_step'], 3)}"
+        )
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        rows = [
+            [
+                str(i + 1),
+                number(self.log_norms[i]),
+                number(self.shares[i], 3),
+                number(self.cosines[i], 3),
+            ]
+            for i in chosen(len(self.log_norms))
+        ]
+        return ["step", "ln norm", "share", "cosine"], rows
+
+    def _numbers(self) -> dict[str, float]:
+        quarter = max(1, len(self.shares) // 4)
+        return {
+            "share_of_first_step": self.shares[0],
+            "share_of_first_quarter": np.sum(self.shares[:quarter]),
+            "share_of_last_step": self.shares[-1],
+            "log_norm_of_first_step": self.log_norms[0],
+            "largest_log_norm": np.max(self.log_norms),
+            "step_of_largest_norm": np.argmax(self.log_norms) + 1,
+        }
 
 
 @compiled
@@ -100,11 +136,17 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
     groups = groups_of(chain, flat, moving, fixed)
     exponents, (leaf_exponents, x_exponents), weights = shared_exponents(groups, (moving, x_moving))
 
-    # The sum has the largest exponent so far, which is known beforehand.
+    # The sum of a leaf has the largest exponent so far, which is known beforehand.
     ceilings = jax.lax.cummax(exponents)
-    earlier = jnp.concatenate([ceilings[:1], ceilings[:-1]])
-    keep = power_below(earlier - ceilings, dtype)
-    gains = jax.tree.map(lambda exponent: power_below(exponent - ceilings, dtype), leaf_exponents)
+    tops = jax.tree.map(
+        lambda own: ceilings if own is exponents else jax.lax.cummax(own), leaf_exponents
+    )
+
+    def kept(top: Array) -> Array:
+        return power_below(jnp.concatenate([top[:1], top[:-1]]) - top, dtype)
+
+    keep = jax.tree.map(kept, tops)
+    gains = jax.tree.map(lambda own, top: power_below(own - top, dtype), leaf_exponents, tops)
 
     def forward(total: Params, entry: tuple) -> tuple[Params, tuple]:
         factor, rows, weights, keep, gains = entry
@@ -114,10 +156,10 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
         ]
         part, x_part = weighted_sum(found, weights)
 
-        def added(total: Array, part: Array, gain: Array) -> Array:
+        def added(total: Array, part: Array, keep: Array, gain: Array) -> Array:
             return total * keep.astype(total.dtype) + part * gain.astype(part.dtype)
 
-        total = jax.tree.map(added, total, part, gains)
+        total = jax.tree.map(added, total, part, keep, gains)
         return total, (squares(part), squares(total), x_part)
 
     total, (parts, sums, x_parts) = jax.lax.scan(
@@ -127,10 +169,15 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
         unroll=2,  # a tenth faster
     )
     local = LocalStep(step, fixed, chain.layout)
-    moved = jax.vmap(lambda factor: local.along(moving, total, factor))(run.factors)
+    even = jax.tree.map(
+        lambda leaf, top: leaf * power_below(top[-1] - ceilings[-1], dtype).astype(leaf.dtype),
+        total,
+        tops,
+    )
+    moved = jax.vmap(lambda factor: local.along(moving, even, factor))(run.factors)
     inner = inner_products(groups, moved, exponents)
     part = together(_lowered(parts, leaf_exponents, exponents), inner)
-    so_far = together(sums, inner)
+    so_far = together(_lowered(sums, tops, ceilings), inner)
     whole = so_far[-1]
     # By mantissas: large logarithms are rounded. No exponent is above that of the whole sum.
     below = power_below(exponents - ceilings[-1], inner.dtype)
@@ -143,7 +190,7 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
         cosines=inner / jnp.sqrt(whole) / jnp.sqrt(part),
         residuals=rest,
         input_log_norms=jax.tree.map(log_norm, jax.vmap(squares)(x_parts), x_exponents),
-        gradient=jax.tree.map(lambda leaf: plain(leaf, ceilings[-1]), total),
+        gradient=jax.tree.map(lambda leaf, top: plain(leaf, top[-1]), total, tops),
         input_gradients=jax.tree.map(plain, x_parts, x_exponents),
     )
 
