@@ -20,12 +20,11 @@ inputs = jax.random.normal(jax.random.key(0), (batch, length, d))
 
 def norms_by_lag(cell: lg.cells.Cell, part: str) -> lg.NormProfile:
     """The norms in one network, sequences on the first axis."""
+    model = cell.model(cell.init(jax.random.key(1)))
 
     def of_one(sequence):
-        trajectory = lg.unroll(cell.step, params, cell.initial_state(), sequence)
-        return lg.backward_norms(lg.linearize(cell.step, params, trajectory), of=part, wrt=part)
+        return lg.backward_norms(lg.chain(model, sequence), of=part, wrt=part)
 
-    params = cell.init(jax.random.key(1))
     return jax.vmap(of_one)(inputs)
 
 

@@ -41,9 +41,8 @@ def norms_by_lag(bias: float, gain: float) -> lg.NormProfile:
 
     def of_one(key):
         params_key, inputs_key = jax.random.split(key)
-        params, inputs = cell.init(params_key), jax.random.normal(inputs_key, (length, d))
-        trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
-        chain = lg.linearize(cell.step, params, trajectory)
+        inputs = jax.random.normal(inputs_key, (length, d))
+        chain = lg.chain(cell.model(cell.init(params_key)), inputs)
         return lg.backward_norms(chain, of="c", wrt="c", every=EVERY)
 
     cell = lg.cells.lstm(d, h, forget_bias=bias, recurrent_init=recurrent_init)

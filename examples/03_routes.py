@@ -30,33 +30,32 @@ scales = (0.25, 0.5, 1.0, 2.0, 6.0)
 cell = lg.cells.lstm(d, n)
 
 
-def chains(key, scale):
-    """The chain of one network along one sequence, and its routes."""
+def chain_of(key, scale) -> lg.Chain:
+    """The chain of one network along one sequence."""
     keys = jax.random.split(key, 3)
     params = lg.cells.LSTMParams(
         weight_ih=jax.random.normal(keys[0], (4 * n, d)),
         weight_hh=scale / np.sqrt(n) * jax.random.normal(keys[1], (4 * n, n)),
         bias=jnp.zeros(4 * n).at[n : 2 * n].set(1.0),
     )
-    inputs = jax.random.normal(keys[2], (length, d))
-    trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
-    return lg.linearize(cell.step, params, trajectory), lg.routes(cell.step, params, trajectory)
+    return lg.chain(cell.model(params), jax.random.normal(keys[2], (length, d)))
 
 
 @jax.jit
 @jax.vmap
 def ratio(key, scale):
     """The norm of the cell path over that of the rest of dc_T/dc_0."""
-    chain, routes = chains(key, scale)
-    whole, path = (lg.jacobian(part, of="c", wrt="c") for part in (chain, routes["cell"]))
+    chain = chain_of(key, scale)
+    cell_route = lg.routes(chain)["cell"]
+    whole, path = (lg.jacobian(part, of="c", wrt="c") for part in (chain, cell_route))
     return jnp.linalg.norm(path, 2) / jnp.linalg.norm(whole - path, 2)
 
 
 @jax.jit
 def shares(key, scale):
     """The share of every route, of one network."""
-    chain, routes = chains(key, scale)
-    return lg.route_shares(chain, routes, of="c", wrt="c")
+    chain = chain_of(key, scale)
+    return lg.route_shares(chain, lg.routes(chain), of="c", wrt="c")
 
 
 keys = jax.random.split(jax.random.key(0), networks)

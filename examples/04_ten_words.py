@@ -38,10 +38,8 @@ def parts(cell: lg.cells.Cell) -> lg.Contributions:
         def loss(states):  # -ln p(tenth word)
             return -jax.nn.log_softmax(readout @ states.h[-1])[target]
 
-        params, inputs = cell.init(cell_key), jax.nn.one_hot(read, d)
-        trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
-        cotangents = lg.loss_cotangents(loss, trajectory)
-        return lg.contributions(cell.step, params, trajectory, cotangents)
+        chain = lg.chain(cell.model(cell.init(cell_key)), jax.nn.one_hot(read, d))
+        return lg.contributions(chain, lg.loss_cotangents(loss, chain.trajectory))
 
     return jax.jit(jax.vmap(of_one))(jax.random.split(jax.random.key(0), networks))
 

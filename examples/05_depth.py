@@ -29,11 +29,11 @@ target = jax.random.normal(keys[2], (n,))
 
 def run(step) -> tuple[lg.Chain, np.ndarray]:
     """The chain of the layers, and log10 of the gradient's norm at the weights of each."""
-    trajectory = lg.unroll(step, None, start, layers)
-    cotangents = lg.loss_cotangents(lambda states: jnp.vdot(target, states.h[-1]), trajectory)
-    found = lg.contributions(step, None, trajectory, cotangents)
     # The weights of layer l are the input of step l.
-    return lg.linearize(step, None, trajectory), found.input_log_norms.weight / np.log(10)
+    chain = lg.chain(lg.Model(step, None, start), layers)
+    cotangents = lg.loss_cotangents(lambda states: jnp.vdot(target, states.h[-1]), chain.trajectory)
+    found = lg.contributions(chain, cotangents)
+    return chain, found.input_log_norms.weight / np.log(10)
 
 
 plain, of_plain = run(lg.cells.plain_layer(jax.nn.sigmoid))

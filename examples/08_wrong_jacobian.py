@@ -44,9 +44,9 @@ def chains(key, bias) -> tuple[lg.Chain, lg.Chain]:
     params = lg.cells.LSTMParams(*weights)
     params = params._replace(bias=params.bias.at[h : 2 * h].add(bias))
     inputs = jax.random.normal(keys[3], (length, d))
-    trajectory = lg.unroll(cell.step, params, cell.initial_state(), inputs)
-    alone = lg.Trajectory((inputs, trajectory.states.c[:-1]), trajectory.states.h)
-    exact = lg.linearize(cell.step, params, trajectory)
+    exact = lg.chain(cell.model(params), inputs)
+    states = exact.trajectory.states
+    alone = lg.Trajectory((inputs, states.c[:-1]), states.h)
     return lg.linearize(without_cell, params, alone), exact
 
 
@@ -57,7 +57,7 @@ def largest(key):
 
     def of_one(bias):
         found = [
-            lg.lyapunov_spectrum(chain, num_exponents=1, every=10).exponents[0]
+            lg.lyapunov_spectrum(chain, num_exponents=1, interval=10).exponents[0]
             for chain in chains(key, bias)
         ]
         return jnp.stack(found)

@@ -50,7 +50,7 @@ models = {
 
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
 for name, model in models.items():
-    chain = lg.linearize(model.step, model.params, lg.unroll(*model, inputs))
+    chain = lg.chain(model, inputs)
     for part in chain.layout.parts:
         profile = lg.backward_norms(chain, of=part, wrt=part)
         lg.plot.norms(profile, ax=ax, label=f"{name}, {part}")

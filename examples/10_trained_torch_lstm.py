@@ -89,7 +89,7 @@ if args.weights is None:
 model = lg.interop.from_torch(path)
 features = jax.tree.leaves(model.params)[0].shape[1]  # weight_ih of the lowest layer
 inputs = jax.random.uniform(jax.random.key(1), (4 * length, features), minval=-1.0, maxval=1.0)
-chain = lg.linearize(model.step, model.params, lg.unroll(*model, inputs))
+chain = lg.chain(model, inputs)
 
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
 for part in chain.layout.parts:
