@@ -29,7 +29,7 @@ def contenders(hidden: int, length: int) -> dict[str, Any]:
     """
     cell = lg.cells.lstm(hidden, hidden, dtype=jnp.float32)
     keys = jax.random.split(jax.random.key(0), 3)
-    params, start = cell.init(keys[0]), cell.initial_state()
+    model = cell.model(cell.init(keys[0]))
     inputs = jax.random.normal(keys[1], (length, hidden), jnp.float32)
     target = jax.random.normal(keys[2], (hidden,), jnp.float32)
 
@@ -37,20 +37,14 @@ def contenders(hidden: int, length: int) -> dict[str, Any]:
         return jnp.sum((states.h[-1] - target) ** 2)
 
     def whole(params: Any, inputs: Any) -> jax.Array:
-        return loss(lg.unroll(cell.step, params, start, inputs).states)
+        return loss(lg.unroll(model.step, params, model.state, inputs).states)
 
-    def adjoint(params: Any, trajectory: Any, cotangents: Any) -> Any:
-        return lg.adjoint(lg.linearize(cell.step, params, trajectory), cotangents)
-
-    def contributions(params: Any, trajectory: Any, cotangents: Any) -> Any:
-        return lg.contributions(cell.step, params, trajectory, cotangents)
-
-    trajectory = lg.unroll(cell.step, params, start, inputs)
-    given = params, trajectory, lg.loss_cotangents(loss, trajectory)
+    chain = lg.chain(model, inputs)
+    given = chain, lg.loss_cotangents(loss, chain.trajectory)
     return {
-        "jax.grad": (jax.jit(jax.grad(whole)), (params, inputs)),
-        "adjoint": (eqx.filter_jit(adjoint), given),
-        "contributions": (eqx.filter_jit(contributions), given),
+        "jax.grad": (jax.jit(jax.grad(whole)), (model.params, inputs)),
+        "adjoint": (eqx.filter_jit(lg.adjoint), given),
+        "contributions": (eqx.filter_jit(lg.contributions), given),
     }
 
 
@@ -86,11 +80,11 @@ def main() -> None:
         },
         options.repeats,
     )
-    _, (params, trajectory, _) = table["contributions"]
+    _, (chain, _) = table["contributions"]
     print(machine())
     print(
-        f"h = d = {hidden}, T = {length}; one gradient {megabytes(params):.2f} MB, "
-        f"trajectory {megabytes(trajectory):.2f} MB"
+        f"h = d = {hidden}, T = {length}; one gradient {megabytes(chain.model.params):.2f} MB, "
+        f"trajectory {megabytes(chain.trajectory):.2f} MB"
     )
     floor = timings["jax.grad"].rounds
     print(f"{'':14} {'least':>9} {'median':>9} {'x grad':>7} {'least':>6} {'reserved':>9}")

@@ -31,7 +31,7 @@ from measure import Contender, Timing, interleave, machine, span
 
 import lstmgrad as lg
 
-DT, GAIN, EVERY, FIRST = 0.1, 4.0, 10, 10
+DT, GAIN, INTERVAL, FIRST = 0.1, 4.0, 10, 10
 LORENZ_DT, LSTM_EXPONENTS = 0.01, 6
 DATA = Path(__file__).parents[1] / "data" / "lorenz_lstm30.npz"
 
@@ -60,7 +60,7 @@ def summary(exponents: Any, dt: float) -> Result:
     return float(values[0]), float(values.sum())
 
 
-def ours(weights: np.ndarray, start: np.ndarray, steps: int, count: int, every: int | None):
+def ours(weights: np.ndarray, start: np.ndarray, steps: int, count: int, interval: int | None):
     """A stream, so that the network runs in the same scan.
 
     Args:
@@ -68,17 +68,17 @@ def ours(weights: np.ndarray, start: np.ndarray, steps: int, count: int, every: 
         start: x_0.
         steps: T.
         count: of the exponents.
-        every: steps between QRs, None for intervals of our choice.
+        interval: steps between QRs, None for intervals of our choice.
     """
 
     def run() -> jax.Array:
         chain = lg.stream(euler, jnp.asarray(weights), jnp.asarray(start), jnp.arange(steps))
-        return lg.lyapunov_spectrum(chain, num_exponents=count, every=every).exponents
+        return lg.lyapunov_spectrum(chain, num_exponents=count, interval=interval).exponents
 
     return run
 
 
-def numpy_loop(weights: np.ndarray, start: np.ndarray, steps: int, count: int, every: int):
+def numpy_loop(weights: np.ndarray, start: np.ndarray, steps: int, count: int, interval: int):
     """The textbook's loop, with the tangents' equation by hand.
 
     Args:
@@ -86,7 +86,7 @@ def numpy_loop(weights: np.ndarray, start: np.ndarray, steps: int, count: int, e
         start: x_0.
         steps: T.
         count: of the exponents.
-        every: steps between QRs.
+        interval: steps between QRs.
     """
 
     def run() -> np.ndarray:
@@ -96,7 +96,7 @@ def numpy_loop(weights: np.ndarray, start: np.ndarray, steps: int, count: int, e
             rate = np.tanh(x)
             frame = frame + DT * (weights @ ((1 - rate**2)[:, None] * frame) - frame)
             x = x + DT * (weights @ rate - x)
-            if t % every == 0:
+            if t % interval == 0:
                 frame, triangle = np.linalg.qr(frame)
                 sums += np.log(np.abs(np.diag(triangle)))
         return sums / steps
@@ -104,7 +104,7 @@ def numpy_loop(weights: np.ndarray, start: np.ndarray, steps: int, count: int, e
     return run
 
 
-def lyapax_loop(weights: np.ndarray, start: np.ndarray, steps: int, count: int, every: int):
+def lyapax_loop(weights: np.ndarray, start: np.ndarray, steps: int, count: int, interval: int):
     """The other JAX library as it is called, which compiles anew; and compiled once for all calls.
 
     Args:
@@ -112,13 +112,13 @@ def lyapax_loop(weights: np.ndarray, start: np.ndarray, steps: int, count: int, 
         start: x_0.
         steps: T.
         count: of the exponents.
-        every: steps between QRs.
+        interval: steps between QRs.
     """
     import lyapax
 
     def exponents(weights: jax.Array, start: jax.Array) -> jax.Array:
         found = lyapax.lyapunov_spectrum(
-            lambda x: euler(weights, x, None), start, 1.0, steps, k=count, renorm_every=every
+            lambda x: euler(weights, x, None), start, 1.0, steps, k=count, renorm_every=interval
         )
         return found.exponents
 
@@ -193,23 +193,23 @@ def main() -> None:
     weights = GAIN * generator.normal(size=(size, size)) / np.sqrt(size)
     task = weights, generator.normal(size=size), steps
     runs = {
-        "ours, all": ours(*task, size, EVERY),
+        "ours, all": ours(*task, size, INTERVAL),
         "ours, all, intervals of its choice": ours(*task, size, None),
-        "ours, first ten": ours(*task, FIRST, EVERY),
-        "NumPy loop, all": numpy_loop(*task, size, EVERY),
-        "NumPy loop, first ten": numpy_loop(*task, FIRST, EVERY),
+        "ours, first ten": ours(*task, FIRST, INTERVAL),
+        "NumPy loop, all": numpy_loop(*task, size, INTERVAL),
+        "NumPy loop, first ten": numpy_loop(*task, FIRST, INTERVAL),
     }
     rival = importlib.util.find_spec("lyapax") is not None
     if rival:
-        plain, jitted = lyapax_loop(*task, size, EVERY)
+        plain, jitted = lyapax_loop(*task, size, INTERVAL)
         runs |= {"lyapax, all": plain, "lyapax in jax.jit, all": jitted}
-        runs["lyapax in jax.jit, first ten"] = lyapax_loop(*task, FIRST, EVERY)[1]
+        runs["lyapax in jax.jit, first ten"] = lyapax_loop(*task, FIRST, INTERVAL)[1]
     print(machine())
     print(
         f"{'contender':<34} {'time':>8}  {'spread':>18} {'x ours':>8} {'compile':>10} "
         f"{'first':>10} {'sum':>10}"
     )
-    print(f"rate network of {size} units, {steps} steps, a QR every {EVERY}")
+    print(f"rate network of {size} units, {steps} steps, a QR every {INTERVAL}")
     table(runs, DT, "ours, all", max(options.repeats, 1))
     if not rival:
         print("lyapax is not installed, and left out")
