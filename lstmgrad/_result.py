@@ -6,12 +6,14 @@ program, has no numbers to show and prints its shapes.
 """
 
 import abc
+import dataclasses
+import inspect
 import math
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lstmgrad._leaves import type_name
@@ -21,7 +23,21 @@ ROWS = 8
 """Rows of a printed table, at most."""
 
 
-class Result(eqx.Module):
+class _Listed(type(eqx.Module)):
+    """Classes that list their public names alone, so that help() shows nothing else."""
+
+    def __dir__(cls) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The names of the fields; their docstring says what they are."""
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+        return inspect.Signature([inspect.Parameter(field.name, kind) for field in fields])
+
+
+class Result(eqx.Module, metaclass=_Listed):
     """A result: arrays with names, which print, and which `save` keeps in a file."""
 
     main: ClassVar[tuple[str, int]]
@@ -36,11 +52,11 @@ class Result(eqx.Module):
         """The number that a person asks for first."""
 
     @abc.abstractmethod
-    def _table(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+    def _table(self) -> tuple[list[str], list[list[str]]]:
         """The heads of the columns, and the rows."""
 
     @abc.abstractmethod
-    def _numbers(self) -> dict[str, float]:
+    def _numbers(self) -> dict[str, Any]:
         """The result in a few numbers by name."""
 
     def __repr__(self) -> str:
@@ -129,7 +145,7 @@ def chosen(count: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, ROWS)).round().astype(int))
 
 
-def _aligned(heads: Sequence[str], rows: list[Sequence[str]]) -> list[str]:
+def _aligned(heads: list[str], rows: list[list[str]]) -> list[str]:
     columns = list(zip(heads, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     return [
@@ -145,19 +161,24 @@ def _batch_shape(result: Result) -> tuple[int, ...]:
 
 
 def _on_host(result: Result) -> Any:
-    """The result with NumPy's arrays, so that nothing is compiled to print it; None if traced."""
+    """The result with NumPy's arrays, so that nothing is compiled to print it.
+
+    None where there are no numbers to print: in a compiled function, for shapes, and where JAX
+    uses the record for something else than arrays.
+    """
+    for field in dataclasses.fields(result):
+        if field.metadata.get("static", False) or field.type is Any:
+            continue
+        inside = jax.tree.leaves(getattr(result, field.name), is_leaf=lambda leaf: leaf is None)
+        if not all(isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in inside):
+            return None
 
     def fetched(leaf: Any) -> Any:
-        if isinstance(leaf, jax.Array) and not jax.dtypes.issubdtype(
-            leaf.dtype, jax.dtypes.prng_key
-        ):
+        if isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return np.asarray(leaf)
         return leaf
 
-    leaves, treedef = jax.tree.flatten(result)
-    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
-        return None
     try:
-        return treedef.unflatten([fetched(leaf) for leaf in leaves])
-    except jax.errors.TracerArrayConversionError:
+        return jax.tree.map(fetched, result)
+    except (jax.errors.JAXTypeError, RuntimeError):  # traced; deleted, or on other hosts
         return None

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.base import StoredChain, check_stored, identity_rows
+from lstmgrad._chains.base import Chain, StoredChain, check_stored, identity_rows
 from lstmgrad._chains.layout import Layout, layout_of
 from lstmgrad._types import PartName
 
@@ -59,17 +59,19 @@ class DenseChain(StoredChain):
         self.layout = layout
 
     @staticmethod
-    def of(chain: StoredChain) -> "DenseChain":
+    def of(chain: Chain) -> "DenseChain":
         """Returns the same chain with every factor as a matrix.
 
         Args:
-            chain: T factors on a state of flat size n, not a stream.
+            chain: T factors on a state of flat size n that can be pulled back (not a stream).
+
+        Raises:
+            ValueError: a stream, or a batch of chains.
 
         Notes:
             T pulls of the identity, T n² numbers.
         """
-        check_stored(chain)
-        return _materialize(chain)
+        return _materialize(check_stored(chain))
 
     def push(self, factor: Float[Array, "n n"], rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """J_t v for every row v."""

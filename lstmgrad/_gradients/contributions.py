@@ -8,6 +8,8 @@ and a step that the gradient does not reach adds nothing to it. Its *share*, ⟨
 g = dL/dθ, adds up to 1 over time; it may be negative where a step works against the others.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +82,7 @@ class Contributions(Result):
         ]
         return ["step", "ln norm", "share", "cosine"], rows
 
-    def _numbers(self) -> dict[str, float]:
+    def _numbers(self) -> dict[str, Any]:
         quarter = max(1, len(self.shares) // 4)
         return {
             "share_of_first_step": self.shares[0],

@@ -6,9 +6,9 @@ adds to dL_t/dθ comes through all steps from k to t, and is lost with them.
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, check_stored, known_run
@@ -25,10 +25,11 @@ from lstmgrad._gradients.local import (
     with_room,
 )
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
+from lstmgrad._result import Result, chosen, number
 from lstmgrad._types import State
 
 
-class ContributionMap(eqx.Module):
+class ContributionMap(Result):
     """Norms of what step k adds to the gradient of the loss at time t.
 
     Attributes:
@@ -41,6 +42,36 @@ class ContributionMap(eqx.Module):
     times: Int[Array, "*batch G"]
     steps: Int[Array, "*batch T"]
     log_norms: Float[Array, "*batch G T"]
+
+    main = ("log_norms", 2)
+
+    def _subject(self) -> str:
+        return f"{self.log_norms.shape[-2]} losses, {self.log_norms.shape[-1]} steps"
+
+    def _headline(self) -> str:
+        found = self._numbers()
+        first, last = (number(found[f"log_norm_of_{step}_step"]) for step in ("first", "last"))
+        return f"last loss: ln norm {first} from the first step, {last} from the last"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        shown = chosen(len(self.steps))
+
+        def entry(i: int, j: int) -> str:
+            return number(self.log_norms[i, j]) if self.steps[j] <= self.times[i] else ""
+
+        rows = [
+            [str(self.times[i]), *(entry(i, j) for j in shown)] for i in chosen(len(self.times))
+        ]
+        return ["t \\ k", *(str(self.steps[j]) for j in shown)], rows
+
+    def _numbers(self) -> dict[str, Any]:
+        last = self.log_norms[-1]
+        seen = last[~np.isnan(last)]
+        return {
+            "log_norm_of_first_step": last[0],
+            "log_norm_of_last_step": seen[-1] if len(seen) else last[-1],
+            "largest_log_norm": np.max(seen, initial=-np.inf),
+        }
 
 
 @compiled

@@ -8,7 +8,8 @@ of dL/ds_k that comes from the losses l steps later,
 and its bias is ‖g - g_L‖/‖g‖.
 """
 
-import equinox as eqx
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -20,10 +21,11 @@ from lstmgrad._gradients.adjoint import flat_cotangents, pull_cotangents
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, squares, times, together
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, scaled, widen
+from lstmgrad._result import Result, chosen, number
 from lstmgrad._types import Params, State
 
 
-class TruncationBias(eqx.Module):
+class TruncationBias(Result):
     """The bias of truncated back-propagation through time, by its length.
 
     Attributes:
@@ -34,6 +36,23 @@ class TruncationBias(eqx.Module):
 
     lengths: Int[Array, "*batch L"]
     residuals: Float[Array, "*batch L"]
+
+    main = ("residuals", 1)
+
+    def _subject(self) -> str:
+        return f"{self.residuals.shape[-1]} lengths"
+
+    def _headline(self) -> str:
+        return f"bias {number(self.residuals[-1], 3)} at length {self.lengths[-1]}"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        rows = [
+            [str(self.lengths[i]), number(self.residuals[i], 3)] for i in chosen(len(self.lengths))
+        ]
+        return ["length", "bias"], rows
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"longest_length": self.lengths[-1], "residual": self.residuals[-1]}
 
 
 @compiled

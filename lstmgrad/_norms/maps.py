@@ -65,7 +65,7 @@ class NormMap(Norms):
         ]
         return ["t \\ k", *(str(self.times[j]) for j in shown)], rows
 
-    def _numbers(self) -> dict[str, float]:
+    def _numbers(self) -> dict[str, Any]:
         below = self.log_norms[np.tril_indices(len(self.times))]
         return {
             "log_norm": self.log_norms[-1, 0],

@@ -75,7 +75,7 @@ class NormProfile(Norms):
         ]
         return heads, rows
 
-    def _numbers(self) -> dict[str, float]:
+    def _numbers(self) -> dict[str, Any]:
         curve = (self.lags, self.log_norms, self.errors)
         with np.errstate(divide="ignore", invalid="ignore"):
             return {

@@ -16,6 +16,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, StoredChain, check_stored, known_run
@@ -26,6 +27,7 @@ from lstmgrad._chains.sweeps import read_mantissa, sweep_backward
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize, scaled
+from lstmgrad._result import Result, block_name, chosen, number
 from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._routes.tagged import AtTag, run_tagged, straight_tag_names
 from lstmgrad._types import PartName
@@ -34,7 +36,7 @@ STATE = "state"
 """The label of the last gain within a step, on arriving at the state before it."""
 
 
-class GainBudget(eqx.Module):
+class GainBudget(Result):
     """The logarithm of a gradient's norm as a sum over steps, and over stations within a step.
 
     Attributes:
@@ -60,6 +62,37 @@ class GainBudget(eqx.Module):
         """The gain of every step, all its stations together."""
         gains = self.station_log_gains
         return sum(gains.values(), start=jnp.zeros_like(gains[STATE]))
+
+    main = ("log_norm", 0)
+
+    def _subject(self) -> str:
+        gains = self.station_log_gains[STATE]
+        return f"{block_name(self.of, self.wrt, 'T', '0')}, T = {gains.shape[-1]}"
+
+    def _headline(self) -> str:
+        found = self._numbers()
+        return (
+            f"ln norm {number(found['log_norm'])}, {number(found['least_log_gain'])} at step "
+            f"{number(found['step_of_least_gain'])}"
+        )
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        gains = {**self.station_log_gains, "together": np.asarray(self.log_gains)}
+        rows = [
+            [str(i + 1), *(number(gain[i]) for gain in gains.values())]
+            for i in chosen(len(gains["together"]))
+        ]
+        return ["step", *(f"ln gain, {name}" for name in gains)], rows
+
+    def _numbers(self) -> dict[str, Any]:
+        gains = np.asarray(self.log_gains)
+        return {
+            "log_norm": self.log_norm,
+            "log_projection": self.log_projection,
+            "least_log_gain": np.min(gains),
+            "step_of_least_gain": np.argmin(gains) + 1,
+            "largest_log_gain": np.max(gains),
+        }
 
 
 @compiled

@@ -9,19 +9,22 @@ first is at most max φ' (1/4 for the sigmoid) and the last at most 1, so ten la
 than (max φ' · σ_max)^10, and thirty factors multiply to what they do leave.
 """
 
-import equinox as eqx
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_stored
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import widen
+from lstmgrad._result import Result, chosen, number
 from lstmgrad._routes.budget import STATE, gain_budget, splitting_tags
 from lstmgrad.cells._layer import LayerParams
 
 
-class LayerFactors(eqx.Module):
+class LayerFactors(Result):
     """Three factors per layer, as logarithms; layer l is at index l-1.
 
     Attributes:
@@ -35,6 +38,31 @@ class LayerFactors(eqx.Module):
     log_weights: Float[Array, "*batch L"]
     log_alignments: Float[Array, "*batch L"]
     log_norm: Float[Array, "*batch"]
+
+    main = ("log_norm", 0)
+
+    def _subject(self) -> str:
+        count = self.log_slopes.shape[-1]
+        return f"dh_{count}/dh_0, {count} layers"
+
+    def _headline(self) -> str:
+        return f"ln norm {number(self.log_norm)}"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        factors = (self.log_slopes, self.log_weights, self.log_alignments)
+        rows = [
+            [str(i + 1), *(number(np.exp(factor[i])) for factor in factors)]
+            for i in chosen(len(self.log_slopes))
+        ]
+        return ["layer", "slope", "σ_max", "alignment"], rows
+
+    def _numbers(self) -> dict[str, Any]:
+        return {
+            "log_norm": self.log_norm,
+            "log_slope": np.sum(self.log_slopes),
+            "log_weight": np.sum(self.log_weights),
+            "log_alignment": np.sum(self.log_alignments),
+        }
 
 
 @compiled

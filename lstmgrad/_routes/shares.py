@@ -14,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, StoredChain, check_stored
@@ -22,11 +23,12 @@ from lstmgrad._chains.sweeps import read_mantissa, sweep_backward, sweep_forward
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import log_of, scaled
+from lstmgrad._result import Result, block_name, number
 from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._types import PartName
 
 
-class RouteShares(eqx.Module):
+class RouteShares(Result):
     """What part of the gradient came through each route at each step.
 
     Attributes:
@@ -41,6 +43,28 @@ class RouteShares(eqx.Module):
     log_norm: Float[Array, "*batch"]
     of: PartName | None = eqx.field(static=True)
     wrt: PartName | None = eqx.field(static=True)
+
+    main = ("log_norm", 0)
+
+    def _subject(self) -> str:
+        share = next(iter(self.shares.values()))
+        return f"{block_name(self.of, self.wrt, 'T', '0')}, T = {share.shape[-1]}"
+
+    def _headline(self) -> str:
+        means = {name: np.mean(share) for name, share in self.shares.items()}
+        name = max(means, key=lambda name: abs(means[name]))
+        return f"ln norm {number(self.log_norm)}, mean share of {name!r} {number(means[name])}"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        rows = [
+            [name, *(number(reduce(share)) for reduce in (np.mean, np.min, np.max))]
+            for name, share in self.shares.items()
+        ]
+        return ["route", "mean share", "least", "most"], rows
+
+    def _numbers(self) -> dict[str, Any]:
+        means = {f"mean_share_{name}": np.mean(share) for name, share in self.shares.items()}
+        return {"log_norm": self.log_norm, **means}
 
 
 @compiled

@@ -15,7 +15,6 @@ where a single step spends them all, the result says so.
 import math
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +26,7 @@ from lstmgrad._checks import check_count
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.frame import Sums, orthonormal, renewal
 from lstmgrad._numeric.scaled import Scaled, scaled
+from lstmgrad._result import Result, chosen, number
 
 READINGS = 200
 """Running estimates of one call, at most."""
@@ -35,7 +35,7 @@ BLOCKS = 32
 """Blocks of time, at most, whose scatter gives the standard errors."""
 
 
-class LyapunovState(eqx.Module):
+class LyapunovState(Result):
     """Where a computation stands, to go on from along the next piece of the sequence.
 
     Attributes:
@@ -54,8 +54,28 @@ class LyapunovState(eqx.Module):
     roundings: Float[Array, "*batch m"]
     model_state: Any
 
+    main = ("frame", 2)
 
-class LyapunovSpectrum(eqx.Module):
+    def _subject(self) -> str:
+        size, count = self.frame.shape[-2:]
+        return f"{count} tangents of {size}"
+
+    def _headline(self) -> str:
+        return f"after {self.num_steps} steps"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        shown = chosen(len(self.log_sums))
+        rows = [
+            [str(i + 1), number(self.log_sums[i]), number(np.sqrt(self.variances[i]))]
+            for i in shown
+        ]
+        return ["i", "sum of ln growth", "standard error"], rows
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"num_steps": self.num_steps, "largest_log_sum": np.max(self.log_sums)}
+
+
+class LyapunovSpectrum(Result):
     """Lyapunov exponents along one trajectory, in nats per step.
 
     Attributes:
@@ -81,9 +101,47 @@ class LyapunovSpectrum(eqx.Module):
     @property
     def resolved(self) -> Bool[Array, "*batch m"]:
         """Whether rounding matters less than the standard error, or than √eps nats per step."""
-        eps = jnp.finfo(self.state.frame.dtype).eps
-        sampling = jnp.where(jnp.isfinite(self.standard_errors), self.standard_errors, 0.0)
-        return self.rounding_errors <= jnp.maximum(sampling, math.sqrt(eps))
+        eps = float(jnp.finfo(self.state.frame.dtype).eps)
+        errors = self.standard_errors
+        sampled = (errors < math.inf) & (self.rounding_errors <= errors)
+        return sampled | (self.rounding_errors <= math.sqrt(eps))
+
+    main = ("exponents", 1)
+
+    def _subject(self) -> str:
+        return f"{self.exponents.shape[-1]} exponents"
+
+    def _headline(self) -> str:
+        found = self._numbers()
+        return (
+            f"largest {number(found['largest_exponent'])} ± "
+            f"{number(found['standard_error'], 2)} nats per step over {self.times[-1]} steps, "
+            f"{number(found['num_resolved'])} resolved"
+        )
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        heads = ["i", "exponent", "standard error", "rounding", "resolved"]
+        rows = [
+            [
+                str(i + 1),
+                number(self.exponents[i]),
+                number(self.standard_errors[i], 2),
+                number(self.rounding_errors[i], 2),
+                "yes" if self.resolved[i] else "no",
+            ]
+            for i in chosen(len(self.exponents))
+        ]
+        return heads, rows
+
+    def _numbers(self) -> dict[str, Any]:
+        return {
+            "largest_exponent": self.exponents[0],
+            "standard_error": self.standard_errors[0],
+            "smallest_exponent": self.exponents[-1],
+            "num_positive": np.sum(self.exponents > 0),
+            "num_resolved": np.sum(self.resolved),
+            "num_steps": self.times[-1],
+        }
 
 
 @compiled

@@ -12,11 +12,12 @@ own relative precision.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chains.base import Chain, check_chain, check_stored, identity_rows
@@ -31,15 +32,17 @@ from lstmgrad._numeric.graded import (
     multiply,
     norms_along,
     row_amplification,
+    shift_within,
 )
-from lstmgrad._numeric.scaled import Scaled, normalize, widen
+from lstmgrad._numeric.scaled import Scaled, log_of, normalize, widen
+from lstmgrad._result import Result, block_name, chosen, number
 from lstmgrad._types import Fixed, PartName
 
 _RESOLVED = 1e-2
 _BATCH = 2**16  # numbers in the matrices that are decomposed side by side
 
 
-class SingularSpectrum(eqx.Module):
+class SingularSpectrum(Result):
     """Singular values against the lag.
 
     Attributes:
@@ -48,7 +51,8 @@ class SingularSpectrum(eqx.Module):
             descending order; -inf for an exact zero, NaN where the trajectory was NaN.
         errors: (L, m), the estimated error of each logarithm, in nats: the rounding errors of all
             steps, enlarged by how badly conditioned each step is for this value. Inf where the
-            arithmetic leaves nothing of the value.
+            arithmetic leaves nothing of the value; where the block lies below the range of the
+            dtype beside what carries it, the value is the level below which nothing is seen.
         of: the part of s_t, None for the whole state.
         wrt: the part of s_k, None for the whole state.
         fixed: "start" (k = 0, from `forward_singular_spectrum`) or "end" (t = T, from
@@ -65,7 +69,42 @@ class SingularSpectrum(eqx.Module):
     @property
     def resolved(self) -> Bool[Array, "*batch L m"]:
         """Whether the arithmetic resolves each value: to a hundredth of itself, or zero exactly."""
-        return jnp.asarray(self.errors) <= _RESOLVED
+        return self.errors <= _RESOLVED
+
+    main = ("log_values", 2)
+
+    def _subject(self) -> str:
+        times = ("T", "k") if self.fixed == "end" else ("t", "0")
+        lags, count = self.log_values.shape[-2:]
+        return f"{block_name(self.of, self.wrt, *times)}, {count} values at {lags} lags"
+
+    def _headline(self) -> str:
+        found = self._numbers()
+        return (
+            f"ln {number(found['largest_log_value'])} to {number(found['smallest_log_value'])} at "
+            f"lag {self.lags[-1]}, {number(found['num_resolved'])} resolved"
+        )
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        shown = chosen(self.log_values.shape[1])
+        heads = ["lag", *(f"ln σ_{i + 1}" for i in shown), "resolved"]
+        rows = [
+            [
+                str(self.lags[lag]),
+                *(number(self.log_values[lag, i]) for i in shown),
+                str(int(np.sum(self.resolved[lag]))),
+            ]
+            for lag in chosen(len(self.lags))
+        ]
+        return heads, rows
+
+    def _numbers(self) -> dict[str, Any]:
+        return {
+            "largest_log_value": self.log_values[-1, 0],
+            "smallest_log_value": self.log_values[-1, -1],
+            "longest_lag": self.lags[-1],
+            "num_resolved": np.sum(self.resolved[-1]),
+        }
 
 
 class _Product(NamedTuple):
@@ -233,11 +272,16 @@ def _read_values(block: Block, every: int, fixed: Fixed):
         product = _apply(Scaled(widen(block.mantissa).T, block.exponent), product)
         return product, Scaled(product.frame.astype(block.mantissa.dtype), zero)
 
+    finfo = jnp.finfo(chain.layout.dtype)  # of the products, which may be in half precision
+    lost = chain.layout.size * float(finfo.tiny)  # of a frame, as in `within_range` of a block
+
     def read(product: _Product, block: Scaled) -> tuple[_Product, Scaled, tuple]:
-        seen = product
+        seen, level = product, jnp.full((), -jnp.inf, dtype)
         if _size(part) < chain.layout.size:
-            seen = _apply(Scaled(product.frame[:, part].T, zero), product)
-        return product, block, (seen.graded, seen.losses)
+            factor = Scaled(product.frame[:, part].T, zero)
+            seen = _apply(factor, product, lost / float(finfo.eps))
+            level = _level_of_hidden(product, part, lost)
+        return product, block, (seen.graded, seen.losses, level)
 
     if fixed == "start":
         swept = sweep_forward(chain, Scaled(unit, zero), read, product, every=every, renew=renew)
@@ -245,29 +289,52 @@ def _read_values(block: Block, every: int, fixed: Fixed):
         swept = sweep_backward(
             check_stored(chain), Scaled(unit, zero), read, product, every=every, renew=renew
         )
-    products, losses = swept[1]
-    epsilon = jnp.finfo(chain.layout.dtype).eps  # of the products, which may be in half precision
-    rounding = jnp.asarray(epsilon * math.sqrt(chain.layout.size), dtype)
+    products, losses, levels = swept[1]
+    rounding = jnp.asarray(finfo.eps * math.sqrt(chain.layout.size), dtype)
     batch = max(1, _BATCH // max(1, size * _size(part)))
 
-    def values(product: Graded, loss: Float[Array, " m"]):
-        return log_singular_values(product, rounding * loss)
+    def values(product: Graded, loss: Float[Array, " m"], level: Float[Array, ""]):
+        values, errors = log_singular_values(product, rounding * loss)
+        hidden = values < level
+        return jnp.where(hidden, level, values), jnp.where(hidden, jnp.inf, errors)
 
+    read_off = products, losses, levels
     if losses.shape[0] <= batch:
-        return jax.vmap(values)(products, losses)
-    return jax.lax.map(lambda one: values(*one), (products, losses), batch_size=batch)
+        return jax.vmap(values)(*read_off)
+    return jax.lax.map(lambda one: values(*one), read_off, batch_size=batch)
 
 
-def _apply(factor: Scaled, product: _Product) -> _Product:
+def _level_of_hidden(product: _Product, part: slice, lost: float) -> Float[Array, ""]:
+    """Ln of what the directions that leave no trace in the part may have there; -inf without any.
+
+    Args:
+        product: the factors so far.
+        part: of the flat state.
+        lost: the size below which an entry of a frame is gone.
+    """
+    (rows, exponents), frame = product.graded, product.frame
+    traceless = jnp.all(frame[:, part] == 0, axis=1) & jnp.any(frame != 0, axis=1)
+    heights = jnp.where(traceless, norms_along(rows, axis=1), 0.0)
+    return jnp.max(jax.vmap(log_of)(heights, exponents)) + math.log(lost)
+
+
+def _apply(factor: Scaled, product: _Product, floor: float = 0.0) -> _Product:
     """One factor more, given as factor · frame, (n, m).
 
     Rounding has moved row k of the factor by an epsilon of its norm, and so R by Qᵀ δ: row i of
     the product, to first order, by Σ_k |Q_ki| ‖row k‖ times the norm of column i of R⁻¹.
+
+    Args:
+        factor: times the frame.
+        product: the factors so far.
+        floor: the norm of a row whose rounding is as large as what the range of the dtype has cost.
     """
     matrix = jnp.where(jnp.any(jnp.isnan(factor.mantissa)), jnp.nan, factor.mantissa)
     block, exponent = normalize(Scaled(matrix, factor.exponent))
     (rows, exponents), losses = product.graded, product.losses
     sizes_of_rows = norms_along(block, axis=1)
+    if floor:
+        sizes_of_rows += shift_within(jnp.asarray(floor, block.dtype), factor.exponent - exponent)
     heights, sizes = jnp.frexp(jnp.max(jnp.abs(block), axis=0))
     dead = (heights == 0) | jnp.all(rows == 0, axis=1)
     # What meets a row of zeros counts for nothing, and must not pass for a near dependence.
@@ -289,4 +356,5 @@ def _diagonal_values(gains: Float[Array, "T n"], block: Block, every: int):
     sums = jnp.cumsum(gains[:, block.rows], axis=0)[every - 1 :: every]
     values = jnp.sort(sums, axis=1)[:, ::-1]
     steps = jnp.arange(1, values.shape[0] + 1, dtype=values.dtype)[:, None] * every
-    return values, jnp.where(values == -jnp.inf, 0.0, steps * jnp.finfo(values.dtype).eps)
+    errors = jnp.where(values == -jnp.inf, 0.0, steps * jnp.finfo(values.dtype).eps)
+    return values, jnp.where(jnp.isnan(values), jnp.nan, errors)

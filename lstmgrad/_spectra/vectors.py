@@ -10,7 +10,8 @@ They lie in the frames, v(t) = Q_t C_t with C_t upper triangular, and J_t Q_{t-1
 C_{t-1} ∝ R_t⁻¹ C_t: run backward, any C forgets where it began (Ginelli et al. 2007).
 """
 
-import equinox as eqx
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,10 +23,11 @@ from lstmgrad._checks import check_count
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.frame import orthonormal
 from lstmgrad._numeric.scaled import LOG_2, Scaled, widen
+from lstmgrad._result import Result, chosen, number
 from lstmgrad._spectra.lyapunov import LyapunovState, starting_state
 
 
-class LyapunovVectors(eqx.Module):
+class LyapunovVectors(Result):
     """Covariant Lyapunov vectors along a trajectory.
 
     Attributes:
@@ -38,6 +40,25 @@ class LyapunovVectors(eqx.Module):
     times: Int[Array, "*batch K"]
     vectors: Float[Array, "*batch K n m"]
     log_growths: Float[Array, "*batch steps m"]
+
+    main = ("vectors", 3)
+
+    def _subject(self) -> str:
+        times, size, count = self.vectors.shape[-3:]
+        return f"{count} vectors of {size} at {times} times"
+
+    def _headline(self) -> str:
+        found = self._numbers()
+        return f"largest exponent {number(found['largest_exponent'])} nats per step"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        means = np.mean(self.log_growths, axis=0)
+        rows = [[str(i + 1), number(means[i])] for i in chosen(len(means))]
+        return ["i", "mean growth (nats per step)"], rows
+
+    def _numbers(self) -> dict[str, Any]:
+        means = np.mean(self.log_growths, axis=0)
+        return {"largest_exponent": means[0], "smallest_exponent": means[-1]}
 
 
 @compiled
