@@ -40,7 +40,7 @@ class _Listed(type(eqx.Module)):
 class Result(eqx.Module, metaclass=_Listed):
     """A result: arrays with names, which print, and which `save` keeps in a file."""
 
-    main: ClassVar[tuple[str, int]]
+    _main: ClassVar[tuple[str, int]]
     """The array that says how large the result is, and its number of axes for one sequence."""
 
     @abc.abstractmethod
@@ -61,16 +61,17 @@ class Result(eqx.Module, metaclass=_Listed):
 
     def __repr__(self) -> str:
         """One line: the kind, what was measured, and the headline or the shapes."""
-        field, _ = type(self).main
+        field, axes = type(self)._main
         array, here = getattr(self, field), _on_host(self)
-        if not hasattr(array, "shape"):  # a record of something else than arrays, inside of JAX
-            what = field
+        if np.ndim(array) < axes or not hasattr(array, "dtype"):
+            what = field  # JAX uses the record for something else than arrays
         elif batch := _batch_shape(self):
             what = f"{self._subject()}, batch {batch}"
         elif here is None:
             what = f"{self._subject()}, {field} {type_name(array)}"
         else:
-            what = f"{self._subject()}, {here._headline()}"
+            with np.errstate(all="ignore"):
+                what = f"{self._subject()}, {here._headline()}"
         return f"{type(self).__name__}({what})"
 
     def __str__(self) -> str:
@@ -78,7 +79,8 @@ class Result(eqx.Module, metaclass=_Listed):
         here = _on_host(self)
         if here is None or _batch_shape(self):
             return repr(self)
-        heads, rows = here._table()
+        with np.errstate(all="ignore"):
+            heads, rows = here._table()
         return "\n".join([repr(self), *_aligned(heads, rows)])
 
 
@@ -92,7 +94,7 @@ def summary(result: Result) -> dict[str, float]:
         Python floats; logarithms are natural, and names with ``log_`` say so.
 
     Raises:
-        ValueError: not a result, or a batch of results.
+        ValueError: not a result, a batch of results, or one inside a compiled function.
 
     Example:
         ``lg.summary(lg.backward_norms(chain))["decay_rate"]``
@@ -107,7 +109,13 @@ def summary(result: Result) -> dict[str, float]:
             f"result: expected that of one sequence, but got a batch of {batch}. Take one member, "
             "jax.tree.map(lambda leaf: leaf[0], result)."
         )
-    return {name: float(value) for name, value in _on_host(result)._numbers().items()}
+    here = _on_host(result)
+    if here is None:
+        raise ValueError(
+            "result: expected numbers, but got a traced result. Take the summary outside jit."
+        )
+    with np.errstate(all="ignore"):
+        return {name: float(value) for name, value in here._numbers().items()}
 
 
 def block_name(of: PartName | None, wrt: PartName | None, late: str, early: str) -> str:
@@ -155,7 +163,7 @@ def _aligned(heads: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _batch_shape(result: Result) -> tuple[int, ...]:
-    field, axes = type(result).main
+    field, axes = type(result)._main
     shape = np.shape(getattr(result, field))
     return tuple(shape[: len(shape) - axes])
 

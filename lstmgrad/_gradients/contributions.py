@@ -58,7 +58,7 @@ class Contributions(Result):
         sums = jnp.cumsum(self.shares[..., ::-1], axis=-1)
         return jnp.concatenate([jnp.zeros_like(sums[..., :1]), sums], axis=-1)
 
-    main = ("log_norms", 1)
+    _main = ("log_norms", 1)
 
     def _subject(self) -> str:
         return f"T = {self.log_norms.shape[-1]}"

@@ -43,7 +43,7 @@ class ContributionMap(Result):
     steps: Int[Array, "*batch T"]
     log_norms: Float[Array, "*batch G T"]
 
-    main = ("log_norms", 2)
+    _main = ("log_norms", 2)
 
     def _subject(self) -> str:
         return f"{self.log_norms.shape[-2]} losses, {self.log_norms.shape[-1]} steps"
@@ -56,7 +56,7 @@ class ContributionMap(Result):
     def _table(self) -> tuple[list[str], list[list[str]]]:
         shown = chosen(len(self.steps))
 
-        def entry(i: int, j: int) -> str:
+        def entry(i: Any, j: Any) -> str:
             return number(self.log_norms[i, j]) if self.steps[j] <= self.times[i] else ""
 
         rows = [

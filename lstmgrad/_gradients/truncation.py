@@ -37,7 +37,7 @@ class TruncationBias(Result):
     lengths: Int[Array, "*batch L"]
     residuals: Float[Array, "*batch L"]
 
-    main = ("residuals", 1)
+    _main = ("residuals", 1)
 
     def _subject(self) -> str:
         return f"{self.residuals.shape[-1]} lengths"

@@ -40,12 +40,12 @@ class NormMap(Norms):
     rtol: float | int = eqx.field(static=True)
 
     @property
-    def resolved(self) -> Bool[Array, "*batch G G"]:
+    def resolved(self) -> Bool[Array | np.ndarray, "*batch G G"]:
         """Whether each norm met the tolerance; True above the diagonal, where there is none."""
         above = self.times[..., None, :] > self.times[..., :, None]
         return super().resolved | above
 
-    main = ("log_norms", 2)
+    _main = ("log_norms", 2)
 
     def _subject(self) -> str:
         return f"{block_name(self.of, self.wrt, 't', 'k')}, {self.times.shape[-1]} times"

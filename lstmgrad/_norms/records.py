@@ -23,7 +23,7 @@ class Norms(Result):
     rtol: eqx.AbstractVar[float | int]
 
     @property
-    def resolved(self) -> Bool[Array, "..."]:
+    def resolved(self) -> Bool[Array | np.ndarray, "..."]:
         """Whether each norm met its tolerance: rtol, or the dtype's own epsilon."""
         return self.errors <= max(self.rtol, float(jnp.finfo(self.errors.dtype).eps))
 
@@ -53,7 +53,7 @@ class NormProfile(Norms):
     fixed: Fixed = eqx.field(static=True)
     rtol: float | int = eqx.field(static=True)
 
-    main = ("log_norms", 1)
+    _main = ("log_norms", 1)
 
     def _subject(self) -> str:
         times = ("T", "k") if self.fixed == "end" else ("t", "0")

@@ -26,7 +26,7 @@ from lstmgrad._chains.layout import ravel
 from lstmgrad._chains.sweeps import read_mantissa, sweep_backward
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
-from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize, scaled
+from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, scaled
 from lstmgrad._result import Result, block_name, chosen, number
 from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._routes.tagged import AtTag, run_tagged, straight_tag_names
@@ -63,7 +63,7 @@ class GainBudget(Result):
         gains = self.station_log_gains
         return sum(gains.values(), start=jnp.zeros_like(gains[STATE]))
 
-    main = ("log_norm", 0)
+    _main = ("log_norm", 0)
 
     def _subject(self) -> str:
         gains = self.station_log_gains[STATE]
@@ -220,7 +220,7 @@ def _stations(
 
 def _log_length(vector: Float[Array, " n"]) -> Float[Array, ""]:
     value = normalize(Scaled(vector, jnp.zeros((), jnp.int32)))
-    return log_of(length(value.mantissa), value.exponent)
+    return log_of(norm_of(value.mantissa), value.exponent)
 
 
 def _check_through(names: Any, known: list[str] | None, reserved: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ class LayerFactors(Result):
     log_alignments: Float[Array, "*batch L"]
     log_norm: Float[Array, "*batch"]
 
-    main = ("log_norm", 0)
+    _main = ("log_norm", 0)
 
     def _subject(self) -> str:
         count = self.log_slopes.shape[-1]

@@ -44,7 +44,7 @@ class RouteShares(Result):
     of: PartName | None = eqx.field(static=True)
     wrt: PartName | None = eqx.field(static=True)
 
-    main = ("log_norm", 0)
+    _main = ("log_norm", 0)
 
     def _subject(self) -> str:
         share = next(iter(self.shares.values()))

@@ -54,7 +54,7 @@ class LyapunovState(Result):
     roundings: Float[Array, "*batch m"]
     model_state: Any
 
-    main = ("frame", 2)
+    _main = ("frame", 2)
 
     def _subject(self) -> str:
         size, count = self.frame.shape[-2:]
@@ -99,14 +99,14 @@ class LyapunovSpectrum(Result):
     state: LyapunovState
 
     @property
-    def resolved(self) -> Bool[Array, "*batch m"]:
+    def resolved(self) -> Bool[Array | np.ndarray, "*batch m"]:
         """Whether rounding matters less than the standard error, or than √eps nats per step."""
         eps = float(jnp.finfo(self.state.frame.dtype).eps)
         errors = self.standard_errors
         sampled = (errors < math.inf) & (self.rounding_errors <= errors)
         return sampled | (self.rounding_errors <= math.sqrt(eps))
 
-    main = ("exponents", 1)
+    _main = ("exponents", 1)
 
     def _subject(self) -> str:
         return f"{self.exponents.shape[-1]} exponents"

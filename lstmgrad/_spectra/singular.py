@@ -67,11 +67,11 @@ class SingularSpectrum(Result):
     fixed: Fixed = eqx.field(static=True)
 
     @property
-    def resolved(self) -> Bool[Array, "*batch L m"]:
+    def resolved(self) -> Bool[Array | np.ndarray, "*batch L m"]:
         """Whether the arithmetic resolves each value: to a hundredth of itself, or zero exactly."""
         return self.errors <= _RESOLVED
 
-    main = ("log_values", 2)
+    _main = ("log_values", 2)
 
     def _subject(self) -> str:
         times = ("T", "k") if self.fixed == "end" else ("t", "0")

@@ -41,7 +41,7 @@ class LyapunovVectors(Result):
     vectors: Float[Array, "*batch K n m"]
     log_growths: Float[Array, "*batch steps m"]
 
-    main = ("vectors", 3)
+    _main = ("vectors", 3)
 
     def _subject(self) -> str:
         times, size, count = self.vectors.shape[-3:]
