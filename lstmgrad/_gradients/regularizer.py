@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from lstmgrad._chains.base import Chain, check_stored
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import adjoint
-from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize
+from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize
 from lstmgrad._types import State
 
 
@@ -45,7 +45,7 @@ def pascanu_regularizer(chain: Chain, cotangents: State) -> Float[Array, ""]:
         pulled = normalize(Scaled(chain.pull(factor, row[None])[0], jnp.zeros((), jnp.int32)))
         here = jnp.any(row != 0)
         row = jnp.where(here, row, 1.0)
-        gain = jnp.exp(log_of(length(pulled.mantissa), pulled.exponent) - jnp.log(length(row)))
+        gain = jnp.exp(log_of(norm_of(pulled.mantissa), pulled.exponent) - jnp.log(norm_of(row)))
         return jnp.where(here, (gain - 1) ** 2, 0.0)
 
     return jnp.sum(jax.vmap(term)(chain.factors, found.mantissa[1:]))

@@ -21,7 +21,7 @@ from lstmgrad._compile import compiled
 from lstmgrad._norms.profiles import diagonal_norms, within_range
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.krylov import STEPS_FROM_RANDOM, dominant, start_frame
-from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize, widen
+from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, widen
 from lstmgrad._numeric.tracked import NormReading
 from lstmgrad._types import PartName
 
@@ -127,10 +127,13 @@ def _search(
 
         nothing_known = jnp.zeros(size, dtype)
         with jax.default_matmul_precision("highest"):
-            frame, error = dominant(gram, nothing_known, frame, rtol, min_steps, max_steps)
+            found, error = dominant(gram, nothing_known, frame, rtol, min_steps, max_steps)
+        # Where all that is read is zero there are no vectors. The old ones show whether the whole
+        # product is, or whether the block lies below the range beside the rest of it.
+        frame = jnp.where(jnp.any(found[0] != 0), found, frame)
         pulled = _pull(tail, frame[0])
         right = normalize(Scaled(pulled.mantissa[block.columns], pulled.exponent))
-        reading = NormReading(log_of(length(right.mantissa), right.exponent), error)
+        reading = NormReading(log_of(norm_of(right.mantissa), right.exponent), error)
         row = Scaled(pulled.mantissa[None], pulled.exponent)
         reading = within_range(reading, row, right)
         log_norms.append(reading.log_norm)

@@ -41,7 +41,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._numeric.scaled import length
+from lstmgrad._numeric.scaled import norm_of
 
 Gram = Callable[[Float[Array, " n"]], Float[Array, " n"]]
 """x ↦ A Aᵀ x."""
@@ -259,5 +259,5 @@ def _unit_vector(index: Array, size: int, dtype) -> Float[Array, " n"]:
 
 def _unit(vector: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
     """The vector at length one, and its length; zero stays zero."""
-    size = length(vector)
+    size = norm_of(vector)
     return vector / jnp.where(size > 0, size, 1.0), size

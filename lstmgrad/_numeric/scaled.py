@@ -130,7 +130,7 @@ def log_of(mantissa: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Arr
     return log + exponent.astype(log.dtype) * jnp.asarray(LOG_2, log.dtype)
 
 
-def length(vector: Float[Array, " n"]) -> Float[Array, ""]:
+def norm_of(vector: Float[Array, " n"]) -> Float[Array, ""]:
     """The Euclidean norm, with a slope of zero at zero.
 
     Args:

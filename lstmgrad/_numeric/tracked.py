@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lstmgrad._numeric.krylov import STEPS_FROM_RANDOM, dominant, start_frame
-from lstmgrad._numeric.scaled import Scaled, length, log_of, normalize, widen
+from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, widen
 
 SMALL = 32
 """Up to this many rows or columns an SVD costs no more than tracking."""
@@ -83,7 +83,7 @@ def norm_reader(
         # A zero or broken block has no vectors: the next one starts from those before it.
         frame = jnp.where(usable, frame, track.frame)
         # Outside the search, which has no derivative: dσ = x dA y for singular vectors x, y.
-        norm = length(jnp.matmul(frame[0], mantissa, precision="highest"))
+        norm = norm_of(jnp.matmul(frame[0], mantissa, precision="highest"))
         log_norm = log_of(norm, exponent)
         log_norm = jnp.where(usable, log_norm, jnp.where(top == 0, -jnp.inf, top))
         error = jnp.where(usable, error, jnp.where(top == 0, 0.0, jnp.nan))

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from lstmgrad._chains.base import Chain
 from lstmgrad._chains.blocks import Block
 from lstmgrad._chains.propagate import pull_back
-from lstmgrad._numeric.scaled import length, widen
+from lstmgrad._numeric.scaled import norm_of, widen
 
 
 def end_vectors(
@@ -37,7 +37,7 @@ def end_vectors(
         kept = jnp.asarray(cotangent)[chain.layout.coordinates(block.chain.layout.parts)]
         u = jnp.zeros(size, dtype).at[rows].set(kept[rows])
         v = pull_back(block.chain, u).mantissa[columns]
-        norm = length(v)
+        norm = norm_of(v)
         v = v / jnp.where(norm > 0, norm, 1.0)
     return u, jnp.zeros(size, dtype).at[columns].set(v)
 
