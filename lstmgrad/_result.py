@@ -22,6 +22,9 @@ from lstmgrad._types import PartName
 ROWS = 8
 """Rows of a printed table, at most."""
 
+WIDTH = 100
+"""Letters in a line, at most."""
+
 
 class _Listed(type(eqx.Module)):
     """Classes that list their public names alone, so that help() shows nothing else."""
@@ -72,7 +75,8 @@ class Result(eqx.Module, metaclass=_Listed):
         else:
             with np.errstate(all="ignore"):
                 what = f"{self._subject()}, {here._headline()}"
-        return f"{type(self).__name__}({what})"
+        line = f"{type(self).__name__}({what})"
+        return line if len(line) <= WIDTH else f"{line[: WIDTH - 2]}…)"
 
     def __str__(self) -> str:
         """The line, and for one sequence a short table below it."""
@@ -91,10 +95,12 @@ def summary(result: Result) -> dict[str, float]:
         result: of one sequence, from any analysis.
 
     Returns:
-        Python floats; logarithms are natural, and names with ``log_`` say so.
+        Python floats; logarithms are natural, and names with ``log_`` say so. NaN where the
+        arithmetic does not resolve the number.
 
     Raises:
-        ValueError: not a result, a batch of results, or one inside a compiled function.
+        ValueError: not a result, a batch of results, one inside a compiled function, or one of
+            no steps.
 
     Example:
         ``lg.summary(lg.backward_norms(chain))["decay_rate"]``
@@ -112,7 +118,8 @@ def summary(result: Result) -> dict[str, float]:
     here = _on_host(result)
     if here is None:
         raise ValueError(
-            "result: expected numbers, but got a traced result. Take the summary outside jit."
+            "result: expected numbers, but got a result that is traced or empty. Take the summary "
+            "outside jit and vmap, of one step or more."
         )
     with np.errstate(all="ignore"):
         return {name: float(value) for name, value in here._numbers().items()}
@@ -127,7 +134,7 @@ def block_name(of: PartName | None, wrt: PartName | None, late: str, early: str)
         late: the time of `of`.
         early: the time of `wrt`.
     """
-    parts = ("s" if part is None else str(part) for part in (of, wrt))
+    parts = ("s" if p is None else f"s[{p}]" if isinstance(p, int) else p for p in (of, wrt))
     return "/".join(f"d{part}_{time}" for part, time in zip(parts, (late, early), strict=True))
 
 
@@ -144,6 +151,26 @@ def number(value: Any, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def seen(value: Any, error: Any) -> Any:
+    """The value; NaN where it is only the level below which the arithmetic sees nothing.
+
+    Args:
+        value: a logarithm.
+        error: its estimated error, inf for such a level.
+    """
+    return np.nan if np.isposinf(error) else value
+
+
+def reading(value: Any, error: Any) -> str:
+    """Writes a logarithm for a table; a question mark where the arithmetic sees nothing of it.
+
+    Args:
+        value: the logarithm.
+        error: its estimated error.
+    """
+    return "?" if np.isposinf(error) else number(value)
+
+
 def chosen(count: int) -> np.ndarray:
     """The rows of a longer table that are shown: the first and the last, and some between them.
 
@@ -154,11 +181,17 @@ def chosen(count: int) -> np.ndarray:
 
 
 def _aligned(heads: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table; the columns before the last one that find no room are left out."""
     columns = list(zip(heads, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
+    while len(columns) > 3 and sum(widths) + 2 * len(widths) - 2 > WIDTH:
+        if columns[-2][0] == "…":
+            del columns[-3], widths[-3]
+        else:
+            columns[-2], widths[-2] = ["…"] * len(columns[0]), 1
     return [
         "  ".join(f"{entry:>{width}}" for entry, width in zip(row, widths, strict=True))
-        for row in (heads, *rows)
+        for row in zip(*columns, strict=True)
     ]
 
 
@@ -171,9 +204,11 @@ def _batch_shape(result: Result) -> tuple[int, ...]:
 def _on_host(result: Result) -> Any:
     """The result with NumPy's arrays, so that nothing is compiled to print it.
 
-    None where there are no numbers to print: in a compiled function, for shapes, and where JAX
-    uses the record for something else than arrays.
+    None where there are no numbers to print: in a compiled function, for shapes, where JAX uses
+    the record for something else than arrays, and for no steps at all.
     """
+    if np.size(getattr(result, type(result)._main[0])) == 0:
+        return None
     for field in dataclasses.fields(result):
         if field.metadata.get("static", False) or field.type is Any:
             continue

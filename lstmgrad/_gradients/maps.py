@@ -16,6 +16,7 @@ from lstmgrad._chains.sweeps import sweep_adjoint
 from lstmgrad._checks import check_count, check_differentiable
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents
+from lstmgrad._gradients.groups import fed_by_parameters
 from lstmgrad._gradients.local import (
     LocalStep,
     differentiable,
@@ -51,7 +52,7 @@ class ContributionMap(Result):
     def _headline(self) -> str:
         found = self._numbers()
         first, last = (number(found[f"log_norm_of_{step}_step"]) for step in ("first", "last"))
-        return f"last loss: ln norm {first} from the first step, {last} from the last"
+        return f"last loss: ln norm {first} from first step, {last} from last"
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         shown = chosen(len(self.steps))
@@ -103,7 +104,9 @@ def contribution_map(chain: Chain, cotangents: State, *, every: int = 1) -> Cont
     step, params = run.step.parts()
     moving, fixed = differentiable(params)
     check_differentiable(moving, None)
-    sources = jax.vmap(scaled)(flat_cotangents(cotangents, chain.layout, length))
+    flat = flat_cotangents(cotangents, chain.layout, length)
+    chain, flat = fed_by_parameters(chain, flat, moving, fixed)
+    sources = jax.vmap(scaled)(flat)
     count, local = length // every, LocalStep(step, fixed, chain.layout)
     times = (jnp.arange(count) + 1) * every
     # Past the last row where no loss is read, and then nothing is put in.

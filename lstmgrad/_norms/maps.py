@@ -15,7 +15,7 @@ from lstmgrad._chains.layout import Layout
 from lstmgrad._compile import compiled
 from lstmgrad._norms.profiles import check_spacing, read_norms
 from lstmgrad._norms.records import Norms
-from lstmgrad._result import block_name, chosen, number
+from lstmgrad._result import block_name, chosen, number, reading, seen
 from lstmgrad._types import PartName
 
 
@@ -52,25 +52,29 @@ class NormMap(Norms):
 
     def _headline(self) -> str:
         found = self._numbers()
+        last = reading(self.log_norms[-1, 0], self.errors[-1, 0])
         return (
-            f"ln norm {number(found['log_norm'])} from k = 0 to t = {self.times[-1]}, "
+            f"ln norm {last} from k = 0 to t = {self.times[-1]}, "
             f"at most {number(found['largest_log_norm'])}"
         )
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         shown = chosen(len(self.times))
-        rows = [
-            [str(self.times[i]), *(number(self.log_norms[i, j]) if j <= i else "" for j in shown)]
-            for i in shown
-        ]
+
+        def entry(i: Any, j: Any) -> str:
+            return reading(self.log_norms[i, j], self.errors[i, j]) if j <= i else ""
+
+        rows = [[str(self.times[i]), *(entry(i, j) for j in shown)] for i in shown]
         return ["t \\ k", *(str(self.times[j]) for j in shown)], rows
 
     def _numbers(self) -> dict[str, Any]:
-        below = self.log_norms[np.tril_indices(len(self.times))]
+        below = np.tril_indices(len(self.times))
+        log_norms, errors = self.log_norms[below], self.errors[below]
+        top = np.argmax(log_norms)
         return {
-            "log_norm": self.log_norms[-1, 0],
-            "largest_log_norm": np.max(below),
-            "resolved_share": np.mean(self.resolved[np.tril_indices(len(self.times))]),
+            "log_norm": seen(self.log_norms[-1, 0], self.errors[-1, 0]),
+            "largest_log_norm": seen(log_norms[top], errors[top]),
+            "resolved_share": np.mean(self.resolved[below]),
         }
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._result import Result, block_name, chosen, number
+from lstmgrad._result import Result, block_name, chosen, number, seen
 from lstmgrad._types import Fixed, PartName
 
 THRESHOLD = 1e-3
@@ -79,7 +79,7 @@ class NormProfile(Norms):
         curve = (self.lags, self.log_norms, self.errors)
         with np.errstate(divide="ignore", invalid="ignore"):
             return {
-                "log_norm": self.log_norms[-1],
+                "log_norm": seen(self.log_norms[-1], self.errors[-1]),
                 "longest_lag": self.lags[-1],
                 "horizon": horizon_of(*curve, math.log(THRESHOLD), np),
                 "decay_rate": decay_rate_of(*curve, np),

@@ -10,6 +10,8 @@ these values: for a plain RNN, h' = φ(z) with the tag on z, into that of the ac
 ‖φ'(z) ⊙ u_t‖/‖u_t‖, and that of the weights behind it.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,10 +60,9 @@ class GainBudget(Result):
     wrt: PartName | None = eqx.field(static=True)
 
     @property
-    def log_gains(self) -> Float[Array, "*batch T"]:
+    def log_gains(self) -> Float[Array | np.ndarray, "*batch T"]:
         """The gain of every step, all its stations together."""
-        gains = self.station_log_gains
-        return sum(gains.values(), start=jnp.zeros_like(gains[STATE]))
+        return functools.reduce(operator.add, self.station_log_gains.values())
 
     _main = ("log_norm", 0)
 
@@ -72,12 +73,12 @@ class GainBudget(Result):
     def _headline(self) -> str:
         found = self._numbers()
         return (
-            f"ln norm {number(found['log_norm'])}, {number(found['least_log_gain'])} at step "
-            f"{number(found['step_of_least_gain'])}"
+            f"ln norm {number(found['log_norm'])}, least gain {number(found['least_log_gain'])} at "
+            f"step {number(found['step_of_least_gain'])}"
         )
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
-        gains = {**self.station_log_gains, "together": np.asarray(self.log_gains)}
+        gains = {**self.station_log_gains, "together": self.log_gains}
         rows = [
             [str(i + 1), *(number(gain[i]) for gain in gains.values())]
             for i in chosen(len(gains["together"]))
@@ -85,7 +86,7 @@ class GainBudget(Result):
         return ["step", *(f"ln gain, {name}" for name in gains)], rows
 
     def _numbers(self) -> dict[str, Any]:
-        gains = np.asarray(self.log_gains)
+        gains = self.log_gains
         return {
             "log_norm": self.log_norm,
             "log_projection": self.log_projection,

@@ -35,7 +35,7 @@ from lstmgrad._numeric.graded import (
     shift_within,
 )
 from lstmgrad._numeric.scaled import Scaled, log_of, normalize, widen
-from lstmgrad._result import Result, block_name, chosen, number
+from lstmgrad._result import Result, block_name, chosen, number, reading, seen
 from lstmgrad._types import Fixed, PartName
 
 _RESOLVED = 1e-2
@@ -80,9 +80,10 @@ class SingularSpectrum(Result):
 
     def _headline(self) -> str:
         found = self._numbers()
+        values, errors = self.log_values[-1], self.errors[-1]
         return (
-            f"ln {number(found['largest_log_value'])} to {number(found['smallest_log_value'])} at "
-            f"lag {self.lags[-1]}, {number(found['num_resolved'])} resolved"
+            f"ln σ {reading(values[0], errors[0])} to {reading(values[-1], errors[-1])} at lag "
+            f"{self.lags[-1]}, {number(found['num_resolved'])} resolved"
         )
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
@@ -91,7 +92,7 @@ class SingularSpectrum(Result):
         rows = [
             [
                 str(self.lags[lag]),
-                *(number(self.log_values[lag, i]) for i in shown),
+                *(reading(self.log_values[lag, i], self.errors[lag, i]) for i in shown),
                 str(int(np.sum(self.resolved[lag]))),
             ]
             for lag in chosen(len(self.lags))
@@ -100,8 +101,8 @@ class SingularSpectrum(Result):
 
     def _numbers(self) -> dict[str, Any]:
         return {
-            "largest_log_value": self.log_values[-1, 0],
-            "smallest_log_value": self.log_values[-1, -1],
+            "largest_log_value": seen(self.log_values[-1, 0], self.errors[-1, 0]),
+            "smallest_log_value": seen(self.log_values[-1, -1], self.errors[-1, -1]),
             "longest_lag": self.lags[-1],
             "num_resolved": np.sum(self.resolved[-1]),
         }

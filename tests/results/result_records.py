@@ -1,0 +1,173 @@
+"""One record of every kind, made of arrays of a few numbers, for the tests of results."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+import lstmgrad as lg
+
+NAN, INF = float("nan"), float("inf")
+
+
+def _floats(*shape: int, low: float = -9.0, high: float = 0.0, dtype: Any = np.float64) -> Any:
+    return jnp.asarray(np.linspace(high, low, int(np.prod(shape))).reshape(shape), dtype)
+
+
+def _triangle(times: Any, steps: Any) -> Any:
+    """Logarithms for k <= t, and NaN above the diagonal."""
+    lags = np.asarray(times)[:, None] - np.asarray(steps)[None]
+    return jnp.asarray(np.where(lags >= 0, -1.25 * lags, NAN))
+
+
+def norm_profile() -> lg.NormProfile:
+    """T = 500, of which the longest lags are not resolved."""
+    lags = np.arange(501)
+    errors = np.where(lags > 400, INF, 1e-7)
+    return lg.NormProfile(
+        lags=jnp.asarray(lags),
+        log_norms=jnp.asarray(-0.0967 * lags, np.float64),
+        errors=jnp.asarray(errors),
+        of="c",
+        wrt="c",
+        fixed="end",
+        rtol=1e-5,
+    )
+
+
+def norm_map() -> lg.NormMap:
+    """Five times, four steps apart."""
+    return lg.NormMap(
+        times=4 * jnp.arange(5),
+        log_norms=_triangle(4 * np.arange(5), 4 * np.arange(5)),
+        errors=jnp.asarray(np.where(np.tril(np.ones((5, 5))) > 0, 1e-7, NAN)),
+        of=None,
+        wrt=0,
+        rtol=1e-5,
+    )
+
+
+def singular_spectrum() -> lg.SingularSpectrum:
+    """Twelve values, of which the last is lost."""
+    values = _floats(9, 12)
+    errors = jnp.zeros((9, 12)).at[:, -1].set(INF)
+    return lg.SingularSpectrum(
+        lags=10 * jnp.arange(9), log_values=values, errors=errors, of="h", wrt="h", fixed="start"
+    )
+
+
+def lyapunov_state() -> lg.LyapunovState:
+    """Of a stream of an LSTM."""
+    return lg.LyapunovState(
+        frame=jnp.eye(6, dtype=np.float32)[:, :4],
+        num_steps=jnp.asarray(1000),
+        log_sums=_floats(4),
+        variances=_floats(4, low=0.0, high=1.0),
+        roundings=_floats(4, low=0.0, high=1.0),
+        model_state=lg.cells.LSTMState(h=jnp.ones(3), c=jnp.zeros(3)),
+    )
+
+
+def lyapunov_spectrum() -> lg.LyapunovSpectrum:
+    """Four exponents, of which rounding made the last."""
+    running = _floats(20, 4, low=-1.0, high=0.1)
+    return lg.LyapunovSpectrum(
+        exponents=running[-1],
+        standard_errors=jnp.full(4, 0.01),
+        rounding_errors=jnp.asarray([0.0, 0.0, 0.001, 2.0]),
+        times=50 * jnp.arange(1, 21),
+        running_exponents=running,
+        state=lyapunov_state(),
+    )
+
+
+def lyapunov_vectors() -> lg.LyapunovVectors:
+    """Two vectors in three dimensions."""
+    return lg.LyapunovVectors(
+        times=jnp.arange(10, 21),
+        vectors=jnp.broadcast_to(jnp.eye(3)[:, :2], (11, 3, 2)),
+        log_growths=_floats(10, 2),
+    )
+
+
+def route_shares() -> lg.RouteShares:
+    """Two routes, 30 steps."""
+    first = _floats(30, low=0.1, high=0.9)
+    return lg.RouteShares(
+        shares={"cell": first, "recurrent": 1 - first},
+        log_norm=jnp.asarray(-3.25),
+        of="c",
+        wrt="c",
+    )
+
+
+def gain_budget() -> lg.GainBudget:
+    """Two stations, 30 steps."""
+    gains = _floats(30, low=-0.5, high=0.1)
+    return lg.GainBudget(
+        station_log_gains={"recurrent": gains, "state": 0.5 * gains},
+        log_projection=jnp.asarray(-0.1),
+        log_norm=jnp.sum(1.5 * gains) - 0.1,
+        of="h",
+        wrt=None,
+    )
+
+
+def layer_factors() -> lg.LayerFactors:
+    """Ten layers."""
+    return lg.LayerFactors(
+        log_slopes=_floats(10, low=-1.6, high=-1.4),
+        log_weights=_floats(10, low=0.1, high=0.3),
+        log_alignments=_floats(10, low=-0.7, high=-0.1),
+        log_norm=jnp.asarray(-17.0),
+    )
+
+
+def contributions(gradient: Any = None) -> lg.Contributions:
+    """Of 20 steps; the gradient may be any tree."""
+    params = lg.cells.RNNParams(weight_ih=_floats(20), weight_hh=_floats(20), bias=None)
+    rest = _floats(21, low=0.0, high=1.0)
+    return lg.Contributions(
+        leaf_log_norms=params,
+        log_norms=_floats(20),
+        shares=rest[:-1] - rest[1:],
+        cosines=_floats(20, low=-1.0, high=1.0),
+        residuals=rest,
+        input_log_norms=None,
+        gradient=gradient,
+        input_gradients=None,
+    )
+
+
+def contribution_map() -> lg.ContributionMap:
+    """Five losses, twenty steps."""
+    return lg.ContributionMap(
+        times=4 * jnp.arange(1, 6),
+        steps=jnp.arange(1, 21),
+        log_norms=_triangle(4 * np.arange(1, 6), np.arange(1, 21)),
+    )
+
+
+def truncation_bias() -> lg.TruncationBias:
+    """Lengths up to 40."""
+    lengths = jnp.arange(41)
+    return lg.TruncationBias(lengths=lengths, residuals=0.8 ** lengths.astype(np.float64))
+
+
+RECORDS = {
+    make.__name__: make
+    for make in (
+        norm_profile,
+        norm_map,
+        singular_spectrum,
+        lyapunov_state,
+        lyapunov_spectrum,
+        lyapunov_vectors,
+        route_shares,
+        gain_budget,
+        layer_factors,
+        contributions,
+        contribution_map,
+        truncation_bias,
+    )
+}
