@@ -1,7 +1,7 @@
 """Cells and representations that invariants are crossed with.
 
 `CELLS` are crossed with everything. All that `lg.cells.registry()` has, a new cell included, goes
-through the battery of test_more_cells.py, at the small sizes of `OPTIONS` and `SHAPES`.
+through the battery of cells/test_more_cells.py and through chains/test_dependence.py.
 """
 
 import functools
@@ -23,13 +23,6 @@ CELLS: dict[str, Callable[..., lg.cells.Cell]] = {
     "lstm": lg.cells.lstm,
 }
 
-# What the battery gives to a constructor besides its sizes, and the shape of an input after (D,).
-OPTIONS: dict[str, dict[str, Any]] = {
-    "conv_lstm": {"space": (3,)},
-    "selective_ssm": {"state_size": 2},
-}
-SHAPES: dict[str, tuple[int, ...]] = {"conv_lstm": (3,)}
-
 REPRESENTATIONS: dict[str, Callable[[lg.Chain], lg.Chain]] = {
     "implicit": lambda chain: chain,
     "dense": lambda chain: lg.DenseChain.of(chain),
@@ -48,11 +41,15 @@ class Problem(NamedTuple):
     state: Any
     inputs: Any
 
+    @property
+    def model(self) -> lg.Model:
+        return lg.Model(self.step, self.params, self.state)
+
     def run(self) -> lg.Trajectory:
-        return lg.unroll(self.step, self.params, self.state, self.inputs)
+        return lg.unroll(*self.model, self.inputs)
 
     def chain(self) -> lg.Chain:
-        return lg.linearize(self.step, self.params, self.run())
+        return lg.chain(self.model, self.inputs)
 
 
 def jitter(tree: Any, seed: int, size: float = 0.5) -> Any:

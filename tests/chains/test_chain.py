@@ -1,3 +1,5 @@
+"""Slices, batches and representations of a chain, against jacfwd of the step and a NumPy loop."""
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -79,7 +81,7 @@ def test_a_dense_chain_of_given_matrices():
 def test_a_dense_chain_may_name_its_blocks():
     layout = chain_of("lstm").layout
     factors = np.random.default_rng(0).normal(size=(4, layout.size, layout.size))
-    named = lg.jacobian(lg.DenseChain(factors, layout), of="c", wrt="h")
+    named = lg.jacobian(lg.DenseChain(factors, layout=layout), of="c", wrt="h")
     h = layout.size // 2
     np.testing.assert_allclose(named, loop_product(factors)[h:, :h], rtol=1e-12)
 

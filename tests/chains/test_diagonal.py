@@ -1,4 +1,4 @@
-"""Recurrences declared diagonal: the same chain as `linearize` gives, by sums of logarithms."""
+"""Recurrences declared diagonal, against the chain that `linearize` gives and float64 sums of logs."""
 
 from typing import NamedTuple
 
@@ -132,7 +132,7 @@ def test_a_complex_entry_is_a_rotation_times_its_modulus():
     phase = np.exp(np.asarray(params.theta_log, np.float64))
     re, im = (np.diag(np.exp(log_modulus) * part(phase)) for part in (np.cos, np.sin))
     # The phase, up to 2π, is rounded before its sine is taken.
-    for factor in chain[7:9].materialize().factors:
+    for factor in lg.DenseChain.of(chain[7:9]).factors:
         np.testing.assert_allclose(factor, np.block([[re, -im], [im, re]]), 0, 7 * tolerance)
     lags = np.arange(length + 1)
     want = lags * log_modulus.max()

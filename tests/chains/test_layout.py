@@ -1,3 +1,5 @@
+"""States of every kind, their flat vectors and named parts, against jacrev of the whole unroll."""
+
 import dataclasses
 from typing import NamedTuple
 
@@ -10,7 +12,7 @@ from oracles import pairwise_jacobians
 from registry import Problem
 
 import lstmgrad as lg
-from lstmgrad._chains.layout import layout_of, ravel, unravel
+from lstmgrad._chains.layout import layout_of, ravel
 
 
 class Pair(NamedTuple):
@@ -153,9 +155,11 @@ def test_a_holomorphic_step_has_the_cauchy_riemann_jacobian():
 @pytest.mark.parametrize("kind", STATES)
 def test_unravel_undoes_ravel(kind):
     _, state, sizes = STATES[kind]
-    flat = ravel(state)
-    assert flat.shape == (sum(sizes.values()),) == (layout_of(state).size,)
-    back = unravel(flat, state)
+    layout = layout_of(state)
+    flat = layout.ravel(state)
+    assert flat.shape == (sum(sizes.values()),) == (layout.size,)
+    np.testing.assert_array_equal(flat, ravel(state))
+    back = layout.unravel(flat, state)
     assert jax.tree.structure(back) == jax.tree.structure(state)
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
         assert old.dtype == new.dtype
@@ -180,4 +184,23 @@ def test_block_sizes():
     layout = layout_of(Pair(SLOW, FAST))
     assert layout.block(None, "of") == slice(0, 5)
     assert layout.block("fast", "of") == slice(2, 5)
-    assert [layout.block_size(part, "of") for part in ("slow", "fast", None)] == [2, 3, 5]
+    assert layout.part_sizes() == {"slow": 2, "fast": 3}
+    assert layout.size == 5
+
+
+@pytest.mark.parametrize("kind", ["nested", "complex", "counter", "empty leaf"])
+def test_a_restricted_layout_holds_some_of_the_parts_and_leaves_the_rest(kind):
+    _, state, sizes = STATES[kind]
+    whole = layout_of(state)
+    for part in sizes:
+        layout = whole.restricted([part])
+        assert layout.parts == (part,)
+        assert layout.part_sizes() == {part: sizes[part]}
+        kept = whole.coordinates([part])
+        np.testing.assert_array_equal(kept, np.arange(whole.size)[whole.block(part, "part")])
+        flat = np.array(whole.ravel(state))
+        np.testing.assert_array_equal(layout.ravel(state), flat[kept])
+        moved = layout.unravel(jnp.asarray(flat[kept] + 1), state)
+        flat[kept] += 1
+        np.testing.assert_array_equal(whole.ravel(moved), flat)
+    assert whole.restricted(reversed(whole.parts)) == whole

@@ -1,4 +1,4 @@
-"""Products and their prefixes: one number, however the factors are grouped."""
+"""Products and their prefixes, however the factors are grouped, against a NumPy loop."""
 
 import functools
 from typing import Any, cast

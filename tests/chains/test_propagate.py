@@ -1,3 +1,5 @@
+"""Pushes, pulls and blocks of a product, against jacrev of the whole unroll."""
+
 import functools
 
 import equinox as eqx

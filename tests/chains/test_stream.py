@@ -1,4 +1,4 @@
-"""A stream is the chain it does not keep."""
+"""A stream, against the chain that keeps its states."""
 
 import equinox as eqx
 import jax
@@ -79,7 +79,7 @@ NEEDS_STATES = {
     "pull_back": lambda chain: lg.pull_back(chain, jnp.ones(chain.layout.size)),
     "backward_norms": lg.backward_norms,
     "norm_map": lg.norm_map,
-    "materialize": lambda chain: lg.DenseChain.of(chain),
+    "DenseChain.of": lambda chain: lg.DenseChain.of(chain),
     "matrix_free_norms": lambda chain: lg.matrix_free_norms(chain, (1, 2)),
     "parallel": lambda chain: lg.product(chain, method=lg.Method.parallel),
     "blocked": lambda chain: lg.product(chain, method=lg.Method.blocked(2)),
@@ -90,7 +90,9 @@ NEEDS_STATES = {
 
 @pytest.mark.parametrize("use", NEEDS_STATES)
 def test_what_needs_the_states_says_so(use):
-    message = r"chain: expected one that keeps its states, .*linearize\(step, params, unroll"
+    message = (
+        r"chain: expected one that keeps its states, .*keep the states: chain\(model, inputs\)"
+    )
     with pytest.raises(ValueError, match=message):
         NEEDS_STATES[use](stream_of(problem("rnn")))
 

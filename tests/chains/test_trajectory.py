@@ -1,3 +1,5 @@
+"""The run of a model, against a loop over its step; what states, inputs and steps may be."""
+
 import functools
 
 import equinox as eqx

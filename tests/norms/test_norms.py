@@ -1,3 +1,5 @@
+"""Profiles of norms, against NumPy's SVDs and float64 products; horizons and rates, by hand."""
+
 import functools
 
 import equinox as eqx
@@ -293,15 +295,19 @@ def test_float32_over_a_hundred_thousand_steps(norms):
     np.testing.assert_allclose(got[:, 1:], want, rtol=1e-5)
 
 
-def profile_of(log_norms, lags=None, dtype="float64"):
+def profile_of(log_norms, lags=None, dtype="float64", errors=0.0):
     """A profile of given numbers."""
     log_norms = np.asarray(log_norms, dtype)
     template = lg.backward_norms(lg.DenseChain(np.ones((1, 1, 1), dtype)))
     lags = np.arange(log_norms.shape[-1]) if lags is None else np.asarray(lags)
     return eqx.tree_at(
-        lambda p: (p.lags, p.log_norms),
+        lambda p: (p.lags, p.log_norms, p.errors),
         template,
-        (jnp.asarray(np.broadcast_to(lags, log_norms.shape)), jnp.asarray(log_norms)),
+        (
+            jnp.asarray(np.broadcast_to(lags, log_norms.shape)),
+            jnp.asarray(log_norms),
+            jnp.asarray(np.broadcast_to(np.asarray(errors, dtype), log_norms.shape)),
+        ),
     )
 
 
@@ -342,7 +348,7 @@ def test_horizon_at_the_edges():
     assert jnp.isnan(lg.horizon(profile_of([0.0, jnp.nan, -20.0])))
     assert lg.horizon(profile_of([0.0, 5.0, jnp.inf])) == jnp.inf
     # At the threshold is not below it.
-    assert lg.horizon(profile_of([0.0, np.log(0.5), -1.0]), 0.5) == 2
+    assert lg.horizon(profile_of([0.0, np.log(0.5), -1.0]), threshold=0.5) == 2
 
 
 def test_decay_rate_is_minus_the_slope():

@@ -58,13 +58,13 @@ def test_cells_are_the_numpy_loop(name):
     np.testing.assert_allclose(found.exponents, loop(chain_of(name, "dense").factors), **CLOSE)
 
 
-@pytest.mark.parametrize("every", [None, 1, 4, 7])
-def test_intervals_burn_in_and_frame_are_those_of_the_loop(every):
+@pytest.mark.parametrize("interval", [None, 1, 4, 7])
+def test_intervals_burn_in_and_frame_are_those_of_the_loop(interval):
     _, chain, dense = long_lstm()
     frame = np.random.default_rng(0).normal(size=(6, 4))
-    found = lg.lyapunov_spectrum(chain, frame, burn_in=9, every=every)
+    found = lg.lyapunov_spectrum(chain, frame, burn_in=9, interval=interval)
     np.testing.assert_allclose(found.exponents, loop(dense.factors, frame, 9), rtol=0, atol=1e-8)
-    assert found.times[-1] == found.state.steps == LONG - 9
+    assert found.times[-1] == found.state.num_steps == LONG - 9
 
 
 def test_sum_of_a_driven_lstm_is_the_time_mean_of_its_determinants():
@@ -91,7 +91,7 @@ def test_every_kind_of_chain():
     route = lg.routes(chain)["cell"]
     cell_path = lg.lyapunov_spectrum(route[:T], num_exponents=3)
     np.testing.assert_allclose(
-        cell_path.exponents, loop(route[:T].materialize().factors, start_frame(6, 3)), **CLOSE
+        cell_path.exponents, loop(lg.DenseChain.of(route[:T]).factors, start_frame(6, 3)), **CLOSE
     )
 
 
@@ -167,10 +167,10 @@ def test_two_calls_are_one():
 
 
 @eqx.filter_jit
-def spectrum_of(params, inputs, every):
+def spectrum_of(params, inputs, interval):
     given = problem("lstm", length=LONG)
     chain = lg.stream(given.step, params, given.state, inputs)
-    return lg.lyapunov_spectrum(chain, num_exponents=4, every=every, burn_in=3)
+    return lg.lyapunov_spectrum(chain, num_exponents=4, interval=interval, burn_in=3)
 
 
 def test_vmap_over_inputs_and_parameters_is_a_loop():
@@ -178,8 +178,8 @@ def test_vmap_over_inputs_and_parameters_is_a_loop():
     inputs = jnp.stack([given.inputs, -given.inputs])
     params = jax.tree.map(lambda leaf: jnp.stack([leaf, 3 * leaf]), given.params)
     chosen, fixed = (
-        jax.vmap(lambda p, x, every=every: spectrum_of(p, x, every))(params, inputs)
-        for every in (None, 3)
+        jax.vmap(lambda p, x, interval=interval: spectrum_of(p, x, interval))(params, inputs)
+        for interval in (None, 3)
     )
     for index in range(2):
         one = spectrum_of(jax.tree.map(lambda leaf, i=index: leaf[i], params), inputs[index], None)
@@ -196,7 +196,7 @@ def test_slopes():
     short = dense.factors[:T]
 
     def sums(factors):
-        return jnp.sum(lg.lyapunov_spectrum(lg.DenseChain(factors), every=1).exponents)
+        return jnp.sum(lg.lyapunov_spectrum(lg.DenseChain(factors), interval=1).exponents)
 
     # d ln|det J| / dJ is the inverse, transposed.
     want = np.linalg.inv(np.asarray(short)).transpose(0, 2, 1) / T
@@ -239,7 +239,7 @@ def test_the_second_call_compiles_nothing():
 
 def test_running_estimates_lie_on_a_grid_of_at_most_200_times():
     chain = lg.DenseChain(np.tile(np.diag([2.0, 0.5]), (1001, 1, 1)))
-    found = lg.lyapunov_spectrum(chain, every=2, burn_in=1)
+    found = lg.lyapunov_spectrum(chain, interval=2, burn_in=1)
     np.testing.assert_array_equal(found.times, [*range(6, 1000, 6), 1000])
     np.testing.assert_allclose(found.running_exponents[:, 0], np.log(2), rtol=1e-14)
     np.testing.assert_array_equal(found.running_exponents[-1], found.exponents)
@@ -262,9 +262,9 @@ def test_intervals_that_are_too_long_are_not_resolved():
     np.testing.assert_allclose(chosen.exponents, np.sort(exact)[::-1], rtol=0, atol=1e-9)
     assert chosen.resolved.all()
     # They are longer than one step: more digits are spent than by a QR a step.
-    each = lg.lyapunov_spectrum(chain, burn_in=20, every=1)
+    each = lg.lyapunov_spectrum(chain, burn_in=20, interval=1)
     assert chosen.rounding_errors[1] > 3 * each.rounding_errors[1]
-    long = lg.lyapunov_spectrum(chain, burn_in=20, every=50)
+    long = lg.lyapunov_spectrum(chain, burn_in=20, interval=50)
     np.testing.assert_array_equal(long.resolved, [True, False])
     assert long.exponents[1] > exact.min() + 0.1
 
@@ -322,7 +322,7 @@ def test_float32_is_float64_to_its_rounding():
     given = problem("lstm", "float32")
     found = lg.lyapunov_spectrum(given.chain())
     double = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), given[1:])
-    truth = lg.linearize(given.step, double[0], lg.unroll(given.step, *double)).materialize()
+    truth = lg.DenseChain.of(lg.chain(lg.Model(given.step, *double[:2]), double[2]))
     error = np.abs(np.asarray(found.exponents) - loop(truth.factors))
     assert np.all(error < 10 * np.asarray(found.rounding_errors) + 10 * eps(jnp.float32))
 
@@ -360,13 +360,19 @@ def test_dimension_and_entropy(exponents, dimension, entropy):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_exponents": 5}, "num_exponents: expected at most n = 4, .* but got 5"),
-        ({"num_exponents": 0}, "num_exponents: expected a whole number, 1 or more, but got 0"),
-        ({"num_exponents": 2.0}, "num_exponents: expected a whole number, 1 or more, but got 2.0"),
-        ({"every": 0}, "every: expected a whole number, 1 or more, but got 0"),
-        ({"every": 6}, "every: expected at most T = 5, but got 6"),
-        ({"burn_in": 5}, "burn_in: expected less than T = 5, so that a step is left .* got 5"),
-        ({"burn_in": -1}, "burn_in: expected a whole number, 0 or more, but got -1"),
+        ({"num_exponents": 5}, "num_exponents: expected a whole number from 1 to n = 4, but got 5"),
+        ({"num_exponents": 0}, "num_exponents: expected a whole number from 1 to n = 4, but got 0"),
+        (
+            {"num_exponents": 2.0},
+            "num_exponents: expected a whole number from 1 to n = 4, but got 2.0",
+        ),
+        ({"interval": 0}, "interval: expected a whole number from 1 to T = 5, but got 0"),
+        ({"interval": 6}, "interval: expected a whole number from 1 to T = 5, but got 6"),
+        (
+            {"burn_in": 5},
+            "burn_in: .* from 0 to T - 1 = 4, so that a step is left to count, but got 5",
+        ),
+        ({"burn_in": -1}, "burn_in: .* from 0 to T - 1 = 4, so that a step is left .* but got -1"),
         ({"start": np.ones((3, 2))}, r"start: expected a frame float64\[n,m\].*float64\[3,2\]"),
         ({"start": np.ones((4, 5))}, r"start: .*1 <= m <= n, but got float64\[4,5\]"),
         ({"start": np.ones(4)}, r"start: .*but got float64\[4\]"),
@@ -387,7 +393,10 @@ def test_bad_options(options, message):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="chain: expected a lstmgrad Chain, but got str"):
         lg.lyapunov_spectrum("chain")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="burn_in: expected less than T = 0"):
+    with pytest.raises(
+        ValueError,
+        match="burn_in: expected a whole number from 0 to T - 1 = -1, so that a step is left",
+    ):
         lg.lyapunov_spectrum(random_chain()[:0])
     state = lg.lyapunov_spectrum(random_chain(3)).state
     with pytest.raises(ValueError, match=r"start: expected a frame .* n = 4 .*float64\[3,3\]"):

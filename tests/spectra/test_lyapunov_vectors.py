@@ -1,4 +1,4 @@
-"""Covariant vectors: the dynamics carries each into itself, and each grows at its exponent."""
+"""Covariant vectors, against the dynamics that carries each into itself, and against eigenvectors."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def test_each_step_carries_every_vector_into_the_next(found):
     assert vectors.shape == (LENGTH - 2 * BURN_IN + 1, 6, 6)
     np.testing.assert_array_equal(found.times, range(BURN_IN, LENGTH - BURN_IN + 1))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-12)
-    factors = np.asarray(chain[BURN_IN : LENGTH - BURN_IN].materialize().factors)
+    factors = np.asarray(lg.DenseChain.of(chain[BURN_IN : LENGTH - BURN_IN]).factors)
     for before, factor, after, growths in zip(
         vectors, factors, vectors[1:], found.log_growths, strict=False
     ):
@@ -33,7 +33,7 @@ def test_each_step_carries_every_vector_into_the_next(found):
 
 def test_they_are_not_the_frame_and_not_orthogonal(found):
     _, chain, found = found
-    frame = np.asarray(lg.lyapunov_spectrum(chain[: LENGTH - BURN_IN], every=1).state.frame)
+    frame = np.asarray(lg.lyapunov_spectrum(chain[: LENGTH - BURN_IN], interval=1).state.frame)
     overlaps = np.abs(frame.T @ np.asarray(found.vectors[-1]))
     # The first is that of the frame; the second lies in the plane of the first two, and so on.
     np.testing.assert_allclose(overlaps[0, 0], 1, rtol=1e-9)

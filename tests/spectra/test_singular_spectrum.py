@@ -4,7 +4,6 @@ The spectra of long products span hundreds of orders of magnitude; `errors` is a
 bound, so values are held to thirty times it.
 """
 
-import dataclasses
 import functools
 
 import jax
@@ -15,9 +14,10 @@ from oracles import eps, exact_log_singular_values, pairwise_jacobians
 from registry import Problem, T, chain_of, every_dtype, problem
 
 import lstmgrad as lg
+from lstmgrad._chains.layout import layout_of
 
 LONG, N, EVERY = 20, 4, 10
-READERS = {"forward": lg.singular_spectrum, "backward": lg.backward_singular_spectrum}
+READERS = {"forward": lg.forward_singular_spectrum, "backward": lg.backward_singular_spectrum}
 every_reader = pytest.mark.parametrize("reader", READERS)
 
 
@@ -133,12 +133,9 @@ def test_blocks_against_automatic_differentiation(reader, of, wrt):
 
 def test_blocks_in_the_tail():
     """Part of a long product: the small rows of one part, the columns of another."""
-    layout = chain_of("rnn").layout
-    parts = dataclasses.replace(
-        layout, size=N, parts=("a", "b"), starts=(0, 1, N), shapes=((1,), (3,))
-    )
+    parts = layout_of({"a": jnp.ones(1), "b": jnp.ones(3)})
     got = lg.forward_singular_spectrum(
-        lg.DenseChain(factors("gaussian"), parts), of="b", wrt="a", every=LONG
+        lg.DenseChain(factors("gaussian"), layout=parts), of="b", wrt="a", every=LONG
     )
     want = exact_log_singular_values(factors("gaussian"), slice(1, N), slice(0, 1), 200)
     np.testing.assert_allclose(got.log_values[-1], want, rtol=1e-12)
@@ -230,7 +227,7 @@ def test_streams_and_diagonals_are_the_same_chain():
     run = lg.unroll(step, gains, jax.tree.map(jnp.ones_like, gains), jnp.linspace(0.5, 1, T))
     diagonal, whole = lg.linearize_diagonal(step, gains, run), lg.linearize(step, gains, run)
     for reader, parts in [
-        (lg.singular_spectrum, {}),
+        (lg.forward_singular_spectrum, {}),
         (lg.backward_singular_spectrum, {"of": "b"}),
     ]:
         got, want = reader(diagonal, **parts), reader(whole, **parts)
@@ -262,18 +259,24 @@ def test_what_is_refused():
     chain = chain_of("lstm")
     given = problem("lstm")
     for reader in READERS.values():
-        with pytest.raises(ValueError, match=r"num_values: expected at most 3, .* got 4"):
+        with pytest.raises(
+            ValueError, match=r"num_values: .* from 1 to 3, all that the block has, but got 4"
+        ):
             reader(chain, of="h", num_values=4)
-        with pytest.raises(ValueError, match=r"num_values: .* 1 or more, but got 0"):
+        with pytest.raises(
+            ValueError, match=r"num_values: expected a whole number from 1 to 6, .* but got 0"
+        ):
             reader(chain, num_values=0)
-        with pytest.raises(ValueError, match=r"every: expected at most T = 5"):
+        with pytest.raises(
+            ValueError, match=r"every: expected a whole number from 1 to T = 5, but got 6"
+        ):
             reader(chain, every=6)
         with pytest.raises(ValueError, match=r"wrt: expected one of .*'h', 'c'"):
             reader(chain, wrt="z")
         with pytest.raises(ValueError, match="chain: expected a lstmgrad Chain"):
             reader(given.params)
     streamed = lg.stream(given.step, given.params, given.state, given.inputs)
-    with pytest.raises(ValueError, match="this chain is a stream"):
+    with pytest.raises(ValueError, match="got a StreamedChain"):
         lg.backward_singular_spectrum(streamed)
 
 
