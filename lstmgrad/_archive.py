@@ -71,7 +71,6 @@ def save(path: str | os.PathLike[str], result: Any) -> None:
     text = json.dumps(
         {"format": FORMAT, "version": VERSION, "result": tree, "arrays": about},
         allow_nan=False,
-        ensure_ascii=False,
     )
     draft = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}")
     try:

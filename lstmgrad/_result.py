@@ -29,7 +29,7 @@ WIDTH = 100
 class _Listed(type(eqx.Module)):
     """Classes that list their public names alone, so that help() shows nothing else."""
 
-    def __dir__(cls) -> list[str]:
+    def __dir__(cls) -> list[str]:  # pyright: ignore[reportSelfClsParameterName]
         return [name for name in super().__dir__() if not name.startswith("_")]
 
     @property
@@ -182,7 +182,7 @@ def chosen(count: int) -> np.ndarray:
 
 def _aligned(heads: list[str], rows: list[list[str]]) -> list[str]:
     """The lines of a table; the columns before the last one that find no room are left out."""
-    columns = list(zip(heads, *rows, strict=True))
+    columns = [list(column) for column in zip(heads, *rows, strict=True)]
     widths = [max(map(len, column)) for column in columns]
     while len(columns) > 3 and sum(widths) + 2 * len(widths) - 2 > WIDTH:
         if columns[-2][0] == "…":

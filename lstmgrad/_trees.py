@@ -74,7 +74,8 @@ def public_name(kind: type) -> str | None:
 def fields_of(kind: type) -> dict[str, bool] | None:
     """The fields of a record by name, and whether each is static; None for other classes."""
     if issubclass(kind, tuple):
-        return dict.fromkeys(kind._fields, False) if hasattr(kind, "_fields") else None
+        names = getattr(kind, "_fields", None)
+        return None if names is None else dict.fromkeys(names, False)
     if not dataclasses.is_dataclass(kind):
         return None
     return {
@@ -95,12 +96,13 @@ def encode(tree: Any, arrays: dict[str, Stored], path: tuple = ()) -> Any:
     """
     if tree is None:
         return None
-    if isinstance(tree, bool | int | float | complex | str) and not isinstance(tree, np.generic):
-        return _encode_number(tree)
+    # First of all, because some numbers of NumPy are numbers of Python as well.
     if isinstance(tree, jax.Array | np.ndarray | np.generic):
         name = _free_name(path, arrays)
         arrays[name] = _stored(tree, path)
         return {"array": name}
+    if isinstance(tree, bool | int | float | complex | str):
+        return _encode_number(tree)
     kind = type(tree)
     if kind in (list, tuple):
         children = [encode(c, arrays, (*path, jtu.SequenceKey(i))) for i, c in enumerate(tree)]
@@ -116,7 +118,8 @@ def encode(tree: Any, arrays: dict[str, Stored], path: tuple = ()) -> Any:
     children, _ = jtu.tree_flatten_with_path(tree, is_leaf=lambda node: node is not tree)
     if len(children) == 1 and not children[0][0]:
         raise ValueError(
-            f"result: expected arrays and numbers, but leaf {leaf_name(path)} is a {kind.__name__}."
+            f"result: expected arrays and numbers, but leaf {leaf_name(path)} is of type "
+            f"{kind.__name__}."
         )
     return _encode_dict([((*path, *p), _key_of(p), child) for p, child in children], arrays)
 

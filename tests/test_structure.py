@@ -118,6 +118,11 @@ def test_the_face_is_complete_and_names_nothing_twice():
         lg.nothing  # noqa: B018
 
 
+def test_the_face_lists_the_public_names_alone():
+    assert dir(lg) == sorted(lg.__all__)
+    assert {"load", "save", "summary"} <= set(dir(lg))
+
+
 def in_a_fresh_interpreter(code: str, **variables: str) -> str:
     paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | variables

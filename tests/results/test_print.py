@@ -2,6 +2,7 @@
 
 import math
 import pydoc
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -105,7 +106,8 @@ def test_a_summary_is_flat_floats(kind):
 
 
 def test_a_summary_takes_results_alone(as_installed):
-    for wrong in ({"a": 1.0}, np.ones(2), None, "text"):
+    anything: list[Any] = [{"a": 1.0}, np.ones(2), None, "text"]
+    for wrong in anything:
         with pytest.raises(ValueError, match="result: expected what an analysis returns, such as"):
             lg.summary(wrong)
 
@@ -174,7 +176,7 @@ def test_a_summary_inside_jit_says_so():
 @every_record
 def test_help_is_the_docstring_and_what_is_public(kind):
     record = RECORDS[kind]()
-    text = pydoc.render_doc(record, renderer=pydoc.plaintext)
+    text = pydoc.render_doc(record, renderer=pydoc.TextDoc())
     own = type(record).__doc__
     assert own is not None
     assert own.split("\n")[0] in text

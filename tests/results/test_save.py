@@ -215,7 +215,7 @@ def test_a_result_that_cannot_be_saved_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.npz"
     lg.save(path, norm_profile())
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"leaf \.gradient\[1\] is a object"):
+    with pytest.raises(ValueError, match=r"leaf \.gradient\[1\] is of type object"):
         lg.save(path, contributions([jnp.ones(1), object()]))
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
@@ -352,7 +352,8 @@ def test_other_files_and_places_are_named(tmp_path, as_installed):
         lg.save(tmp_path, norm_profile())
     with pytest.raises(FileNotFoundError, match="path: expected a file in a folder that exists"):
         lg.save(tmp_path / "no" / "a.npz", norm_profile())
-    for wrong in (b"bytes", 3, None):
+    anything: list[Any] = [b"bytes", 3, None]
+    for wrong in anything:
         with pytest.raises(ValueError, match="path: expected a str or a Path, but got"):
             lg.load(wrong)
         with pytest.raises(ValueError, match="path: expected a str or a Path, but got"):
