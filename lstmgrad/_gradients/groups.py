@@ -30,6 +30,7 @@ class Group(NamedTuple):
         exponents: (T,), of the rows.
         coordinates: (m,), where the parts lie in the flat state.
         fed_by: for each leaf of (parameters, inputs), whether these parts depend on it in a step.
+        trained: whether one of these leaves is a parameter.
     """
 
     local: LocalStep
@@ -37,12 +38,13 @@ class Group(NamedTuple):
     exponents: Int[Array, " T"]
     coordinates: Any
     fed_by: list[bool]
+    trained: bool
 
 
 def groups_of(
     chain: StoredChain, flat: Float[Array, "times n"], moving: Params, fixed: Params
 ) -> list[Group]:
-    """The groups that depend on parameters or inputs.
+    """The groups that depend on parameters or inputs; all of them where none does.
 
     Args:
         chain: T factors that know their model.
@@ -52,21 +54,42 @@ def groups_of(
     """
     layout, run = chain.layout, known_run(chain)
     step, _ = run.step.parts()
-    x_moving, x_fixed = differentiable(run.inputs)
-
-    def of_leaves(leaves: tuple[Params, Inputs], state: State, x_fixed: Inputs) -> State:
-        return step(eqx.combine(leaves[0], fixed), state, eqx.combine(leaves[1], x_fixed))
-
-    one, one_fixed, state = (_one_step(tree) for tree in (x_moving, x_fixed, run.before))
-    reached = leaf_dependence(of_leaves, (moving, one), state, one_fixed, layout)
+    x_moving, _ = differentiable(run.inputs)
+    reached = _reached_by_leaves(chain, moving, fixed)
+    count, nowhere = len(jax.tree.leaves(moving)), not any(map(any, reached.values()))
     groups = []
     for parts in mutual_groups(layout):
         fed_by = [any(feeds) for feeds in zip(*(reached[part] for part in parts), strict=True)]
-        if any(fed_by):
+        if any(fed_by) or nowhere:
             rows, exponents = _gradient_at(chain, flat, parts, (moving, x_moving))
             local = LocalStep(step, fixed, layout.restricted(parts))
-            groups.append(Group(local, rows, exponents, layout.coordinates(parts), fed_by))
+            inside, trained = layout.coordinates(parts), any(fed_by[:count])
+            groups.append(Group(local, rows, exponents, inside, fed_by, trained))
     return groups
+
+
+def fed_by_parameters(
+    chain: StoredChain, flat: Float[Array, "times n"], moving: Params, fixed: Params
+) -> tuple[StoredChain, Float[Array, "times m"]]:
+    """The chain of the parts that the gradient with respect to the parameters comes through.
+
+    Args:
+        chain: T factors that know their model.
+        flat: ∂L/∂s_t as flat vectors.
+        moving: the differentiable leaves of the parameters.
+        fixed: the others.
+
+    Returns:
+        The chain, and the cotangents of these parts.
+    """
+    layout, count = chain.layout, len(jax.tree.leaves(moving))
+    reached = _reached_by_leaves(chain, moving, fixed)
+    fed = [part for part in layout.parts if any(reached[part][:count])]
+    behind = {later for part in fed for later in parts_between(layout, None, part)}
+    if not fed or behind == set(layout.parts):
+        return chain, flat
+    restricted = check_stored(chain.restricted([part for part in layout.parts if part in behind]))
+    return restricted, flat[:, layout.coordinates(behind)]
 
 
 def shared_exponents(
@@ -79,14 +102,17 @@ def shared_exponents(
         leaves: the differentiable leaves of parameters and inputs.
 
     Returns:
-        Those of all leaves together; those of each leaf, the largest among the groups that it
+        Those of all parameters together; those of each leaf, the largest among the groups that it
         feeds; and for each group the weight of each leaf.
     """
-    everything = _largest([group.exponents for group in groups])
+    trained = _trained(groups)
+    together = _largest([group.exponents for group in trained])
     flat, treedef = jax.tree.flatten(leaves)
     feeding = [[g for g in groups if g.fed_by[index]] for index in range(len(flat))]
     own = [
-        everything if len(fed) in (0, len(groups)) else _largest([g.exponents for g in fed])
+        together
+        if len(fed) in (0, len(trained)) and all(g.trained for g in fed)
+        else _largest([g.exponents for g in fed])
         for fed in feeding
     ]
 
@@ -97,7 +123,7 @@ def shared_exponents(
     weights = [
         treedef.unflatten([weight(group, index) for index in range(len(flat))]) for group in groups
     ]
-    return everything, treedef.unflatten(own), weights if len(groups) > 1 else []
+    return together, treedef.unflatten(own), weights if len(groups) > 1 else []
 
 
 def weighted_sum(found: list[Any], weights: list[Any]) -> Any:
@@ -133,7 +159,7 @@ def inner_products(
     if len(groups) == 1 and groups[0].rows.shape == moved.shape:
         return jax.vmap(product)(groups[0].rows, moved)
     terms = []
-    for group in groups:
+    for group in _trained(groups):
         inner = jax.vmap(product)(group.rows, moved[:, group.coordinates])
         terms.append(inner * power_below(group.exponents - exponents, inner.dtype))
     return sum(terms[1:], start=terms[0])
@@ -158,6 +184,26 @@ def _gradient_at(
         mantissas, exponents = normalize(Scaled(mantissas[:, inside], exponents))
     room = jax.vmap(lambda row: with_room(row, *leaves))(Scaled(mantissas, exponents))
     return room.mantissa, room.exponent
+
+
+def _reached_by_leaves(
+    chain: StoredChain, moving: Params, fixed: Params
+) -> dict[PartName, list[bool]]:
+    """For each part, which differentiable leaves of parameters and inputs it depends on."""
+    run = known_run(chain)
+    step, _ = run.step.parts()
+    x_moving, x_fixed = differentiable(run.inputs)
+
+    def of_leaves(leaves: tuple[Params, Inputs], state: State, x_fixed: Inputs) -> State:
+        return step(eqx.combine(leaves[0], fixed), state, eqx.combine(leaves[1], x_fixed))
+
+    one, one_fixed, state = (_one_step(tree) for tree in (x_moving, x_fixed, run.before))
+    return leaf_dependence(of_leaves, (moving, one), state, one_fixed, chain.layout)
+
+
+def _trained(groups: list[Group]) -> list[Group]:
+    """The groups that depend on parameters; all of them where none does."""
+    return [group for group in groups if group.trained] or groups
 
 
 def _largest(exponents: list[Int[Array, " T"]]) -> Int[Array, " T"]:

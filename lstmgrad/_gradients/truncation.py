@@ -19,6 +19,7 @@ from lstmgrad._checks import check_count, check_differentiable, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents, pull_cotangents
 from lstmgrad._gradients.contributions import Contributions
+from lstmgrad._gradients.groups import fed_by_parameters
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, squares, times, together
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, scaled, widen
 from lstmgrad._result import Result, chosen, number
@@ -89,8 +90,9 @@ def truncation_bias(
     step, params = run.step.parts()
     moving, fixed = differentiable(params)
     check_differentiable(moving, None)
-    local = LocalStep(step, fixed, chain.layout)
     direct = flat_cotangents(cotangents, chain.layout, len(chain))
+    chain, direct = fed_by_parameters(chain, direct, moving, fixed)
+    local = LocalStep(step, fixed, chain.layout)
     later = pull_cotangents(chain, direct)
     whole = local.pull_all(moving, run.factors, Scaled(later.mantissa[1:], later.exponent[1:]))
 

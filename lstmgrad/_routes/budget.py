@@ -212,7 +212,9 @@ def _stations(
     with jax.default_matmul_precision("highest"):
         behind, vjp = jax.vjp(moved, layout.ravel(state), deltas)
         before, found = vjp(nan_with(behind, row))
-    stops: dict[str, list[Array]] = {name: [] for name in reversed(wanted)}
+    # In the order of the tags on the path, whatever other layers call theirs.
+    passed = dict.fromkeys(name for name, _ in shapes)
+    stops: dict[str, list[Array]] = {name: [] for name in [*reversed(passed), *wanted]}
     for (name, _), cotangent in zip(shapes, found, strict=True):
         stops[name].append(cotangent)
     nothing = jnp.zeros(1, row.dtype)

@@ -5,6 +5,7 @@ its end, e^-87 that of float32.
 """
 
 import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -16,18 +17,30 @@ from registry import D, H, jitter
 import lstmgrad as lg
 
 LONG = 150
-BIASES = {2: (6.0, -1.0), 3: (-1.0, 6.0, -1.0)}
+# The two layers of the case that was wrong, and three of a cell that compiles faster.
+LSTM_BIASES = (6.0, -1.0)
+LEAKS = (0.7, 0.01, 0.7)
 KINDS = {2: (("float32", 1e-5),), 3: (("float64", 1e-12), ("float32", 1e-5))}
 
 
-def stack_of(depth: int, dtype: Any) -> tuple[lg.Model, jax.Array]:
-    """LSTM layers, slow ones and fast ones, from a start that is not zero."""
-    models = []
-    for index, bias in enumerate(BIASES[depth]):
+def lstm_layers() -> Iterator[lg.Model]:
+    for index, bias in enumerate(LSTM_BIASES):
         cell = lg.cells.lstm(H if index else D, H, dtype=jnp.float32)
         params = cell.init(jax.random.key(index))
-        models.append(cell.model(params._replace(bias=params.bias.at[H : 2 * H].set(bias))))
-    model = lg.interop.stack(models)
+        yield cell.model(params._replace(bias=params.bias.at[H : 2 * H].set(bias)))
+
+
+def leaky_layers() -> Iterator[lg.Model]:
+    weak = jax.nn.initializers.normal(0.1)
+    for index, leak in enumerate(LEAKS):
+        size = H if index else D
+        cell = lg.cells.leaky_rnn(size, H, leak=leak, recurrent_init=weak, dtype=jnp.float32)
+        yield cell.model(cell.init(jax.random.key(index)))
+
+
+def stack_of(depth: int, dtype: Any) -> tuple[lg.Model, jax.Array]:
+    """Layers, slow ones and fast ones, from a start that is not zero."""
+    model = lg.interop.stack([*(lstm_layers() if depth == 2 else leaky_layers())])
     model = model._replace(state=jitter(model.state, 7, 0.1))
     inputs = jax.random.normal(jax.random.key(9), (LONG, D), jnp.float32)
     params, state, inputs = jax.tree.map(
@@ -72,10 +85,10 @@ def assert_trees_close(got, want, **close):
         np.testing.assert_allclose(one, other, **close)
 
 
-@pytest.mark.parametrize("depth", BIASES)
+@pytest.mark.parametrize("depth", KINDS)
 def test_layers_of_a_stack(depth):
     def loss(state):
-        return jnp.sum(jnp.cos(state[-2]))  # h of the topmost layer
+        return jnp.sum(jnp.cos(getattr(state, f"h{depth - 1}")))
 
     double = stack_of(depth, "float64")
     parts, input_parts = by_copies(*double, loss)
@@ -148,3 +161,54 @@ def test_cells_of_several_groups(name):
     close: dict[str, Any] = {"rtol": 1e-11, "atol": 1e-11}
     assert_trees_close(got.leaf_log_norms, jax.tree.map(log_norms, parts), **close)
     np.testing.assert_allclose(got.input_gradients, input_parts, rtol=1e-12, atol=1e-13)
+
+
+class Trained(NamedTuple):
+    """The upper part is trained, the lower one is not."""
+
+    frozen: Any
+    upper: Any
+
+
+def on_a_frozen_part(upper, state, x):
+    frozen = 0.999 * state.frozen + 0.001 * x
+    return Trained(frozen, jnp.tanh(upper * state.upper + frozen))
+
+
+def test_a_frozen_part_beside_does_not_count():
+    """The part that is read by the loss, too, and remembers, while the trained one forgets."""
+    weights = jnp.full(2, 0.1, "float32")
+    start = Trained(*jnp.ones((2, 2), "float32"))
+    inputs = jax.random.normal(jax.random.key(0), (60, 2), "float32")
+    chain = lg.chain(lg.Model(on_a_frozen_part, weights, start), inputs)
+
+    def loss(states):
+        return jnp.sum(states.upper[-1]) + jnp.sum(states.frozen[-1])
+
+    cotangents = lg.loss_cotangents(loss, chain.trajectory)
+    want = lg.contributions(chain, cotangents)
+    assert -np.inf < want.log_norms[0] < np.log(np.finfo("float32").tiny)
+    table = lg.contribution_map(chain, cotangents, every=60)
+    np.testing.assert_allclose(table.log_norms[0], want.log_norms, rtol=1e-5)
+    exact, _ = by_copies(*chain_in_float64(chain), lambda state: jnp.sum(state.upper))
+    np.testing.assert_allclose(want.log_norms, log_norms(exact), rtol=1e-4)
+    np.testing.assert_allclose(np.sum(want.shares), 1, rtol=1e-5)
+    bias = lg.truncation_bias(chain, cotangents, max_length=20)
+    np.testing.assert_allclose(bias.residuals[:6], want.residuals[:6], rtol=1e-4, atol=1e-6)
+
+
+def chain_in_float64(chain):
+    arguments = chain.model, chain.trajectory.inputs
+    return jax.tree.map(lambda leaf: leaf if callable(leaf) else leaf.astype("float64"), arguments)
+
+
+def test_parameters_and_inputs_that_nothing_depends_on():
+    chain = lg.chain(lg.Model(lambda params, s, x: 0.5 * s, jnp.ones(2), jnp.ones(3)), jnp.ones(4))
+    cotangents = lg.loss_cotangents(lambda states: jnp.sum(states), chain.trajectory)
+    got = lg.contributions(chain, cotangents)
+    np.testing.assert_array_equal(got.gradient, np.zeros(2))
+    np.testing.assert_array_equal(got.input_gradients, np.zeros(4))
+    np.testing.assert_array_equal(got.log_norms, np.full(4, -np.inf))
+    assert np.all(np.isnan(got.shares))
+    table = lg.contribution_map(chain, cotangents).log_norms
+    assert np.all(table[np.tril_indices(4)] == -np.inf)
