@@ -209,12 +209,8 @@ def _on_host(result: Result) -> Any:
     """
     if np.size(getattr(result, type(result)._main[0])) == 0:
         return None
-    for field in dataclasses.fields(result):
-        if field.metadata.get("static", False) or field.type is Any:
-            continue
-        inside = jax.tree.leaves(getattr(result, field.name), is_leaf=lambda leaf: leaf is None)
-        if not all(isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in inside):
-            return None
+    if not _has_arrays(result):
+        return None
 
     def fetched(leaf: Any) -> Any:
         if isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -225,3 +221,15 @@ def _on_host(result: Result) -> Any:
         return jax.tree.map(fetched, result)
     except (jax.errors.JAXTypeError, RuntimeError):  # traced; deleted, or on other hosts
         return None
+
+
+def _has_arrays(result: Any) -> bool:
+    """Whether there are arrays in all fields, but for those that may hold anything."""
+    if not isinstance(result, Result):
+        leaves = jax.tree.leaves(result, is_leaf=lambda leaf: leaf is None)
+        return all(isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves)
+    return all(
+        _has_arrays(getattr(result, field.name))
+        for field in dataclasses.fields(result)
+        if not field.metadata.get("static", False) and field.type is not Any
+    )

@@ -183,7 +183,7 @@ def _stored(leaf: Any, path: tuple) -> Stored:
             key, leaf = str(jax.random.key_impl(leaf)), jax.random.key_data(leaf)
         data = np.asarray(leaf, order="C")
     except (jax.errors.JAXTypeError, RuntimeError) as error:
-        traced = isinstance(leaf, jax.core.Tracer)
+        traced = isinstance(error, jax.errors.JAXTypeError)
         why = "traced: save outside jit and vmap" if traced else f"not here to read: {error}"
         raise ValueError(f"result: leaf {leaf_name(path)} is {why}.") from None
     dtype = known_dtype(data.dtype.name)

@@ -1,5 +1,6 @@
 """One record of every kind, made of arrays of a few numbers, for the tests of results."""
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -77,7 +78,7 @@ def lyapunov_spectrum() -> lg.LyapunovSpectrum:
         rounding_errors=jnp.asarray([0.0, 0.0, 0.001, 2.0]),
         times=50 * jnp.arange(1, 21),
         running_exponents=running,
-        state=lyapunov_state(),
+        state=dataclasses.replace(lyapunov_state(), model_state=None),
     )
 
 

@@ -386,4 +386,10 @@ def test_leaves_that_cannot_be_kept_are_named(tmp_path):
         ValueError, match=r"strings or whole numbers as keys of dicts, but got 1\.5"
     ):
         lg.save(path, contributions({1.5: jnp.ones(1)}))
+    gone = jnp.ones(2)
+    gone.delete()
+    with pytest.raises(
+        ValueError, match=r"leaf \.gradient is not here to read: Array has been del"
+    ):
+        lg.save(path, contributions(gone))
     assert not path.exists()
