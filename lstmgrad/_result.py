@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import inspect
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import equinox as eqx
 import jax
@@ -26,6 +26,7 @@ WIDTH = 100
 """Letters in a line, at most."""
 
 
+@dataclass_transform(field_specifiers=(dataclasses.field, eqx.field))
 class _Listed(type(eqx.Module)):
     """Classes that list their public names alone, so that help() shows nothing else."""
 
