@@ -1,4 +1,4 @@
-"""Recurrences declared diagonal, against the chain that `linearize` gives and float64 sums of logs."""
+"""Recurrences declared diagonal, against the chain of `linearize` and float64 sums of logs."""
 
 from typing import NamedTuple
 

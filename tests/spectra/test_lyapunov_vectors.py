@@ -1,4 +1,4 @@
-"""Covariant vectors, against the dynamics that carries each into itself, and against eigenvectors."""
+"""Covariant vectors, against the dynamics that carries each into itself and eigenvectors."""
 
 import jax
 import jax.numpy as jnp

@@ -10,6 +10,8 @@ import pytest
 from hand import gru_jacobian, lstm_jacobian, lstm_parts, rnn_jacobian
 from registry import T, chain_of, problem
 
+import lstmgrad as lg
+
 HAND = {"rnn": rnn_jacobian, "gru": gru_jacobian, "lstm": lstm_jacobian}
 
 

@@ -52,7 +52,7 @@ def test_trap(dtype, gain, gap):
     """N = 200: the QR sum is too high per unit, which is said, and the determinant is right."""
     n = 200
     chain, exact = network(n, gain, dtype, steps=20)
-    found = lg.lyapunov_spectrum(chain, every=1)
+    found = lg.lyapunov_spectrum(chain, interval=1)
     resolved = np.asarray(found.resolved)
     excess = (float(jnp.sum(found.exponents)) - exact) / n
     assert excess > gap
@@ -84,7 +84,7 @@ def exact_exponents(factors):
 
 def test_what_is_resolved_is_right_and_what_is_not_reads_too_high():
     chain, _ = network(12, 30.0, steps=20)
-    found = lg.lyapunov_spectrum(chain, every=1)
+    found = lg.lyapunov_spectrum(chain, interval=1)
     with decimal.localcontext(prec=150):
         exact = exact_exponents(np.asarray(lg.DenseChain.of(chain).factors))
     error, rounding = np.asarray(found.exponents) - exact, np.asarray(found.rounding_errors)

@@ -41,7 +41,9 @@ def largest_exponents(bias):
         lg.linearize(frozen_step, params, alone),
         lg.linearize(CELL.step, params, trajectory),
     )
-    return [lg.lyapunov_spectrum(chain, num_exponents=1, every=5).exponents[0] for chain in chains]
+    return [
+        lg.lyapunov_spectrum(chain, num_exponents=1, interval=5).exponents[0] for chain in chains
+    ]
 
 
 def test_the_cell_must_not_be_frozen():
