@@ -119,7 +119,9 @@ def test_chains_without_a_model_are_refused(function):
         "knows .*got a DenseChain": lg.DenseChain.of(chain),
         "keeps its states, .*got a StreamedChain": lg.stream(*given),
         "knows .*got a RouteChain": lg.routes(chain)["cell"],
-        "knows .*got a DiagonalChain": lg.DiagonalChain([jnp.ones((2, 3))], chain.layout),
+        "knows .*got a DiagonalChain": lg.DiagonalChain(
+            factors=[jnp.ones((2, 3))], layout=chain.layout
+        ),
     }
     for message, other in others.items():
         with pytest.raises(ValueError, match=f"^chain: expected one that {message}"):

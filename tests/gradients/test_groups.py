@@ -190,14 +190,15 @@ def test_a_frozen_part_beside_does_not_count():
     assert -np.inf < want.log_norms[0] < np.log(np.finfo("float32").tiny)
     table = lg.contribution_map(chain, cotangents, every=60)
     np.testing.assert_allclose(table.log_norms[0], want.log_norms, rtol=1e-5)
-    exact, _ = by_copies(*chain_in_float64(chain), lambda state: jnp.sum(state.upper))
+    model, longer = chain_in_float64(chain)
+    exact, _ = by_copies(model, longer, lambda state: jnp.sum(state.upper))
     np.testing.assert_allclose(want.log_norms, log_norms(exact), rtol=1e-4)
     np.testing.assert_allclose(np.sum(want.shares), 1, rtol=1e-5)
     bias = lg.truncation_bias(chain, cotangents, max_length=20)
     np.testing.assert_allclose(bias.residuals[:6], want.residuals[:6], rtol=1e-4, atol=1e-6)
 
 
-def chain_in_float64(chain):
+def chain_in_float64(chain: lg.Chain) -> Any:
     arguments = chain.model, chain.trajectory.inputs
     return jax.tree.map(lambda leaf: leaf if callable(leaf) else leaf.astype("float64"), arguments)
 

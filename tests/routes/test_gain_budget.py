@@ -19,6 +19,10 @@ def tags_of(name):
     return {"lstm": ("cell", "forget"), "gru": ("carry",)}.get(name, ("recurrent",))
 
 
+def dense_of(name: str) -> lg.DenseChain:
+    return lg.DenseChain.of(problem(name).chain())
+
+
 def assert_adds_up(budget, log_sigma):
     total = (
         sum(np.sum(gains) for gains in budget.station_log_gains.values()) + budget.log_projection
@@ -33,7 +37,7 @@ def test_the_gains_add_up_to_the_norm(name):
     budget = lg.gain_budget(chain, through=tags_of(name))
     assert set(budget.station_log_gains) == {*tags_of(name), "state"}
     assert {gains.shape for gains in budget.station_log_gains.values()} == {(T,)}
-    assert_adds_up(budget, log_norm(loop_product(chain_of(name, "dense").factors)))
+    assert_adds_up(budget, log_norm(loop_product(dense_of(name).factors)))
     assert budget.log_projection == 0
     total = budget.log_projection + np.sum(budget.log_gains)
     np.testing.assert_allclose(total, budget.log_norm, **CLOSE)
@@ -41,7 +45,7 @@ def test_the_gains_add_up_to_the_norm(name):
 
 @pytest.mark.parametrize(("of", "wrt"), [("h", "h"), ("c", "h"), ("c", "c"), (None, "c")])
 def test_the_gains_of_a_block_add_up(of, wrt):
-    chain = chain_of("lstm", "dense")
+    chain = dense_of("lstm")
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
     budget = lg.gain_budget(chain, of=of, wrt=wrt)
     assert (budget.of, budget.wrt) == (of, wrt)
@@ -54,7 +58,7 @@ def test_the_gains_of_a_loss_by_numpy():
     cotangent = jnp.cos(jnp.arange(2.0 * H))
     budget = lg.gain_budget(chain, cotangent, of="c", wrt="h", through=["output"])
     u, lengths = np.where(np.arange(2 * H) < H, 0, cotangent), []
-    for factor in np.asarray(chain_of("lstm", "dense").factors)[::-1]:
+    for factor in np.asarray(dense_of("lstm").factors)[::-1]:
         lengths.append(np.linalg.norm(u @ factor) / np.linalg.norm(u))
         u = u @ factor
     np.testing.assert_allclose(budget.log_gains, np.log(lengths[::-1]), **CLOSE)
@@ -74,7 +78,7 @@ def test_activation_and_weights_of_a_plain_network():
     budget = lg.gain_budget(given.chain(), through="recurrent")
     W, U, b = (np.asarray(leaf) for leaf in given.params)
     states = np.asarray(given.run().states.h)
-    u = np.linalg.svd(loop_product(chain_of("rnn", "dense").factors))[0][:, 0]
+    u = np.linalg.svd(loop_product(dense_of("rnn").factors))[0][:, 0]
     for t in range(T, 0, -1):
         slope = 1 - np.tanh(W @ given.inputs[t - 1] + U @ states[t - 1] + b) ** 2
         delta = slope * u
@@ -103,7 +107,7 @@ def test_a_dense_chain_beyond_the_range():
 
 def test_a_gradient_that_dies():
     """At the step where it dies -inf, before that (seen from the end) what it was, behind it 0."""
-    factors = random_chain(3).factors.at[2].set(0.0)
+    factors = jax.random.normal(jax.random.key(0), (T, 3, 3)).at[2].set(0.0)
     budget = lg.gain_budget(lg.DenseChain(factors), jnp.ones(3))
     assert budget.log_gains[2] == budget.log_norm == -np.inf
     np.testing.assert_array_equal(budget.log_gains[:2], 0)

@@ -94,7 +94,7 @@ def test_chains_without_a_model_are_refused(function):
         "DenseChain": lg.DenseChain.of(chain),
         "StreamedChain": lg.stream(*given),
         "RouteChain": lg.routes(chain)["cell"],
-        "DiagonalChain": lg.DiagonalChain([jnp.ones((2, 3))], chain.layout),
+        "DiagonalChain": lg.DiagonalChain(factors=[jnp.ones((2, 3))], layout=chain.layout),
     }
     for kind, other in others.items():
         with pytest.raises(ValueError, match=f"^chain: expected one that knows .*got a {kind}"):
