@@ -33,7 +33,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return jitted(*data, **plain)
         except (TypeError, ValueError):
-            # Found out too late: looking at every leaf in every call would cost more than it helps.
+            # Only after a failure: checking every leaf in every call would cost more than it helps.
             _check_leaves(inspect.signature(function).bind(*data, **options).arguments)
             raise
 

@@ -1,4 +1,4 @@
-"""The legend: what the letters in shapes mean, and the types every floor above uses.
+"""The legend: what the letters in shapes mean, and the types that every room uses.
 
 ===  =============================================================================
 T    time steps; states are counted 0..T, step Jacobians ``J_t`` sit at index t-1

@@ -1,4 +1,4 @@
-"""The noun: models run along inputs, chains of step Jacobians, and what moves through them.
+"""Chains of step Jacobians: how a model becomes one, and what moves through it.
 
     trajectory   s_t = step(params, s_{t-1}, x_t)                      the only scan of the model
     implicit     J_t = ds_t/ds_{t-1}, and `chain`, the way in          the only place of Jacobians

@@ -30,7 +30,7 @@ from jaxtyping import Array, Float
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import Run
 from lstmgrad._chains.trajectory import Trajectory
-from lstmgrad._checks import check_kind
+from lstmgrad._checks import check_count, check_kind
 from lstmgrad._model import Model
 from lstmgrad._types import PartName
 
@@ -166,6 +166,13 @@ def check_stored(chain: Any) -> StoredChain:
             "chain(model, inputs)."
         )
     return chain
+
+
+def check_spacing(every: Any, chain: Chain) -> int:
+    """The spacing of readings, from 1 to T, or 1 without a step; returns it as a Python int."""
+    if len(chain) == 0:
+        return check_count(every, "every", most=1, why="because the chain has no step")
+    return check_count(every, "every", most=len(chain), limit="T")
 
 
 def check_single(chain: Chain) -> None:

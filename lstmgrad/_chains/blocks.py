@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain
-from lstmgrad._chains.dependence import parts_between
+from lstmgrad._chains.dependence import parts_between, steps_between
 from lstmgrad._types import PartName
 
 
@@ -20,7 +20,8 @@ class Block(NamedTuple):
         columns: where `wrt` lies in it.
         shape: (n_of, n_wrt) of the whole block.
         shared: how many coordinates `of` and `wrt` have in common: the ones of the identity.
-        connected: whether there is a path; without one the block is zero at every lag but 0.
+        distance: the least number of steps from `wrt` to `of`: the block is exactly zero at lags
+            below it, and at every lag but 0 where there is no path, for None.
     """
 
     chain: Chain
@@ -28,7 +29,17 @@ class Block(NamedTuple):
     columns: slice
     shape: tuple[int, int]
     shared: int
-    connected: bool
+    distance: int | None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a path from `wrt` to `of`."""
+        return self.distance is not None
+
+    def is_zero(self, lags: np.ndarray) -> np.ndarray:
+        """Whether the block is exactly zero at each of some lags, whatever the factors are."""
+        least = np.inf if self.distance is None else self.distance
+        return (lags < least) & ~((lags == 0) & (self.shared > 0))
 
 
 def block_between(chain: Chain, of: PartName | None, wrt: PartName | None) -> Block:
@@ -50,7 +61,7 @@ def block_between(chain: Chain, of: PartName | None, wrt: PartName | None) -> Bl
     if parts and parts != layout.parts:
         chain = chain.restricted(parts)
         rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
-    return Block(chain, rows, columns, shape, shared, bool(parts))
+    return Block(chain, rows, columns, shape, shared, steps_between(layout, of, wrt))
 
 
 def whole_block(

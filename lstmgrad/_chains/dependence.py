@@ -3,8 +3,8 @@
 Read once from the jaxpr of the step, before anything runs. A derivative flows only from floating
 or complex values to such values, and not through `stop_gradient`. Compiled and rematerialized
 functions are looked into; inside of loops, branches and custom derivative rules every result is
-taken to depend on every argument, which is never wrong and costs only what could have been left
-out.
+taken to depend on every argument, which is safe: at worst parts are carried that could have been
+left out.
 
 The product of a chain from part j to part i passes through parts that j reaches and that reach i.
 All others add nothing to it, exactly, so a sweep that is read at one part carries these alone:
@@ -37,12 +37,8 @@ def dependence_of(
         layout: of the whole state.
     """
     sources = [{owner} if owner is not None else set() for owner in layout.owners]
-    nothing = [set() for _ in jax.tree.leaves(x)]
     closed = jax.make_jaxpr(lambda state, x: step(params, state, x))(state, x)
-    reached: dict[PartName, set] = {part: set() for part in layout.parts}
-    for owner, found in zip(layout.owners, _trace(closed.jaxpr, sources + nothing), strict=True):
-        if owner is not None:
-            reached[owner] |= found
+    reached = _reached(closed, sources, layout)
     return tuple(tuple(old in reached[new] for old in layout.parts) for new in layout.parts)
 
 
@@ -60,13 +56,21 @@ def leaf_dependence(
     """
     count = len(jax.tree.leaves(params))
     closed = jax.make_jaxpr(step)(params, state, x)
-    sources = [{index} for index in range(count)]
-    nothing = [set() for _ in jax.tree.leaves((state, x))]
-    reached: dict[PartName, set] = {part: set() for part in layout.parts}
-    for owner, found in zip(layout.owners, _trace(closed.jaxpr, sources + nothing), strict=True):
-        if owner is not None:
-            reached[owner] |= found
+    reached = _reached(closed, [{index} for index in range(count)], layout)
     return {part: [index in found for index in range(count)] for part, found in reached.items()}
+
+
+def _reached(
+    closed: jex.ClosedJaxpr, sources: Sequence[set], layout: Layout
+) -> dict[PartName, set]:
+    """For each part of the state that a jaxpr returns, which of its first arguments reach it."""
+    nothing = [set() for _ in closed.jaxpr.invars[len(sources) :]]
+    found: dict[PartName, set] = {part: set() for part in layout.parts}
+    outputs = _trace(closed.jaxpr, [*sources, *nothing])
+    for owner, result in zip(layout.owners, outputs, strict=True):
+        if owner is not None:
+            found[owner] |= result
+    return found
 
 
 def parts_between(
@@ -85,6 +89,24 @@ def parts_between(
     reached = _closure(forward, [i for i in range(count) if wrt in (None, layout.parts[i])])
     reaching = _closure(backward, [i for i in range(count) if of in (None, layout.parts[i])])
     return tuple(layout.parts[i] for i in range(count) if i in reached & reaching)
+
+
+def steps_between(layout: Layout, of: PartName | None, wrt: PartName | None) -> int | None:
+    """The least number of steps from `wrt` to `of`: 0 where they overlap, None without a path.
+
+    Args:
+        layout: of the state.
+        of: where paths end; None is any part.
+        wrt: where paths begin; None is any part.
+    """
+    count = len(layout.parts)
+    reached = {j for j in range(count) if wrt in (None, layout.parts[j])}
+    ends = {i for i in range(count) if of in (None, layout.parts[i])}
+    for steps in range(count + 1):
+        if reached & ends:
+            return steps
+        reached = {i for i in range(count) for j in reached if layout.dependence[i][j]}
+    return None
 
 
 def mutual_groups(layout: Layout) -> list[tuple[PartName, ...]]:
@@ -122,7 +144,17 @@ def _trace(jaxpr: jex.Jaxpr, inputs: Sequence[set]) -> list[set]:
     for equation in jaxpr.eqns:
         arguments = [read(atom) for atom in equation.invars]
         inner = equation.params.get("jaxpr")
-        if equation.primitive in _CALLS and inner is not None:
+        if equation.effects:
+            # What is written through a reference may be read through it later.
+            results = [set().union(*arguments)] * len(equation.outvars)
+            known.update(
+                {
+                    atom: results[0] if results else set().union(*arguments)
+                    for atom in equation.invars
+                    if not isinstance(atom, jex.Literal)
+                }
+            )
+        elif equation.primitive in _CALLS and inner is not None:
             results = _trace(getattr(inner, "jaxpr", inner), arguments)
         elif equation.primitive.name == "stop_gradient":
             results = [set() for _ in equation.outvars]

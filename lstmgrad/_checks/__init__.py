@@ -1,4 +1,4 @@
-"""One function a rule, one sentence a message: what was expected, what came, what to do.
+"""One function per rule, one sentence per message: what was expected, what we got, what to do.
 
 Only what is known while tracing is checked here (structure, shape, dtype, range of a static
 option). Values are never checked: a vanishing, exploding or NaN result is a result.

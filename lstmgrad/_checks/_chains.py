@@ -7,7 +7,7 @@ def check_kind(value: Any, kind: type, argument: str) -> None:
     """An object of the library's own."""
     if not isinstance(value, kind):
         raise ValueError(
-            f"{argument}: expected a lstmgrad {kind.__name__}, but got {type(value).__name__}: "
+            f"{argument}: expected an lstmgrad {kind.__name__}, but got {type(value).__name__}: "
             f"{_KINDS[kind.__name__]}."
         )
 
@@ -23,7 +23,7 @@ _KINDS = {
 
 
 def check_not_empty(length: int) -> None:
-    """There is a step to look into."""
+    """The chain has at least one step."""
     if length == 0:
         raise ValueError("chain: expected at least one step, but got T = 0.")
 
@@ -38,6 +38,7 @@ def check_tags(names: list[str], reserved: tuple[str, ...]) -> list[str]:
     for name in names:
         if name in reserved:
             raise ValueError(
-                f"step: expected no tag of the name {name!r}, which is that of a rest; rename it."
+                f"step: expected no tag named {name!r}, because routes(chain) uses that name for "
+                "what is left over, but got one. Rename it."
             )
     return names

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_stored, known_run
-from lstmgrad._checks import check_differentiable
+from lstmgrad._checks import check_differentiable, check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents
 from lstmgrad._gradients.groups import groups_of, inner_products, shared_exponents, weighted_sum
@@ -114,7 +114,7 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
         Three to four times the time of `jax.grad`: one backward sweep for λ_t, and a forward sweep
         that reads every part and every sum once more for their norms. Memory of the adjoint,
         (T, n), and of a few gradients: the parts are never held together. Norms are good for any T;
-        parts far below the largest one keep their logarithm though they vanish in the sum. Parts of
+        steps far below the largest one keep their logarithm though they vanish in the sum. Parts of
         the state that do not act on one another, such as the layers of a stack, are swept apart,
         so that the gradient of one cannot push that of another out of range: L layers cost about
         (L + 1) / 2 times as much.
@@ -130,6 +130,7 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
     """
     chain = check_stored(chain)
     run = known_run(chain)
+    check_not_empty(len(chain))
     step, params = run.step.parts()
     moving, fixed = differentiable(params)
     x_moving, _ = differentiable(run.inputs)
@@ -140,9 +141,7 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
 
     # The sum of a leaf has the largest exponent so far, which is known beforehand.
     ceilings = jax.lax.cummax(exponents)
-    tops = jax.tree.map(
-        lambda own: ceilings if own is exponents else jax.lax.cummax(own), leaf_exponents
-    )
+    tops = jax.tree.map(jax.lax.cummax, leaf_exponents)
 
     def kept(top: Array) -> Array:
         return power_below(jnp.concatenate([top[:1], top[:-1]]) - top, dtype)
@@ -156,15 +155,15 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
             group.local.pullback(moving, factor)(row)
             for group, row in zip(groups, rows, strict=True)
         ]
-        part, x_part = weighted_sum(found, weights)
+        part, x_part = weighted_sum(groups, found, weights)
 
         def added(total: Array, part: Array, keep: Array, gain: Array) -> Array:
             return total * keep.astype(total.dtype) + part * gain.astype(part.dtype)
 
         total = jax.tree.map(added, total, part, keep, gains)
-        return total, (squares(part), squares(total), x_part)
+        return total, (squares(part), squares(total), x_part, squares(x_part))
 
-    total, (parts, sums, x_parts) = jax.lax.scan(
+    total, (parts, sums, x_parts, x_squares) = jax.lax.scan(
         forward,
         jax.tree.map(jnp.zeros_like, moving),
         (run.factors, [group.rows for group in groups], weights, keep, gains),
@@ -191,7 +190,7 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
         shares=inner / whole * below,
         cosines=inner / jnp.sqrt(whole) / jnp.sqrt(part),
         residuals=rest,
-        input_log_norms=jax.tree.map(log_norm, jax.vmap(squares)(x_parts), x_exponents),
+        input_log_norms=jax.tree.map(log_norm, x_squares, x_exponents),
         gradient=jax.tree.map(lambda leaf, top: plain(leaf, top[-1]), total, tops),
         input_gradients=jax.tree.map(plain, x_parts, x_exponents),
     )
@@ -201,8 +200,6 @@ def _lowered(squares: Params, leaf_exponents: Params, exponents: Array) -> Param
     """Squares of leaves with exponents of their own as squares with one exponent for all."""
 
     def lower(square: Array, exponent: Array) -> Array:
-        if exponent is exponents:
-            return square
         # Factor by factor: twice the exponent may not fit an int32.
         power = power_below(exponent - exponents, square.dtype)
         return square * power * power

@@ -17,7 +17,7 @@ from lstmgrad._chains.base import StoredChain, check_stored, known_run
 from lstmgrad._chains.dependence import leaf_dependence, mutual_groups, parts_between
 from lstmgrad._gradients.adjoint import pull_cotangents
 from lstmgrad._gradients.local import LocalStep, differentiable, with_room
-from lstmgrad._numeric.scaled import LOWEST, Scaled, normalize, power_below, widen
+from lstmgrad._numeric.scaled import Scaled, normalize, power_below, widen
 from lstmgrad._types import Inputs, Params, PartName, State
 
 
@@ -94,7 +94,7 @@ def fed_by_parameters(
 
 def shared_exponents(
     groups: list[Group], leaves: tuple[Params, Inputs]
-) -> tuple[Int[Array, " T"], tuple[Params, Inputs], list[tuple[Params, Inputs]]]:
+) -> tuple[Int[Array, " T"], tuple[Params, Inputs], list[list[Array | None]]]:
     """The exponents that sums over the groups have, and what each group is weighted with in them.
 
     Args:
@@ -103,43 +103,43 @@ def shared_exponents(
 
     Returns:
         Those of all parameters together; those of each leaf, the largest among the groups that it
-        feeds; and for each group the weight of each leaf.
+        feeds; and for each group the weight of each leaf, None where it is the only one or none.
     """
-    trained = _trained(groups)
-    together = _largest([group.exponents for group in trained])
+    together = _largest([group.exponents for group in _trained(groups)])
     flat, treedef = jax.tree.flatten(leaves)
-    feeding = [[g for g in groups if g.fed_by[index]] for index in range(len(flat))]
-    own = [
-        together
-        if len(fed) in (0, len(trained)) and all(g.trained for g in fed)
-        else _largest([g.exponents for g in fed])
-        for fed in feeding
-    ]
-
-    def weight(group: Group, index: int) -> Array:
-        exponents = group.exponents if group.fed_by[index] else LOWEST
-        return power_below(exponents - own[index], group.rows.dtype)
-
+    feeding = [[group for group in groups if group.fed_by[i]] for i in range(len(flat))]
+    own = [_largest([group.exponents for group in fed]) if fed else together for fed in feeding]
     weights = [
-        treedef.unflatten([weight(group, index) for index in range(len(flat))]) for group in groups
+        [
+            power_below(group.exponents - own[i], group.rows.dtype)
+            if group.fed_by[i] and len(feeding[i]) > 1
+            else None
+            for i in range(len(flat))
+        ]
+        for group in groups
     ]
-    return together, treedef.unflatten(own), weights if len(groups) > 1 else []
+    return together, treedef.unflatten(own), weights
 
 
-def weighted_sum(found: list[Any], weights: list[Any]) -> Any:
-    """The sum over groups of what each of them adds to the leaves.
+def weighted_sum(groups: list[Group], found: list[Any], weights: list[Any]) -> Any:
+    """The sum of what each group adds to the leaves that it feeds.
 
     Args:
+        groups: at least one.
         found: for each group, like (parameters, inputs).
-        weights: as `shared_exponents` gives them; none for a single group.
+        weights: as `shared_exponents` gives them, at one step.
     """
-    if not weights:
-        return found[0]
-    terms = [
-        jax.tree.map(lambda leaf, weight: leaf * weight.astype(leaf.dtype), tree, weight)
-        for tree, weight in zip(found, weights, strict=True)
-    ]
-    return jax.tree.map(lambda *leaves: sum(leaves[1:], start=leaves[0]), *terms)
+    leaves, treedefs = zip(*map(jax.tree.flatten, found), strict=True)
+
+    def total(index: int) -> Array:
+        terms = []
+        for group, own, weight in zip(groups, leaves, weights, strict=True):
+            if group.fed_by[index]:
+                leaf, factor = own[index], weight[index]
+                terms.append(leaf if factor is None else leaf * factor.astype(leaf.dtype))
+        return sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(leaves[0][index])
+
+    return treedefs[0].unflatten([total(index) for index in range(len(leaves[0]))])
 
 
 def inner_products(

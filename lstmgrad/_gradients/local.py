@@ -96,7 +96,7 @@ class LocalStep(eqx.Module):
             after, moved = jax.jvp(
                 lambda moving: self._after(moving, state, x), (moving,), (tangent,)
             )
-            return nan_with(after, moved)
+            return jnp.where(jnp.isnan(after), jnp.nan, moved)
 
     def _after(self, moving: Params, state: State, x: Inputs) -> Float[Array, " n"]:
         return self.layout.ravel(self.step(eqx.combine(moving, self.fixed), state, x))
@@ -146,7 +146,7 @@ def plain(tree: Any, exponent: Int[Array, "..."]) -> Any:
 
 
 def squares(tree: Any) -> Any:
-    """The squared Frobenius norm of every leaf, in one reading; the squares have to fit the dtype.
+    """The squared Frobenius norm of every leaf, in one pass; the squares must fit the dtype.
 
     Args:
         tree: a pytree of arrays.

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.base import Chain, check_stored, known_run
+from lstmgrad._chains.base import Chain, check_spacing, check_stored, known_run
 from lstmgrad._chains.sweeps import sweep_adjoint
-from lstmgrad._checks import check_count, check_differentiable
+from lstmgrad._checks import check_differentiable, check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents
 from lstmgrad._gradients.groups import fed_by_parameters
@@ -100,7 +100,8 @@ def contribution_map(chain: Chain, cotangents: State, *, every: int = 1) -> Cont
     """
     chain = check_stored(chain)
     run, length, dtype = known_run(chain), len(chain), chain.layout.dtype
-    every = check_count(every, "every", most=max(1, length), limit="T")
+    check_not_empty(length)
+    every = check_spacing(every, chain)
     step, params = run.step.parts()
     moving, fixed = differentiable(params)
     check_differentiable(moving, None)

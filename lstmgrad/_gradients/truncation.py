@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, check_stored, known_run
-from lstmgrad._checks import check_count, check_differentiable, check_positive
+from lstmgrad._checks import check_count, check_differentiable, check_not_empty, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents, pull_cotangents
 from lstmgrad._gradients.contributions import Contributions
@@ -85,6 +85,7 @@ def truncation_bias(
     """
     chain = check_stored(chain)
     run, length, dtype = known_run(chain), len(chain), chain.layout.dtype
+    check_not_empty(length)
     if max_length is not None:
         length = check_count(max_length, "max_length", most=length, limit="T")
     step, params = run.step.parts()
@@ -144,7 +145,7 @@ def truncation_length(
     """
     if not isinstance(bias, TruncationBias | Contributions):
         raise ValueError(
-            "bias: expected a lstmgrad TruncationBias or Contributions, but got "
+            "bias: expected an lstmgrad TruncationBias or Contributions, but got "
             f"{type(bias).__name__}: truncation_bias and contributions make them."
         )
     residuals, tolerance = bias.residuals, check_positive(tolerance, "tolerance")

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._chains.base import Chain, StoredChain, check_stored
+from lstmgrad._chains.base import Chain, StoredChain, check_spacing, check_stored
 from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.layout import Layout
 from lstmgrad._compile import compiled
-from lstmgrad._norms.profiles import check_spacing, read_norms
+from lstmgrad._norms.profiles import read_norms
 from lstmgrad._norms.records import Norms
 from lstmgrad._result import block_name, chosen, number, reading, seen
 from lstmgrad._types import PartName
@@ -127,12 +127,12 @@ def norm_map(
         return by_lag.log_norm[::-1], by_lag.error[::-1]
 
     log_norms, errors = jax.lax.map(row, jnp.arange(steps + 1))
-    below = times[:, None] >= times[None, :]
-    log_norms, errors = (jnp.where(below, values, jnp.nan) for values in (log_norms, errors))
-    # Known exactly, and no ignorance: between two parts the identity has a block of zeros.
-    same = jnp.eye(steps + 1, dtype=bool)
-    log_norms = jnp.where(same, 0.0 if whole.shared else -jnp.inf, log_norms)
-    errors = jnp.where(same, 0.0, errors)
+    lags = np.subtract.outer(np.arange(steps + 1), np.arange(steps + 1)) * every
+    log_norms, errors = (jnp.where(lags >= 0, values, jnp.nan) for values in (log_norms, errors))
+    # Known without a sweep: the identity, and zeros before any path arrives.
+    zero = whole.is_zero(lags) & (lags >= 0)
+    log_norms = jnp.where(zero, -jnp.inf, jnp.where(lags == 0, 0.0, log_norms))
+    errors = jnp.where(zero | (lags == 0), 0.0, errors)
     return NormMap(times=times, log_norms=log_norms, errors=errors, of=of, wrt=wrt, rtol=rtol)
 
 

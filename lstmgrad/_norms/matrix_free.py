@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_stored
@@ -63,8 +64,8 @@ def matrix_free_norms(
             a stream.
 
     Notes:
-        `min_steps` pulls and pushes of a single vector for a lag that converges, O(n) memory
-        beyond the chain, whose states take O(T n). Each distinct lag compiles anew.
+        A lag that converges costs `min_steps` pulls and pushes of one vector; O(n) memory beyond
+        the chain, whose states take O(T n). Each distinct lag compiles anew.
 
     Example:
         For small states it agrees with `backward_norms` at the same lags, to `rtol`.
@@ -85,7 +86,7 @@ def _norms_at(
     rtol, min_steps = check_positive(rtol, "rtol"), check_count(min_steps, "min_steps", 0)
     max_steps = check_count(max_steps, "max_steps")
     block = block_between(chain, of, wrt)
-    # Of the vectors; the chain may have half as much.
+    # The dtype of the vectors; the chain may be in half precision.
     dtype = widen(jnp.zeros((), chain.layout.dtype)).dtype
     gains = block.chain.log_gains()
     if not block.connected or gains is not None:
@@ -97,10 +98,11 @@ def _norms_at(
         errors = jnp.where(jnp.isnan(log_norms), jnp.nan, 0.0)
     else:
         log_norms, errors = _search(block, lags, dtype, rtol, min_steps, max_steps)
+    zero = block.is_zero(np.asarray(lags))
     return NormProfile(
         lags=jnp.asarray(lags),
-        log_norms=log_norms,
-        errors=errors,
+        log_norms=jnp.where(zero, -jnp.inf, log_norms),
+        errors=jnp.where(zero, 0.0, errors),
         of=of,
         wrt=wrt,
         fixed="end",

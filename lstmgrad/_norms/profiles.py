@@ -10,12 +10,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.base import Chain, check_chain, check_stored, identity_rows
+from lstmgrad._chains.base import (
+    Chain,
+    check_chain,
+    check_spacing,
+    check_stored,
+    identity_rows,
+)
 from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
-from lstmgrad._checks import check_count, check_number
+from lstmgrad._checks import check_number
 from lstmgrad._compile import compiled
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.scaled import Scaled, log_of, scaled, widen
@@ -75,8 +82,9 @@ def backward_norms(
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1. Golub & Kahan 1965.
     """
     every = check_spacing(every, check_stored(chain))
-    readings = read_norms(block_between(chain, of, wrt), every, rtol, fixed="end")
-    return _profile(readings, every, of, wrt, "end", rtol)
+    block = block_between(chain, of, wrt)
+    readings = read_norms(block, every, rtol, fixed="end")
+    return _profile(readings, block, every, of, wrt, "end", rtol)
 
 
 @compiled
@@ -94,7 +102,7 @@ def forward_norms(
     V_0 = I[:, wrt], V_t = J_t V_{t-1}, norm_t = ‖V_t[of, :]‖₂.
 
     Args:
-        chain: T factors; a stream will do.
+        chain: T factors; streams included.
         of: the part of s_t; None is the whole state.
         wrt: the part of s_0; None is the whole state. Other parts of s_0 are held (see `jacobian`).
         every: read the norm at lags 0, every, 2·every, ... <= T only.
@@ -118,22 +126,20 @@ def forward_norms(
     """
     check_chain(chain)
     every = check_spacing(every, chain)
-    readings = read_norms(block_between(chain, of, wrt), every, rtol, fixed="start")
-    return _profile(readings, every, of, wrt, "start", rtol)
-
-
-def check_spacing(every: Any, chain: Chain) -> int:
-    """The spacing of readings, from 1 to T; returns it as a Python int."""
-    return check_count(every, "every", most=max(1, len(chain)), limit="T")
+    block = block_between(chain, of, wrt)
+    readings = read_norms(block, every, rtol, fixed="start")
+    return _profile(readings, block, every, of, wrt, "start", rtol)
 
 
 def _profile(
-    readings: NormReading, every: int, of, wrt, fixed: Fixed, rtol: float | int
+    readings: NormReading, block: Block, every: int, of, wrt, fixed: Fixed, rtol: float | int
 ) -> NormProfile:
+    lags = np.arange(readings.log_norm.shape[0]) * every
+    zero = block.is_zero(lags)
     return NormProfile(
-        lags=jnp.arange(readings.log_norm.shape[0]) * every,
-        log_norms=readings.log_norm,
-        errors=readings.error,
+        lags=jnp.asarray(lags),
+        log_norms=jnp.where(zero, -jnp.inf, readings.log_norm),
+        errors=jnp.where(zero, 0.0, readings.error),
         of=of,
         wrt=wrt,
         fixed=fixed,
@@ -166,9 +172,8 @@ def read_norms(
         later = diagonal_norms(gains if fixed == "start" else gains[::-1], block, every)
     else:
         later = _sweep_norms(block, every, rtol, fixed, skip)
-    first = NormReading(
-        *(jnp.full(1, value, later.error.dtype) for value in (_log(block.shared > 0), 0.0))
-    )
+    known = (0.0 if block.shared else -jnp.inf, 0.0)  # the identity
+    first = NormReading(*(jnp.full(1, value, later.error.dtype) for value in known))
     return jax.tree.map(lambda one, rest: jnp.concatenate([one, rest]), first, later)
 
 
@@ -213,6 +218,8 @@ def within_range(reading: NormReading, block: Scaled, seen: Scaled) -> NormReadi
 
     All entries of the block share one exponent, so entries of less than the smallest normal number
     beside the largest one, and products of such entries, are gone: up to one per term of a sum.
+    That is what this block has lost; what an earlier one lost, and later factors made large again,
+    is not seen here.
 
     Args:
         reading: of `seen`, with the relative error of the norm.
@@ -227,7 +234,9 @@ def within_range(reading: NormReading, block: Scaled, seen: Scaled) -> NormReadi
     top = jnp.max(jnp.abs(block.mantissa))
     hidden = (log_norm == -jnp.inf) & (top > 0)
     share = jnp.exp(jnp.where(hidden, 0.0, level - jax.lax.stop_gradient(log_norm)))
-    share = jnp.where(jnp.isfinite(log_norm), share, 0.0)
+    # Below the rounding of the product itself, which is not counted either, it is no news.
+    rounding = block.mantissa.shape[1] * jnp.finfo(block.mantissa.dtype).eps
+    share = jnp.where(jnp.isfinite(log_norm) & (share > rounding), share, 0.0)
     error = jnp.where(hidden, jnp.inf, jnp.maximum(error, share))
     return NormReading(jnp.where(hidden, level, log_norm), error)
 
@@ -250,7 +259,3 @@ def _nothing(block: Block, every: int) -> NormReading:
     count = len(block.chain) // every
     dtype = widen(jnp.zeros((), block.chain.layout.dtype)).dtype
     return NormReading(jnp.full(count, -jnp.inf, dtype), jnp.zeros(count, dtype))
-
-
-def _log(one: bool) -> float:
-    return 0.0 if one else -float("inf")

@@ -47,7 +47,7 @@ class GainBudget(Result):
             at s_{t-1}. -inf where the gradient dies; 0 at the steps that it does not live to see,
             and at a tag that all of it bypasses.
         log_projection: ln of the part of u_0 that lies in `wrt`; 0 for the whole state, NaN for a
-            cotangent of zero.
+            cotangent of zero and where that part lies below the range of the dtype.
         log_norm: Σ log_gains + log_projection: ln σ, or for a loss ln ‖dL/dwrt_0‖/‖dL/dof_T‖.
         of: the part of s_T, None for the whole state.
         wrt: the part of s_0, None for the whole state.
@@ -157,7 +157,8 @@ def gain_budget(
     before, log_gains = jax.vmap(along)(factors, behind)
     start, whole = before[0][block.columns], _log_length(before[0])
     projection = jnp.where(whole == -jnp.inf, 0.0, _log_length(start) - whole)
-    projection = jnp.where(jnp.any(u != 0), projection, jnp.nan)
+    hidden = (projection == -jnp.inf) & ~block.is_zero(np.asarray(len(chain)))
+    projection = jnp.where(jnp.any(u != 0) & ~hidden, projection, jnp.nan)
     total = sum(jnp.sum(gain) for gain in log_gains.values())
     return GainBudget(
         station_log_gains=log_gains,
@@ -231,8 +232,8 @@ def _check_through(names: Any, known: list[str] | None, reserved: str) -> tuple[
     wanted = (names,) if isinstance(names, str) else tuple(names)
     if wanted and known is None:
         raise ValueError(
-            "through: expected no tags, because only a chain that linearize(step, params, "
-            f"trajectory) made has a step to split, but got {names!r}."
+            "through: expected no tags, because this chain has no step to split, "
+            f"but got {names!r}. Use chain(model, inputs)."
         )
     for name in wanted:
         if name not in (known or ()) or name == reserved:

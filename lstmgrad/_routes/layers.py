@@ -70,7 +70,7 @@ def layer_factors(chain: Chain, cotangent: Float[Array, " n"] | None = None) -> 
     """Returns the factors that the gradient's norm has through a stack of plain layers.
 
     Args:
-        chain: of a stack, ``linearize(plain_layer(activation), None, trajectory)``.
+        chain: of a stack, ``chain(Model(plain_layer(activation), None, state), layers)``.
         cotangent: (n,), the gradient of a loss with respect to the output; None follows the top
             left singular vector of dh_L/dh_0.
 

@@ -143,7 +143,7 @@ class RouteChain(StoredChain):
 
             return move(after, flat, rows)
 
-        # From the first on: 0 · x + y would not be y to the last bit for signed zeros and NaN.
+        # Starting with the first block: 0 · x + y is not y bit for bit for signed zeros and NaN.
         blocks = [moved(step) for step in self.steps]
         total = blocks[0] * self.weights[0] if self.weights[0] != 1 else blocks[0]
         for weight, block in zip(self.weights[1:], blocks[1:], strict=True):

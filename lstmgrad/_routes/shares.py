@@ -9,6 +9,7 @@ adds up to 1 over the routes r, by linearity. A share may be negative or above 1
 against each other.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -34,7 +35,8 @@ class RouteShares(Result):
     Attributes:
         shares: by route in alphabetical order, (T,), the share at step t at index t-1; they add up
             to 1.
-        log_norm: ln σ, the norm of what is divided up.
+        log_norm: ln σ, the norm of what is divided up; NaN where it lies below the range of the
+            dtype beside the other parts on the path.
         of: the part of s_T, None for the whole state.
         wrt: the part of s_0, None for the whole state.
     """
@@ -70,7 +72,7 @@ class RouteShares(Result):
 @compiled
 def route_shares(
     chain: Chain,
-    routes: dict[str, Chain],
+    routes: Mapping[str, Chain],
     cotangent: Float[Array, " n"] | None = None,
     *,
     of: PartName | None = None,
@@ -124,9 +126,10 @@ def route_shares(
         for name, route in routes.items()
     }
     total = jnp.matmul(u, after.mantissa[0], precision="highest")
-    return RouteShares(
-        shares=shares, log_norm=log_of(jnp.abs(total), after.exponent), of=of, wrt=wrt
-    )
+    log_norm = log_of(jnp.abs(total), after.exponent)
+    seen = block.is_zero(np.asarray(len(chain))) | ~jnp.any(u != 0) | ~jnp.any(after.mantissa != 0)
+    log_norm = jnp.where((total != 0) | seen, log_norm, jnp.nan)
+    return RouteShares(shares=shares, log_norm=log_norm, of=of, wrt=wrt)
 
 
 def _check_routes(routes: Any, chain: StoredChain) -> None:

@@ -47,9 +47,9 @@ def straight_tag_names(
     x: Inputs,
     outside: tuple[jex.Primitive, ...] = LOOPS,
 ) -> list[str]:
-    """The names of the tags that are crossed once a step: those outside of its scans and loops.
+    """The names of the tags that are crossed once per step: those outside of its scans and loops.
 
-    Nor are those inside of custom derivative rules among them, which `run_tagged` does not see.
+    Tags inside custom derivative rules are left out, too: `run_tagged` does not see them.
 
     Args:
         step: a step.

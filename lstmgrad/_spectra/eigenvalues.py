@@ -18,7 +18,7 @@ def step_eigenvalues(chain: Chain) -> Complex[Array, "T n"]:
     below 1 may explode.
 
     Args:
-        chain: T factors on a state of flat size n; a stream will do.
+        chain: T factors on a state of flat size n; streams included.
 
     Returns:
         (T, n), complex, row t-1 those of J_t; NaN where the trajectory was NaN.

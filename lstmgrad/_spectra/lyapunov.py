@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chains.base import Chain, check_chain
 from lstmgrad._chains.sweeps import read_nothing, sweep_forward
-from lstmgrad._checks import check_count
+from lstmgrad._checks import check_count, check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.frame import Sums, orthonormal, renewal
 from lstmgrad._numeric.scaled import Scaled, scaled
@@ -205,6 +205,7 @@ def lyapunov_spectrum(
     """
     check_chain(chain)
     length = len(chain)
+    check_not_empty(length)
     why = "so that a step is left to count"
     burn_in = check_count(burn_in, "burn_in", 0, most=length - 1, limit="T - 1", why=why)
     if interval is not None:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._chains.base import Chain, check_chain, check_stored, identity_rows
+from lstmgrad._chains.base import Chain, check_chain, check_spacing, check_stored, identity_rows
 from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_count
@@ -138,7 +138,7 @@ def forward_singular_spectrum(
     s_0 are still told apart at t.
 
     Args:
-        chain: T factors; a stream will do.
+        chain: T factors; streams included.
         of: the part of s_t; None is the whole state.
         wrt: the part of s_0; None is the whole state. Other parts of s_0 are held (see `jacobian`).
         every: read the values at lags 0, every, 2·every, ... <= T only.
@@ -223,7 +223,7 @@ def _spectrum(
     fixed: Fixed,
 ) -> SingularSpectrum:
     """The result, with lag 0: the identity, or zero between different parts."""
-    every = check_count(every, "every", most=max(1, len(chain)), limit="T")
+    every = check_spacing(every, chain)
     block = block_between(chain, of, wrt)
     most = min(block.shape)
     if num_values is not None:
@@ -237,8 +237,10 @@ def _spectrum(
     identity = jnp.where(jnp.arange(values.shape[1]) < block.shared, 0.0, -jnp.inf)
     values = jnp.concatenate([identity.astype(values.dtype)[None], values])[:, :most]
     errors = jnp.concatenate([jnp.zeros_like(errors, shape=(1, errors.shape[1])), errors])[:, :most]
-    lags = jnp.arange(values.shape[0]) * every
-    return SingularSpectrum(lags, values, errors, of=of, wrt=wrt, fixed=fixed)
+    lags = np.arange(values.shape[0]) * every
+    zero = block.is_zero(lags)[:, None]
+    values, errors = jnp.where(zero, -jnp.inf, values), jnp.where(zero, 0.0, errors)
+    return SingularSpectrum(jnp.asarray(lags), values, errors, of=of, wrt=wrt, fixed=fixed)
 
 
 def _values_by_lag(

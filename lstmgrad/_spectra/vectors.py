@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, check_chain
 from lstmgrad._chains.sweeps import sweep_forward
-from lstmgrad._checks import check_count
+from lstmgrad._checks import check_count, check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.frame import orthonormal
 from lstmgrad._numeric.scaled import LOG_2, Scaled, widen
@@ -101,6 +101,7 @@ def lyapunov_vectors(
     """
     check_chain(chain)
     length = len(chain)
+    check_not_empty(length)
     why = f"less than half of T = {length}, because as many steps are left out at either end"
     burn_in = check_count(burn_in, "burn_in", 0, most=(length - 1) // 2, why=why)
     state = starting_state(chain, start, num_exponents)
