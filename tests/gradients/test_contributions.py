@@ -481,7 +481,7 @@ def test_cotangents_of_a_loss():
     np.testing.assert_array_equal(got.turn, 0)
     np.testing.assert_allclose(got.slow[2:], 2 * given.run().states.slow[2:])
     np.testing.assert_array_equal(got.slow[:2], 0)
-    with pytest.raises(ValueError, match="trajectory: expected a lstmgrad Trajectory"):
+    with pytest.raises(ValueError, match="trajectory: expected an lstmgrad Trajectory"):
         lg.loss_cotangents(loss, given.run().states)  # pyright: ignore[reportArgumentType]
 
 
@@ -544,7 +544,7 @@ def test_lengths_of_truncation():
 
 @pytest.mark.usefixtures("as_installed")
 def test_what_has_no_residuals():
-    with pytest.raises(ValueError, match="bias: expected a lstmgrad TruncationBias or Contrib"):
+    with pytest.raises(ValueError, match="bias: expected an lstmgrad TruncationBias or Contrib"):
         lg.truncation_length(jnp.ones(3))  # pyright: ignore[reportArgumentType]
     given = given_of("rnn")
     arguments = given.chain(), cotangents_of("rnn")

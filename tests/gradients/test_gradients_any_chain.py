@@ -126,5 +126,5 @@ def test_chains_without_a_model_are_refused(function):
     for message, other in others.items():
         with pytest.raises(ValueError, match=f"^chain: expected one that {message}"):
             function(other, cotangents)
-    with pytest.raises(ValueError, match=r"^chain: expected a lstmgrad Chain, but got Traject"):
+    with pytest.raises(ValueError, match=r"^chain: expected an lstmgrad Chain, but got Traject"):
         function(given.run(), cotangents)

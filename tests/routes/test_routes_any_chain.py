@@ -99,7 +99,7 @@ def test_chains_without_a_model_are_refused(function):
     for kind, other in others.items():
         with pytest.raises(ValueError, match=f"^chain: expected one that knows .*got a {kind}"):
             function(other)
-    with pytest.raises(ValueError, match=r"^chain: expected a lstmgrad Chain, but got tuple"):
+    with pytest.raises(ValueError, match=r"^chain: expected an lstmgrad Chain, but got tuple"):
         function((given.step, given.params, given.run()))
 
 
