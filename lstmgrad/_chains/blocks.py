@@ -1,6 +1,6 @@
 """One block of a chain, ∂of_t/∂wrt_k: the parts that it takes, and where it lies in them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,10 +36,10 @@ class Block(NamedTuple):
         """Whether there is a path from `wrt` to `of`."""
         return self.distance is not None
 
-    def is_zero(self, lags: np.ndarray) -> np.ndarray:
+    def is_zero(self, lags: int | np.ndarray) -> Any:
         """Whether the block is exactly zero at each of some lags, whatever the factors are."""
         least = np.inf if self.distance is None else self.distance
-        return (lags < least) & ~((lags == 0) & (self.shared > 0))
+        return np.less(lags, least) & ~np.equal(lags, 0 if self.shared else -1)
 
 
 def block_between(chain: Chain, of: PartName | None, wrt: PartName | None) -> Block:

@@ -235,7 +235,7 @@ def within_range(reading: NormReading, block: Scaled, seen: Scaled) -> NormReadi
     hidden = (log_norm == -jnp.inf) & (top > 0)
     share = jnp.exp(jnp.where(hidden, 0.0, level - jax.lax.stop_gradient(log_norm)))
     # Below the rounding of the product itself, which is not counted either, it is no news.
-    rounding = block.mantissa.shape[1] * jnp.finfo(block.mantissa.dtype).eps
+    rounding = block.mantissa.shape[1] * float(jnp.finfo(block.mantissa.dtype).eps)
     share = jnp.where(jnp.isfinite(log_norm) & (share > rounding), share, 0.0)
     error = jnp.where(hidden, jnp.inf, jnp.maximum(error, share))
     return NormReading(jnp.where(hidden, level, log_norm), error)

@@ -157,7 +157,7 @@ def gain_budget(
     before, log_gains = jax.vmap(along)(factors, behind)
     start, whole = before[0][block.columns], _log_length(before[0])
     projection = jnp.where(whole == -jnp.inf, 0.0, _log_length(start) - whole)
-    hidden = (projection == -jnp.inf) & ~block.is_zero(np.asarray(len(chain)))
+    hidden = (projection == -jnp.inf) & ~block.is_zero(len(chain))
     projection = jnp.where(jnp.any(u != 0) & ~hidden, projection, jnp.nan)
     total = sum(jnp.sum(gain) for gain in log_gains.values())
     return GainBudget(

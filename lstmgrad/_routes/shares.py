@@ -127,7 +127,7 @@ def route_shares(
     }
     total = jnp.matmul(u, after.mantissa[0], precision="highest")
     log_norm = log_of(jnp.abs(total), after.exponent)
-    seen = block.is_zero(np.asarray(len(chain))) | ~jnp.any(u != 0) | ~jnp.any(after.mantissa != 0)
+    seen = block.is_zero(len(chain)) | ~jnp.any(u != 0) | ~jnp.any(after.mantissa != 0)
     log_norm = jnp.where((total != 0) | seen, log_norm, jnp.nan)
     return RouteShares(shares=shares, log_norm=log_norm, of=of, wrt=wrt)
 
