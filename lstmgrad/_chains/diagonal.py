@@ -117,7 +117,7 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
     # No two entries alike: signs alone would coincide in a small state, and see nothing.
     generator = np.random.default_rng(0)
 
-    def noise(leaf: Array) -> np.ndarray:
+    def noise(leaf: Array) -> Any:
         real, imaginary = generator.standard_normal((2, *leaf.shape))
         # Complex where the leaf is: an entry that is not holomorphic has no complex factor.
         return real + 1j * imaginary if jnp.iscomplexobj(leaf) else real
