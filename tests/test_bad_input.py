@@ -175,7 +175,7 @@ def test_states(state, message):
 
 def test_a_chain_is_made_of_a_model():
     model: Any = (stay, None, jnp.ones(2))
-    with pytest.raises(ValueError, match=r"model: expected a lstmgrad Model, but got tuple: cell"):
+    with pytest.raises(ValueError, match=r"model: expected an lstmgrad Model, but got tuple: cell"):
         lg.chain(model, XS)
 
 

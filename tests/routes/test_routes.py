@@ -276,7 +276,7 @@ def test_steps_without_tags_and_reserved_names():
         def step(params, s, x, name=name):
             return lg.tag(s, name)
 
-        with pytest.raises(ValueError, match=f"expected no tag of the name '{name}'"):
+        with pytest.raises(ValueError, match=f"expected no tag named '{name}'"):
             lg.routes(lg.chain(lg.Model(step, None, start), inputs))
 
 
