@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import pytest
 
 import lstmgrad as lg
+from lstmgrad._chains.base import StoredChain
 
 T, H, D = 5, 3, 2
 
@@ -23,7 +24,7 @@ CELLS: dict[str, Callable[..., lg.cells.Cell]] = {
     "lstm": lg.cells.lstm,
 }
 
-REPRESENTATIONS: dict[str, Callable[[lg.Chain], lg.Chain]] = {
+REPRESENTATIONS: dict[str, Callable[[StoredChain], StoredChain]] = {
     "implicit": lambda chain: chain,
     "dense": lambda chain: lg.DenseChain.of(chain),
 }
@@ -48,7 +49,7 @@ class Problem(NamedTuple):
     def run(self) -> lg.Trajectory:
         return lg.unroll(*self.model, self.inputs)
 
-    def chain(self) -> lg.Chain:
+    def chain(self) -> StoredChain:
         return lg.chain(self.model, self.inputs)
 
 
@@ -74,11 +75,13 @@ def problem(name: str, dtype: str = "float64", *, length: int = T, seed: int = 0
 
 
 @functools.cache
-def chain_of(name: str, form: str = "implicit", dtype: str = "float64") -> lg.Chain:
+def chain_of(name: str, form: str = "implicit", dtype: str = "float64") -> StoredChain:
     """The chain of a registered cell in one representation."""
     return REPRESENTATIONS[form](problem(name, dtype).chain())
 
 
-def random_chain(n: int = 4, length: int = T, seed: int = 0, dtype: str = "float64") -> lg.Chain:
+def random_chain(
+    n: int = 4, length: int = T, seed: int = 0, dtype: str = "float64"
+) -> lg.DenseChain:
     """A dense chain of Gaussian matrices, none symmetric and no two equal."""
     return lg.DenseChain(jax.random.normal(jax.random.key(seed), (length, n, n), dtype))

@@ -95,7 +95,7 @@ def _norms_at(
         if gains is not None and block.connected:
             log_norms = log_norms.at[1:].set(diagonal_norms(gains[::-1], block, 1).log_norm)
         log_norms = log_norms[jnp.asarray(lags)]
-        errors = jnp.where(jnp.isnan(log_norms), jnp.nan, 0.0)
+        errors = jnp.where(jnp.isnan(log_norms), log_norms, jnp.zeros_like(log_norms))
     else:
         log_norms, errors = _search(block, lags, dtype, rtol, min_steps, max_steps)
     zero = block.is_zero(np.asarray(lags))

@@ -251,7 +251,9 @@ def diagonal_norms(gains: Float[Array, "T n"], block: Block, every: int) -> Norm
     """
     sums = jnp.cumsum(gains[:, block.rows], axis=0)[every - 1 :: every]
     log_norms = jnp.max(sums, axis=1, initial=-jnp.inf)
-    return NormReading(log_norms, jnp.where(jnp.isnan(log_norms), jnp.nan, 0.0))
+    return NormReading(
+        log_norms, jnp.where(jnp.isnan(log_norms), log_norms, jnp.zeros_like(log_norms))
+    )
 
 
 def _nothing(block: Block, every: int) -> NormReading:

@@ -88,12 +88,14 @@ def found_by_jacrev(step, params, state, x):
 @pytest.mark.parametrize("name", MODELS)
 def test_cells_and_stacks_declare_what_jacrev_finds_and_no_more(name):
     model, x = MODELS[name](), jnp.ones(D)
-    declared, _ = declared_by(*model, x)
-    np.testing.assert_array_equal(declared, found_by_jacrev(*model, x))
+    declared, _ = declared_by(model.step, model.params, model.state, x)
+    found = found_by_jacrev(model.step, model.params, model.state, x)
+    np.testing.assert_array_equal(declared, found)
 
 
 def test_a_stack_declares_nothing_downward():
-    declared, layout = declared_by(*lstm_stack(3), jnp.ones(D))
+    model = lstm_stack(3)
+    declared, layout = declared_by(model.step, model.params, model.state, jnp.ones(D))
     assert layout.parts == ("h0", "c0", "h1", "c1", "h2", "c2")
     layer = np.arange(6) // 2
     np.testing.assert_array_equal(declared, layer[:, None] >= layer[None])
@@ -116,20 +118,11 @@ def lower(a, b):
     return jnp.tanh(a)
 
 
-@jax.custom_jvp
-def scaled(a, b):
-    return jnp.sin(a) + 0.0 * b
-
-
+scaled = jax.custom_jvp(lambda a, b: jnp.sin(a) + 0.0 * b)
 scaled.defjvp(lambda primals, tangents: (scaled(*primals), jnp.cos(primals[0]) * tangents[0]))
 
-
-@jax.custom_vjp
-def spike(v):
-    """A threshold: its derivative is a surrogate, which its forward pass knows nothing of."""
-    return (v > 0).astype(v.dtype)
-
-
+# A threshold: its derivative is a surrogate, which its forward pass knows nothing of.
+spike = jax.custom_vjp(lambda v: (v > 0).astype(v.dtype))
 spike.defvjp(lambda v: (spike(v), v), lambda v, g: (g / (1 + jnp.abs(v)) ** 2,))
 
 

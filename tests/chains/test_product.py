@@ -25,7 +25,7 @@ every_method = pytest.mark.parametrize("method", METHODS)
 every_kind = pytest.mark.parametrize("method", ["sequential", "parallel", "blocks of 4"])
 
 
-def chain_of_length(length, dtype="float64"):
+def chain_of_length(length, dtype="float64") -> Any:
     return random_chain(3, max(length, 1), seed=length, dtype=dtype)[:length]
 
 

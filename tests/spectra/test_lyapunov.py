@@ -391,11 +391,11 @@ def test_bad_options(options, message):
 
 @pytest.mark.usefixtures("as_installed")
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="chain: expected a lstmgrad Chain, but got str"):
+    with pytest.raises(ValueError, match="chain: expected an lstmgrad Chain, but got str"):
         lg.lyapunov_spectrum("chain")  # pyright: ignore[reportArgumentType]
     with pytest.raises(
         ValueError,
-        match="burn_in: expected a whole number from 0 to T - 1 = -1, so that a step is left",
+        match="chain: expected at least one step, but got T = 0",
     ):
         lg.lyapunov_spectrum(random_chain()[:0])
     state = lg.lyapunov_spectrum(random_chain(3)).state

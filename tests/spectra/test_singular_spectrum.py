@@ -273,7 +273,7 @@ def test_what_is_refused():
             reader(chain, every=6)
         with pytest.raises(ValueError, match=r"wrt: expected one of .*'h', 'c'"):
             reader(chain, wrt="z")
-        with pytest.raises(ValueError, match="chain: expected a lstmgrad Chain"):
+        with pytest.raises(ValueError, match="chain: expected an lstmgrad Chain"):
             reader(given.params)
     streamed = lg.stream(given.step, given.params, given.state, given.inputs)
     with pytest.raises(ValueError, match="got a StreamedChain"):
