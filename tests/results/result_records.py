@@ -126,7 +126,7 @@ def layer_factors() -> lg.LayerFactors:
 
 def contributions(gradient: Any = None) -> lg.Contributions:
     """Of 20 steps; the gradient may be any tree."""
-    params = lg.cells.RNNParams(weight_ih=_floats(20), weight_hh=_floats(20), bias=None)
+    params = lg.cells.RNNParams(weight_ih=_floats(20), weight_hh=_floats(20), bias=None)  # pyright: ignore[reportArgumentType]
     rest = _floats(21, low=0.0, high=1.0)
     return lg.Contributions(
         leaf_log_norms=params,
