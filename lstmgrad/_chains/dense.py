@@ -1,5 +1,6 @@
 """Chains of given matrices, for a linear model or for Jacobians from elsewhere."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, StoredChain, check_stored, identity_rows
-from lstmgrad._chains.layout import Layout, layout_of
+from lstmgrad._chains.layout import Dependence, Layout, layout_of
 from lstmgrad._types import PartName
 
 
@@ -25,13 +26,20 @@ class DenseChain(StoredChain):
     layout: Layout = eqx.field(static=True)
 
     def __init__(
-        self, factors: Float[Array | np.ndarray, "T n n"], *, layout: Layout | None = None
+        self,
+        factors: Float[Array | np.ndarray, "T n n"],
+        *,
+        layout: Layout | None = None,
+        dependence: Dependence | None = None,
     ):
         """Wraps the matrices.
 
         Args:
             factors: (T, n, n), J_t at index t-1, latest last.
             layout: where the state's parts lie; None makes one block of size n.
+            dependence: ``dependence[i][j]`` declares whether part i after a step depends on part j
+                before it; blocks declared independent count as zero. None takes all to depend on
+                all, whatever model the layout comes from.
 
         Raises:
             ValueError: the array is not a stack of square floating-point matrices, or its n is not
@@ -56,7 +64,9 @@ class DenseChain(StoredChain):
                 f"but got size {layout.size} and dtype {layout.dtype}."
             )
         self.factors = factors
-        self.layout = layout
+        count = len(layout.parts)
+        dependence = dependence or ((True,) * count,) * count
+        self.layout = dataclasses.replace(layout, dependence=dependence)
 
     @staticmethod
     def of(chain: Chain) -> "DenseChain":
@@ -89,7 +99,8 @@ class DenseChain(StoredChain):
         """The chain of the blocks between some of the parts."""
         kept = self.layout.coordinates(parts)
         factors = self.factors[:, kept[:, None], kept[None, :]]
-        return DenseChain(factors, layout=self.layout.restricted(parts))
+        layout = self.layout.restricted(parts)
+        return DenseChain(factors, layout=layout, dependence=layout.dependence)
 
     @property
     def run(self) -> None:
@@ -106,4 +117,4 @@ class DenseChain(StoredChain):
 def _materialize(chain: StoredChain) -> DenseChain:
     identity = identity_rows(chain)
     factors = jax.vmap(lambda factor: chain.pull(factor, identity))(chain.factors)
-    return DenseChain(factors, layout=chain.layout)
+    return DenseChain(factors, layout=chain.layout, dependence=chain.layout.dependence)

@@ -220,3 +220,18 @@ def test_what_is_not_a_model_is_refused():
         lg.chain(given.model, given.inputs[:0])
     with pytest.raises(RuntimeError, match="Use linearize"):
         lg.chain(given.model, given.inputs, linearize=lg.linearize_diagonal)
+
+
+def test_given_matrices_do_not_take_over_what_the_model_of_a_layout_does():
+    """Ones everywhere, on the layout of two parts that do not act on one another."""
+
+    def apart(params, state, x):
+        return {name: 0.5 * part for name, part in state.items()}
+
+    model = lg.Model(apart, None, {"a": jnp.zeros(2), "b": jnp.zeros(2)})
+    layout = lg.chain(model, jnp.zeros(3)).layout
+    ones = np.ones((1, 4, 4))
+    np.testing.assert_array_equal(
+        lg.jacobian(lg.DenseChain(ones, layout=layout), of="a", wrt="b"), np.ones((2, 2))
+    )
+    assert lg.DenseChain.of(lg.chain(model, jnp.zeros(3))).layout.dependence == layout.dependence
