@@ -22,6 +22,7 @@ from lstmgrad._chains.base import StoredChain, cut_leaves
 from lstmgrad._chains.implicit import run_of
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import Run
+from lstmgrad._chains.saturation import saturating
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import log_of, widen
@@ -129,7 +130,7 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
             return _inexact(step(params, _with_inexact(state, leaves), x))
 
         with jax.default_matmul_precision("highest"):
-            after, jvp = jax.linearize(inexact, _inexact(state))
+            after, jvp = jax.linearize(saturating(inexact), _inexact(state))
             broken = jnp.any(jnp.stack([jnp.any(jnp.isnan(leaf)) for leaf in after]))
             diagonals, seen = jvp(one), jvp(probe)
         wrong = jnp.zeros((), bool)

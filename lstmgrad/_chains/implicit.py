@@ -12,6 +12,7 @@ from lstmgrad._chains.base import StoredChain
 from lstmgrad._chains.dependence import dependence_of
 from lstmgrad._chains.layout import Layout, layout_of
 from lstmgrad._chains.run import BoundStep, Run
+from lstmgrad._chains.saturation import saturating
 from lstmgrad._chains.trajectory import Trajectory, unroll
 from lstmgrad._checks import check_kind, check_step, check_time_axis
 from lstmgrad._compile import compiled
@@ -181,7 +182,7 @@ def push_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"
         rows: (m, n).
     """
     with jax.default_matmul_precision("highest"):
-        after, jvp = jax.linearize(step, flat)
+        after, jvp = jax.linearize(saturating(step), flat)
         return nan_with(after, jax.vmap(jvp)(rows))
 
 
@@ -194,7 +195,7 @@ def pull_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"
         rows: (m, n).
     """
     with jax.default_matmul_precision("highest"):
-        after, vjp = jax.vjp(step, flat)
+        after, vjp = jax.vjp(saturating(step), flat)
         return nan_with(after, jax.vmap(lambda row: vjp(row)[0])(rows))
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.implicit import nan_with
 from lstmgrad._chains.layout import Layout
+from lstmgrad._chains.saturation import saturating
 from lstmgrad._numeric.scaled import Scaled, exponent_of, power_below, widen
 from lstmgrad._types import Inputs, Params, State, StepFn
 
@@ -44,7 +45,7 @@ class LocalStep(eqx.Module):
             return self._after(moving, state, eqx.combine(x_moving, x_fixed))
 
         with jax.default_matmul_precision("highest"):
-            after, vjp = jax.vjp(after_step, moving, x_moving)
+            after, vjp = jax.vjp(saturating(after_step), moving, x_moving)
 
         def pull(row: Float[Array, " n"]) -> tuple[Params, Inputs]:
             with jax.default_matmul_precision("highest"):
@@ -74,7 +75,7 @@ class LocalStep(eqx.Module):
         top = jnp.max(exponents)
         gains = power_below(exponents - top, rows.mantissa.dtype)
         with jax.default_matmul_precision("highest"):
-            after, vjp = jax.vjp(after_steps, moving)
+            after, vjp = jax.vjp(saturating(after_steps), moving)
             (part,) = vjp(gains[:, None] * rows.mantissa)
         return jax.tree.map(functools.partial(nan_with, after), part), top
 
@@ -94,7 +95,7 @@ class LocalStep(eqx.Module):
         tangent = jax.tree.map(jnp.conj, direction)
         with jax.default_matmul_precision("highest"):
             after, moved = jax.jvp(
-                lambda moving: self._after(moving, state, x), (moving,), (tangent,)
+                saturating(lambda moving: self._after(moving, state, x)), (moving,), (tangent,)
             )
             return jnp.where(jnp.isnan(after), jnp.nan, moved)
 

@@ -9,5 +9,7 @@ horizon off a profile.
 What can go wrong. The norm of a wide block is tracked from lag to lag, not decomposed: a lower
 bound with an estimated error. All parts on the path from `wrt` to `of` share one exponent per
 block: where the part that is read lies below the dtype's range beside the others, the norm is
-marked as not resolved. And far in saturation 1 - tanh² is itself rounding in float32.
+marked as not resolved. A saturated unit is no trap: slopes of tanh and the logistic function hold
+to the last digits in float32, until they leave its range (tanh at |a| = 44, the logistic function
+at 88), from where on they are zero.
 """

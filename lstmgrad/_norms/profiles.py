@@ -63,7 +63,7 @@ def backward_norms(
     Notes:
         T pulls of n_of rows, and a few matrix-vector products per lag; O(n_of n) memory beyond the
         chain; `every` copies the trajectory unless it divides T. Float32 suffices for any T,
-        as long as it holds the factors: far in saturation 1 - tanh² itself is rounding.
+        far in saturation, too, as long as it holds the factors.
 
         Differentiable once with respect to the parameters inside the chain. The slope of a norm
         that was not taken by SVD is good to about √(rtol · σ₁ / (σ₁ - σ₂)), and second derivatives

@@ -6,10 +6,11 @@ import jax
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_chain, known_run
+from lstmgrad._chains.interpret import BRANCHES, LOOPS
 from lstmgrad._chains.layout import ravel
 from lstmgrad._checks import check_tags
 from lstmgrad._compile import compiled
-from lstmgrad._routes.tagged import BRANCHES, LOOPS, run_tagged, straight_tag_names
+from lstmgrad._routes.tagged import run_tagged, straight_tag_names
 from lstmgrad._types import Inputs, State
 
 

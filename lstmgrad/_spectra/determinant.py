@@ -29,8 +29,7 @@ def log_abs_det(chain: Chain) -> Float[Array, " T"]:
     Notes:
         One push of the identity and an LU decomposition of (n, n) per step; memory O(n²) besides
         the chain. The pivots of J_t transposed do not depend on the scale of its rows, so that
-        saturated units cost no accuracy, as long as their slope is not rounded to zero: that of
-        `jnp.tanh` is, where |tanh| rounds to 1.
+        saturated units cost no accuracy, as long as the dtype has numbers as small as their slope.
 
     Example:
         ``jnp.mean(log_abs_det(chain))`` is ``jnp.sum(lyapunov_spectrum(chain).exponents)``, up to
