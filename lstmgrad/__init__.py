@@ -66,7 +66,7 @@ from lstmgrad._spectra.vectors import LyapunovVectors, lyapunov_vectors
 from lstmgrad._tag import tag
 
 if TYPE_CHECKING:
-    from lstmgrad import interop, plot, theory
+    from lstmgrad import interop, plot, tasks, theory, training
 
 __version__ = "0.1.0"
 
@@ -152,6 +152,11 @@ __all__ += [
     "step_eigenvalues",
     "theory",
 ]
+# Train it.
+__all__ += [
+    "tasks",
+    "training",
+]
 # See and keep it.
 __all__ += [
     "__version__",
@@ -163,8 +168,8 @@ __all__ += [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports on first use what costs time: models of others, matplotlib, SciPy's solvers."""
-    if name in ("interop", "plot", "theory"):
+    """Imports on first use what costs time: other frameworks, Optax, matplotlib, SciPy."""
+    if name in ("interop", "plot", "tasks", "theory", "training"):
         return importlib.import_module(f"lstmgrad.{name}")
     raise AttributeError(f"module 'lstmgrad' has no attribute {name!r}")
 

@@ -33,8 +33,8 @@ class UnknownKindError(ValueError):
     """A record or NamedTuple that this version of the package cannot make; says which."""
 
 
-ROOMS = ("cells", "interop")
-"""Subpackages whose public NamedTuples are restored as themselves."""
+ROOMS = ("cells", "interop", "training")
+"""Subpackages whose public records and NamedTuples are restored as themselves."""
 
 _NAME = re.compile(rf"(?:(?:{'|'.join(ROOMS)})\.)?[A-Za-z]\w*")
 _DTYPE = re.compile(r"bool|u?int\d+|b?float\d+(_\w+)?|complex(64|128)")

@@ -23,6 +23,7 @@ from lstmgrad._checks._numbers import (
     check_number,
     check_positive,
 )
+from lstmgrad._checks._packages import require
 
 __all__ = [
     "check_arrays",
@@ -38,4 +39,5 @@ __all__ = [
     "check_step",
     "check_tags",
     "check_time_axis",
+    "require",
 ]

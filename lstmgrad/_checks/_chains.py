@@ -17,6 +17,8 @@ _KINDS = {
     "Model": "cell.model(params) and the functions of lstmgrad.interop make one, and so does "
     "Model(step, params, state)",
     "Trajectory": "unroll(step, params, state, inputs) makes one",
+    "Task": "the functions of lstmgrad.tasks make one",
+    "Fit": "lstmgrad.training.fit makes one",
     "NormProfile": "backward_norms and forward_norms make one",
     "Method": "Method.sequential, Method.parallel and Method.blocked(block_size) are the methods",
 }

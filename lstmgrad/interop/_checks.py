@@ -1,24 +1,6 @@
 """Rules that several frameworks share: one function per rule, one sentence per message."""
 
-import importlib
-from types import ModuleType
 from typing import Any
-
-
-def require(module: str, extra: str) -> ModuleType:
-    """Returns a framework's module, once it is installed."""
-    package = module.split(".")[0]
-    try:
-        importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            raise
-        raise ImportError(
-            f"{package} is not installed; the extra {extra} brings it: "
-            f'pip install "lstmgrad[{extra}]", or pip install ".[{extra}]" in a checkout.',
-            name=package,
-        ) from None
-    return importlib.import_module(module)
 
 
 def check_known(cell: Any, state: Any, known: str, call: str) -> None:

@@ -13,12 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstmgrad._checks import check_hashable
+from lstmgrad._checks import check_hashable, require
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState
 from lstmgrad.cells._lstm import LSTMState
-from lstmgrad.interop._checks import require
 from lstmgrad.interop._model import join_states, mark_parts
 
 

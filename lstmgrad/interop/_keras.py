@@ -13,13 +13,14 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from lstmgrad._checks import require
 from lstmgrad._model import Model
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import zero_state
 from lstmgrad.cells._gru import GRUParams, GRUState, gru_step
 from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_step
 from lstmgrad.cells._rnn import RNNParams, RNNState, rnn_step
-from lstmgrad.interop._checks import check_direction, check_type, require
+from lstmgrad.interop._checks import check_direction, check_type
 from lstmgrad.interop._model import stack
 
 _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {

@@ -7,11 +7,12 @@ Its trees differ from linen's (`if_`; one `dense_i` and one `dense_h` in `Optimi
 import functools
 from typing import Any
 
+from lstmgrad._checks import require
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState, zero_state
 from lstmgrad.cells._lstm import LSTMState
-from lstmgrad.interop._checks import check_known, require
+from lstmgrad.interop._checks import check_known
 from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
 
 

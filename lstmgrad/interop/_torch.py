@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lstmgrad._checks import require
 from lstmgrad._model import Model
 from lstmgrad.cells._cell import zero_state
 from lstmgrad.cells._gru import GRUParams, GRUState, gru_step
 from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_step
 from lstmgrad.cells._rnn import RNNParams, RNNState, rnn_step
-from lstmgrad.interop._checks import check_direction, check_type, require
+from lstmgrad.interop._checks import check_direction, check_type
 from lstmgrad.interop._model import stack
 from lstmgrad.interop._torch_networks import find_network, gates_of
 from lstmgrad.interop._weights import read_tensors

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmgrad.interop._checks import require
+from lstmgrad._checks import require
 
 _TORCH = (".pt", ".pth", ".bin")
 _SAFETENSORS = (".safetensors",)

@@ -155,6 +155,20 @@ def truncation_bias() -> lg.TruncationBias:
     return lg.TruncationBias(lengths=lengths, residuals=0.8 ** lengths.astype(np.float64))
 
 
+def training_curve() -> lg.training.TrainingCurve:
+    """Forty reports."""
+    steps = 10 * jnp.arange(1, 41)
+    return lg.training.TrainingCurve(
+        steps=steps,
+        losses=_floats(40, low=0.01, high=1.4),
+        scores=_floats(40, low=1.0, high=0.25),
+        task="delayed_recall",
+        delay=99,
+        baseline_loss=1.386,
+        baseline_score=0.25,
+    )
+
+
 RECORDS = {
     make.__name__: make
     for make in (
@@ -170,5 +184,6 @@ RECORDS = {
         contributions,
         contribution_map,
         truncation_bias,
+        training_curve,
     )
 }

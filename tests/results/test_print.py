@@ -15,6 +15,7 @@ import lstmgrad as lg
 from lstmgrad._result import Result
 
 KINDS = [kind for kind in vars(lg).values() if isinstance(kind, type) and issubclass(kind, Result)]
+KINDS.append(lg.training.TrainingCurve)
 
 every_record = pytest.mark.parametrize("kind", RECORDS)
 
@@ -25,7 +26,7 @@ def batch_of(record):
 
 def test_every_kind_is_tested_and_every_record_is_a_result():
     assert {type(make()) for make in RECORDS.values()} == set(KINDS)
-    assert len(KINDS) == 12
+    assert len(KINDS) == 13
 
 
 @every_record

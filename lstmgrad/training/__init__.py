@@ -1,0 +1,20 @@
+"""Training: a model and a readout on a memory task, with a curve of how it went.
+
+    task = lg.tasks.delayed_recall()
+    cell = lg.cells.lstm(task.input_size, 32)
+    keys = jax.random.split(jax.random.key(0), 3)                    three networks at once
+    model = cell.model(jax.vmap(cell.init)(keys))
+    fit = lg.training.fit(model, task, keys, delay=99)
+    print(fit.curve)                                                 loss and score by step
+    lg.training.evaluate(fit, task, jax.random.key(1), delay=1000)   at a delay of its own
+
+What is trained are the parameters of a `Model`, of a cell here or from `lg.interop`, and a linear
+readout of its hidden state. What comes back is a model again, and everything that takes a model
+takes it.
+"""
+
+from lstmgrad.training._curve import TrainingCurve
+from lstmgrad.training._fit import Fit, evaluate, fit
+from lstmgrad.training._readout import Readout
+
+__all__ = ["Fit", "Readout", "TrainingCurve", "evaluate", "fit"]

@@ -1,0 +1,294 @@
+"""Adam on a memory task: every network on sequences of its own, in one compiled loop per report."""
+
+import functools
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
+
+from lstmgrad._chains.trajectory import unroll
+from lstmgrad._checks import check_count, check_kind
+from lstmgrad._compile import compiled
+from lstmgrad._model import Model
+from lstmgrad._types import Inputs, PartName
+from lstmgrad.tasks import Examples, Performance, Task
+from lstmgrad.training._curve import TrainingCurve
+from lstmgrad.training._progress import with_progress
+from lstmgrad.training._readout import Readout, init_readout, part_vector
+
+Keys = PRNGKeyArray | Key[Array, " networks"] | UInt32[Array, "networks 2"]
+"""One random key, or one for each network."""
+
+LEARNING_RATE = 5e-3
+CLIP = 1.0
+
+
+class Fit(NamedTuple):
+    """A trained network.
+
+    Attributes:
+        model: the `Model` with the trained parameters, which every analysis takes.
+        readout: the trained `Readout`.
+        curve: `TrainingCurve`; its leaves have the networks on axis 0, if there are several.
+        read: the part of the state that the readout looks at.
+    """
+
+    model: Model
+    readout: Readout
+    curve: TrainingCurve
+    read: PartName = "h"
+
+    def outputs(self, inputs: Inputs) -> Float[Array, "T o"]:
+        """Returns what one network says at every step of one sequence.
+
+        Args:
+            inputs: T on axis 0.
+        """
+        return _outputs(self.model, self.readout, inputs, self.read)
+
+
+@functools.cache
+def default_optimizer() -> optax.GradientTransformation:
+    """Returns Adam at 0.005 with gradients clipped to a norm of 1, always the same object."""
+    return optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(LEARNING_RATE))
+
+
+def fit(
+    model: Model,
+    task: Task,
+    key: Keys,
+    *,
+    delay: int,
+    steps: int = 400,
+    batch_size: int = 16,
+    every: int = 20,
+    read: PartName = "h",
+    optimizer: optax.GradientTransformation | None = None,
+    title: str | None = None,
+) -> Fit:
+    """Returns the model and a linear readout, trained on a task.
+
+    Each step draws a fresh batch and follows the gradient of its mean loss, through all T steps of
+    the sequences.
+
+    Args:
+        model: what is trained: its parameters, from where they are. The starting state stays. For
+            several networks at once, the leaves of the parameters have the networks on axis 0, as
+            ``jax.vmap(cell.init)(keys)`` makes them.
+        task: from `lg.tasks`.
+        key: random key of readout and batches; or (networks,) keys, one for each.
+        delay: the delay of the sequences, as `Task.batch` takes it.
+        steps: training steps; 0 draws the readout and trains nothing.
+        batch_size: sequences in a batch.
+        every: steps from one report to the next.
+        read: the part of the state that the readout looks at.
+        optimizer: of optax; None is Adam at 0.005 behind a clipping of the gradient's norm at 1.
+            One object, made once: another one is compiled anew.
+        title: stands before a progress bar, which shows on a terminal where tqdm is installed; None
+            is no bar.
+
+    Returns:
+        `Fit`: model, readout, and the curve of loss and score. With several networks all of its
+        arrays have them on axis 0, and ``jax.vmap`` does the rest.
+
+    Raises:
+        ValueError: a number is not whole or too small; an unknown part; several keys for the
+            parameters of another number of networks; inputs that the model does not take.
+
+    Notes:
+        Two compiled programs for a task and a kind of model, whatever the number of steps: one
+        draws the batches of a report, the other is the loop over them. The batches of a report are
+        held at once: `every` × networks × `batch_size` × T × d numbers. Networks are independent:
+        each gets the same, to rounding, whichever others are trained beside it. Ctrl-C ends it
+        between two reports.
+
+    Example:
+        ```python
+        keys = jax.random.split(jax.random.key(0), 3)
+        model = cell.model(jax.vmap(cell.init)(keys))
+        fit = lg.training.fit(model, lg.tasks.delayed_recall(), keys, delay=99)
+        ```
+
+    References:
+        Kingma & Ba 2015 (arXiv:1412.6980); Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063),
+        Section 3.2, for the clipping.
+    """
+    check_kind(model, Model, "model")
+    check_kind(task, Task, "task")
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    single = key.ndim == (0 if typed else 1)
+    steps, every = check_count(steps, "steps", 0), check_count(every, "every")
+    size = check_count(batch_size, "batch_size")
+    baseline = task.baseline(delay)
+    keys, params = (key, model.params) if not single else _batched((key, model.params))
+    _check_networks(len(keys), params)
+    pairs = jax.vmap(jax.random.split)(keys)
+    readout = jax.vmap(lambda key: init_readout(key, model.state, read, task.output_size))(
+        pairs[:, 0]
+    )
+    network, fixed = eqx.partition((params, readout), eqx.is_inexact_array)
+    optimizer = optimizer or default_optimizer()
+    carry = (network, jax.vmap(optimizer.init)(network))
+    reports = []
+    for first in with_progress(range(0, steps, every), title, every):
+        examples = _draw(pairs[:, 1], jnp.asarray(first), task, every, size, delay)
+        count = min(every, steps - first)
+        how = (model.step, model.state, read, optimizer)
+        carry, report = _advance(carry, fixed, how, task, examples, jnp.asarray(count))
+        # Waiting keeps the bar where the training is, and Ctrl-C prompt.
+        reports.append((first + count, *jax.device_get(report)))
+    params, readout = eqx.combine(carry[0], fixed)
+    curve = _curve(reports, len(keys), task, delay, baseline)
+    found = Fit(model._replace(params=params), readout, curve, read)
+    if not single:
+        return found
+    params, readout, curve = jax.tree.map(lambda leaf: leaf[0], (params, readout, curve))
+    return Fit(model._replace(params=params), readout, curve, read)
+
+
+def evaluate(
+    fit: Fit, task: Task, key: PRNGKeyArray, *, delay: int, size: int = 100
+) -> Performance:
+    """Returns the loss and the score of a trained network on fresh sequences.
+
+    Args:
+        fit: from `lg.training.fit`.
+        task: the same, or one with inputs and outputs of the same sizes.
+        key: random key of the sequences, which all networks of the fit are given.
+        delay: the delay of the sequences, which may be another than the one trained at.
+        size: sequences.
+
+    Returns:
+        `Performance(loss, score)`: means over the sequences, one for each network of the fit.
+        The standard error of a share p of right answers is √(p (1 - p) / size).
+
+    Raises:
+        ValueError: a number is not whole or too small.
+
+    Notes:
+        Compiled for every delay.
+
+    Example:
+        ``evaluate(fit, task, key, delay=10_000).score`` is its recall over 10 000 steps.
+    """
+    check_kind(fit, Fit, "fit")
+    check_kind(task, Task, "task")
+    size = check_count(size, "size")
+    task.baseline(delay)  # refuses a delay that the task does not have
+    drawn = _draw(key[None], jnp.asarray(0), task, 1, size, delay)
+    examples = jax.tree.map(lambda leaf: leaf[0, 0], drawn)
+    model, readout = fit.model, fit.readout
+    if readout.bias.ndim == 2:
+        return _evaluate(model, readout, examples, task, fit.read)
+    params, readout = _batched((model.params, readout))
+    one = _evaluate(model._replace(params=params), readout, examples, task, fit.read)
+    return jax.tree.map(lambda leaf: leaf[0], one)
+
+
+def _outputs(model: Model, readout: Readout, inputs: Inputs, read: PartName) -> Array:
+    states = unroll(*model, inputs).states
+    return jax.vmap(lambda state: readout(part_vector(state, read)))(states)[1:]
+
+
+@compiled
+def _draw(keys: Array, first: Array, task: Task, every: int, size: int, delay: int) -> Examples:
+    """The batches of some steps, one after the other: (every, networks, size, ...)."""
+
+    def of_step(index: Array) -> Examples:
+        def of_network(key: Array) -> Examples:
+            return task.batch(jax.random.fold_in(key, index), size, delay)
+
+        return jax.lax.map(of_network, keys)
+
+    # Mapped and not batched: what draws random numbers compiles the slower the larger they are.
+    return jax.lax.map(of_step, first + jnp.arange(every))
+
+
+@compiled
+def _advance(
+    carry: Any, fixed: Any, how: tuple, task: Task, examples: Examples, count: Array
+) -> tuple[Any, tuple[Array, Array]]:
+    """Some training steps of all networks; and the means of loss and score over them."""
+    step, state, read, optimizer = how
+
+    def mean_loss(trained: Any, fixed: Any, batch: Examples) -> tuple[Array, Array]:
+        params, readout = eqx.combine(trained, fixed)
+
+        def of_one(inputs: Inputs, targets: Array, weights: Array) -> tuple[Array, Array]:
+            outputs = _outputs(Model(step, params, state), readout, inputs, read)
+            answer = (outputs, targets, weights)
+            return task.loss(*answer), task.score(*answer)
+
+        losses, scores = jax.vmap(of_one)(*batch)
+        return jnp.mean(losses), jnp.mean(scores)
+
+    def update(trained: Any, optimizer_state: Any, fixed: Any, batch: Examples) -> tuple:
+        marks, gradients = jax.value_and_grad(mean_loss, has_aux=True)(trained, fixed, batch)
+        # Adam raises a float to an integer count, which strict promotion forbids.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, optimizer_state = optimizer.update(gradients, optimizer_state, trained)
+        return (optax.apply_updates(trained, updates), optimizer_state), marks
+
+    def body(index: Array, state: tuple) -> tuple:
+        carry, sums = state
+        batch = jax.tree.map(lambda leaf: leaf[index], examples)
+        carry, marks = jax.vmap(update)(carry[0], carry[1], fixed, batch)
+        return carry, jax.tree.map(jnp.add, sums, marks)
+
+    zeros = jnp.zeros(examples.weights.shape[1], examples.weights.dtype)
+    carry, sums = jax.lax.fori_loop(0, count, body, (carry, (zeros, zeros)))
+    return carry, jax.tree.map(lambda total: total / count, sums)
+
+
+@compiled
+def _evaluate(
+    model: Model, readout: Readout, examples: Examples, task: Task, read: PartName
+) -> Performance:
+    def of_network(params: Any, readout: Readout) -> Performance:
+        def of_one(inputs: Inputs, targets: Array, weights: Array) -> Performance:
+            outputs = _outputs(model._replace(params=params), readout, inputs, read)
+            answer = (outputs, targets, weights)
+            return Performance(task.loss(*answer), task.score(*answer))
+
+        return jax.tree.map(jnp.mean, jax.vmap(of_one)(*examples))
+
+    return jax.vmap(of_network)(model.params, readout)
+
+
+def _batched(tree: Any) -> Any:
+    """One network as a batch of one."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+
+
+def _check_networks(count: int, params: Any) -> None:
+    """Every leaf of the parameters has the networks on axis 0."""
+    found = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
+    if found - {(count,)}:
+        sizes = ", ".join(str(size[0]) if size else "none" for size in sorted(found))
+        raise ValueError(
+            f"model: expected parameters with {count} networks on axis 0, one for each key, but "
+            f"got leaves whose first axis is {sizes}. Make them by jax.vmap(cell.init)(keys), or "
+            "pass one key for one network."
+        )
+
+
+def _curve(
+    reports: list[tuple], count: int, task: Task, delay: int, baseline: Performance
+) -> TrainingCurve:
+    steps = np.array([report[0] for report in reports], np.int32)
+    losses, scores = (
+        np.reshape([report[place] for report in reports], (-1, count)).T for place in (1, 2)
+    )
+    return TrainingCurve(
+        steps=jnp.asarray(np.broadcast_to(steps, losses.shape)),
+        losses=jnp.asarray(losses),
+        scores=jnp.asarray(scores),
+        task=task.name,
+        delay=int(delay),
+        baseline_loss=float(baseline.loss),
+        baseline_score=float(baseline.score),
+    )
