@@ -21,8 +21,8 @@ from jaxtyping import Array, Float
 from lstmgrad._chains.base import StoredChain, cut_leaves
 from lstmgrad._chains.implicit import run_of
 from lstmgrad._chains.layout import Layout
+from lstmgrad._chains.modes import push_block
 from lstmgrad._chains.run import Run
-from lstmgrad._chains.saturation import saturating
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import log_of, widen
@@ -124,15 +124,16 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
         return real + 1j * imaginary if jnp.iscomplexobj(leaf) else real
 
     probe = _tangent(state, noise)
+    rows = jax.tree.map(lambda *pair: jnp.stack(pair), one, probe)
 
     def derivatives(state: State, x: Any) -> tuple[list[Array], Array]:
         def inexact(leaves: list[Array]) -> list[Array]:
             return _inexact(step(params, _with_inexact(state, leaves), x))
 
         with jax.default_matmul_precision("highest"):
-            after, jvp = jax.linearize(saturating(inexact), _inexact(state))
+            after, pushed = push_block(inexact, _inexact(state), rows)
             broken = jnp.any(jnp.stack([jnp.any(jnp.isnan(leaf)) for leaf in after]))
-            diagonals, seen = jvp(one), jvp(probe)
+            diagonals, seen = ([leaf[row] for leaf in pushed] for row in (0, 1))
         wrong = jnp.zeros((), bool)
         for diagonal, one_seen, one_probe in zip(diagonals, seen, probe, strict=True):
             size = jnp.max(jnp.abs(diagonal), initial=0)

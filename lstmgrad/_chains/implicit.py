@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Inexact
 from lstmgrad._chains.base import StoredChain
 from lstmgrad._chains.dependence import dependence_of
 from lstmgrad._chains.layout import Layout, layout_of
+from lstmgrad._chains.modes import pull_block, push_block
 from lstmgrad._chains.run import BoundStep, Run
-from lstmgrad._chains.saturation import saturating
 from lstmgrad._chains.trajectory import Trajectory, unroll
 from lstmgrad._checks import check_kind, check_step, check_time_axis
 from lstmgrad._compile import compiled
@@ -90,7 +90,10 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitC
 
     Notes:
         O(1) time beyond two abstract calls of the step: the derivatives are taken when something is
-        pushed or pulled through the chain, at the highest matmul precision.
+        pushed or pulled through the chain, at the highest matmul precision. One mode of
+        differentiation is enough. A step with backward rules alone (`jax.custom_vjp`) is pushed
+        through by two vjps; one with forward mode alone (a `jax.lax.while_loop`) is pulled through
+        by n jvps.
 
     Example:
         ```python
@@ -174,7 +177,7 @@ def flat_step(step: Callable[[State, Inputs], State], layout: Layout, factor: An
 
 
 def push_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"]):
-    """J v for every row v, one jvp batched over the rows.
+    """J v for every row v, one jvp batched over the rows, or what stands in for it.
 
     Args:
         step: a function of the flat state.
@@ -182,12 +185,11 @@ def push_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"
         rows: (m, n).
     """
     with jax.default_matmul_precision("highest"):
-        after, jvp = jax.linearize(saturating(step), flat)
-        return nan_with(after, jax.vmap(jvp)(rows))
+        return nan_with(*push_block(step, flat, rows))
 
 
 def pull_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"]):
-    """U J for every row u, one vjp batched over the rows.
+    """U J for every row u, one vjp batched over the rows, or what stands in for it.
 
     Args:
         step: a function of the flat state.
@@ -195,8 +197,7 @@ def pull_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"
         rows: (m, n).
     """
     with jax.default_matmul_precision("highest"):
-        after, vjp = jax.vjp(saturating(step), flat)
-        return nan_with(after, jax.vmap(lambda row: vjp(row)[0])(rows))
+        return nan_with(*pull_block(step, flat, rows))
 
 
 def nan_with(after: Float[Array, "*T n"], block: Inexact[Array, "..."]):

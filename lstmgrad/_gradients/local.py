@@ -11,9 +11,11 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.implicit import nan_with
 from lstmgrad._chains.layout import Layout
-from lstmgrad._chains.saturation import saturating
+from lstmgrad._chains.modes import pulling, push_block
 from lstmgrad._numeric.scaled import Scaled, exponent_of, power_below, widen
 from lstmgrad._types import Inputs, Params, State, StepFn
+
+_WHY = "contributions and truncation are pulled back to parameters and inputs"
 
 
 class LocalStep(eqx.Module):
@@ -45,7 +47,7 @@ class LocalStep(eqx.Module):
             return self._after(moving, state, eqx.combine(x_moving, x_fixed))
 
         with jax.default_matmul_precision("highest"):
-            after, vjp = jax.vjp(saturating(after_step), moving, x_moving)
+            after, vjp = pulling(after_step, moving, x_moving, why=_WHY)
 
         def pull(row: Float[Array, " n"]) -> tuple[Params, Inputs]:
             with jax.default_matmul_precision("highest"):
@@ -75,7 +77,7 @@ class LocalStep(eqx.Module):
         top = jnp.max(exponents)
         gains = power_below(exponents - top, rows.mantissa.dtype)
         with jax.default_matmul_precision("highest"):
-            after, vjp = jax.vjp(saturating(after_steps), moving)
+            after, vjp = pulling(after_steps, moving, why=_WHY)
             (part,) = vjp(gains[:, None] * rows.mantissa)
         return jax.tree.map(functools.partial(nan_with, after), part), top
 
@@ -92,10 +94,10 @@ class LocalStep(eqx.Module):
             factor: s_{t-1} and x_t.
         """
         state, x = factor
-        tangent = jax.tree.map(jnp.conj, direction)
+        tangent = jax.tree.map(lambda leaf: jnp.conj(leaf)[None], direction)
         with jax.default_matmul_precision("highest"):
-            after, moved = jax.jvp(
-                saturating(lambda moving: self._after(moving, state, x)), (moving,), (tangent,)
+            after, (moved,) = push_block(
+                lambda moving: self._after(moving, state, x), moving, tangent
             )
             return jnp.where(jnp.isnan(after), jnp.nan, moved)
 

@@ -25,7 +25,7 @@ from lstmgrad._chains.base import Chain, StoredChain, check_stored, known_run
 from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.implicit import nan_with
 from lstmgrad._chains.layout import ravel
-from lstmgrad._chains.saturation import saturating
+from lstmgrad._chains.modes import pulling
 from lstmgrad._chains.sweeps import read_mantissa, sweep_backward
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
@@ -212,7 +212,8 @@ def _stations(
 
     deltas = [jnp.zeros(zero.shape, zero.dtype) for _, zero in shapes]
     with jax.default_matmul_precision("highest"):
-        behind, vjp = jax.vjp(saturating(moved), layout.ravel(state), deltas)
+        why = "gain_budget(through=) pulls back to tagged values"
+        behind, vjp = pulling(moved, layout.ravel(state), deltas, why=why)
         before, found = vjp(nan_with(behind, row))
     # In the order of the tags on the path, whatever other layers call theirs.
     passed = dict.fromkeys(name for name, _ in shapes)
