@@ -16,15 +16,20 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_stored
 from lstmgrad._chains.blocks import Block, block_between
-from lstmgrad._chains.propagate import pull_back, push_forward
+from lstmgrad._chains.sweeps import read_nothing, sweep_backward, sweep_forward
 from lstmgrad._checks import check_count, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._norms.profiles import diagonal_norms, within_range
 from lstmgrad._norms.records import NormProfile
-from lstmgrad._numeric.krylov import STEPS_FROM_RANDOM, dominant, start_frame
-from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, widen
+from lstmgrad._numeric.krylov import CAPACITY, dominant, start_frame
+from lstmgrad._numeric.rows import log_loss, start_rows, watch_range
+from lstmgrad._numeric.scaled import Scaled, exponent_of, log_of, norm_of, normalize, widen
 from lstmgrad._numeric.tracked import NormReading
 from lstmgrad._types import PartName
+
+STEPS_FROM_RANDOM = 24
+"""Refinements of a lag before its error estimate is believed: a singular vector that the search has
+hardly met leaves no trace in a residual."""
 
 
 def matrix_free_norms(
@@ -55,9 +60,11 @@ def matrix_free_norms(
             costs one pull and one push of one vector over the lag.
 
     Returns:
-        `NormProfile` at the given lags. Without the rows of a matrix to look at, the error estimate
-        rests on the Krylov space alone: of two singular values that nearly agree, the search may
-        settle on the smaller one, by the small difference between them.
+        `NormProfile` at the given lags. Without the rows of a matrix to look at, its errors are
+        estimates, from the residuals in the Krylov space of a random direction (`certified` is
+        False), unless `of` has at most `min_steps` coordinates. After k steps in n dimensions the
+        norm is below 1 - ε of the true one with probability 1.65 √n exp(-√(2ε) (2k - 1)) at most:
+        for the default of 24 steps and n = 1000, below 0.9 with 4e-8, below 0.99 with 7 in 100.
 
     Raises:
         ValueError: lags not increasing, or outside 0..T; an unknown part; `rtol` not above zero;
@@ -71,7 +78,8 @@ def matrix_free_norms(
         For small states it agrees with `backward_norms` at the same lags, to `rtol`.
 
     References:
-        Golub & Kahan 1965; Golub & Van Loan, Matrix Computations, Section 10.4.
+        Golub & Kahan 1965; Golub & Van Loan, Matrix Computations, Section 10.4. Kuczyński &
+        Woźniakowski 1992 (SIAM J. Matrix Anal. Appl. 13, 1094), Theorem 4.1.
     """
     lags = _check_lags(lags, len(check_stored(chain)))
     return _norms_at(
@@ -89,7 +97,8 @@ def _norms_at(
     # The dtype of the vectors; the chain may be in half precision.
     dtype = widen(jnp.zeros((), chain.layout.dtype)).dtype
     gains = block.chain.log_gains()
-    if not block.connected or gains is not None:
+    known = not block.connected or gains is not None
+    if known:
         log_norms = jnp.full(len(chain) + 1, -jnp.inf, dtype)
         log_norms = log_norms.at[0].set(0.0 if block.shared else -jnp.inf)
         if gains is not None and block.connected:
@@ -107,6 +116,8 @@ def _norms_at(
         wrt=wrt,
         fixed="end",
         rtol=rtol,
+        # A space of as many directions as there are rows leaves nothing out.
+        certified=known or block.rows.stop - block.rows.start <= min(min_steps, max_steps),
     )
 
 
@@ -120,42 +131,61 @@ def _search(
     for lag in lags:
         tail = block._replace(chain=block.chain[len(block.chain) - lag :])
         constant = tail._replace(chain=jax.lax.stop_gradient(tail.chain))
-        # One power of two brings the operator to the size of 1, so that it can be squared.
-        scale = 2 * _pull(constant, frame[0]).exponent
+        # One power of two brings the operator to the size of 1, so that it can be squared. The old
+        # vectors may miss all that is left of it, a random one does not.
+        starts = jnp.concatenate([frame, start_frame(size, dtype)])
+        scale = 2 * jnp.max(jax.vmap(exponent_of)(_pull(constant, starts)))
 
         def gram(x: Array, block: Block = constant, scale: Array = scale) -> Array:
-            back = _push(block, _pull(block, x))
-            return Scaled(back.mantissa[block.rows], back.exponent - scale).to_array()
+            back = _push(block, _pull(block, x[None]))
+            return Scaled(back.mantissa[0, block.rows], back.exponent[0] - scale).to_array()
 
-        nothing_known = jnp.zeros(size, dtype)
         with jax.default_matmul_precision("highest"):
-            found, error = dominant(gram, nothing_known, frame, rtol, min_steps, max_steps)
+            leading = dominant(
+                gram,
+                frame,
+                rtol,
+                min_steps=min_steps,
+                max_steps=max_steps,
+                capacity=max(CAPACITY, min(min_steps, size) + 1),
+            )
         # Where all that is read is zero there are no vectors. The old ones show whether the whole
         # product is, or whether the block lies below the range beside the rest of it.
+        found = leading.vectors
         frame = jnp.where(jnp.any(found[0] != 0), found, frame)
-        pulled = _pull(tail, frame[0])
-        right = normalize(Scaled(pulled.mantissa[block.columns], pulled.exponent))
-        reading = NormReading(log_of(norm_of(right.mantissa), right.exponent), error)
-        row = Scaled(pulled.mantissa[None], pulled.exponent)
-        reading = within_range(reading, row, right)
+        rows = _pull(tail, jnp.concatenate([frame[:1], starts[-1:]]))
+        right = normalize(Scaled(rows.mantissa[0, block.columns], rows.exponent[0]))
+        reading = NormReading(log_of(norm_of(right.mantissa), right.exponent), leading.error)
+        reading = within_range(reading, rows, block.columns)
+        # What the search saw is also what came back: neither way may have lost what matters.
+        back = _push(constant, jax.lax.stop_gradient(rows))
+        share = jnp.exp(log_loss(back, block.rows) - 2 * jax.lax.stop_gradient(reading.log_norm))
+        error = jnp.where(share > rtol, jnp.inf, reading.error)
         log_norms.append(reading.log_norm)
-        errors.append(reading.error)
+        errors.append(error)
     return jnp.stack(log_norms), jnp.stack(errors)
 
 
-def _pull(block: Block, x: Float[Array, " n_of"]) -> Scaled:
-    """All of xᵀ ds_T/ds_k; the block's columns are what is wanted of it."""
-    dtype, size = block.chain.layout.dtype, block.chain.layout.size
-    pulled = pull_back(block.chain, jnp.zeros(size, dtype).at[block.rows].set(x.astype(dtype)))
-    return Scaled(widen(pulled.mantissa), pulled.exponent)
+def _pull(block: Block, x: Float[Array, "m n_of"]) -> Scaled:
+    """All of x ds_T/ds_k, row by row and a probe behind them; the block's columns are wanted."""
+    layout = block.chain.layout
+    rows = jnp.zeros((len(x), layout.size), layout.dtype).at[:, block.rows]
+    lossy, start = start_rows(rows.set(x.astype(layout.dtype)))
+    chain = check_stored(block.chain)
+    ((_, moved), _), _ = sweep_backward(chain, start, read_nothing, lossy, renew=watch_range)
+    return Scaled(widen(moved.mantissa), moved.exponent)
 
 
-def _push(block: Block, cotangent: Scaled) -> Scaled:
-    """All of ds_T/ds_k y, for the y in the block's columns of a pulled cotangent."""
-    dtype, size, columns = block.chain.layout.dtype, block.chain.layout.size, block.columns
-    tangent = jnp.zeros(size, dtype).at[columns].set(cotangent.mantissa[columns].astype(dtype))
-    pushed = push_forward(block.chain, Scaled(tangent, cotangent.exponent))
-    return Scaled(widen(pushed.mantissa), pushed.exponent)
+def _push(block: Block, cotangents: Scaled) -> Scaled:
+    """All of ds_T/ds_k y and a probe, for the y in the block's columns of what was pulled."""
+    layout, columns = block.chain.layout, block.columns
+    rows = jnp.zeros(cotangents.mantissa.shape, layout.dtype).at[:, columns]
+    start = normalize(
+        Scaled(rows.set(cotangents.mantissa[:, columns].astype(layout.dtype)), cotangents.exponent)
+    )
+    lossy = jnp.zeros(len(start.mantissa) - 1, bool)
+    ((_, moved), _), _ = sweep_forward(block.chain, start, read_nothing, lossy, renew=watch_range)
+    return Scaled(widen(moved.mantissa), moved.exponent)
 
 
 def _check_lags(values: Any, length: int) -> tuple[int, ...]:

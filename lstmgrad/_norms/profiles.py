@@ -25,7 +25,8 @@ from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_number
 from lstmgrad._compile import compiled
 from lstmgrad._norms.records import NormProfile
-from lstmgrad._numeric.scaled import Scaled, log_of, scaled, widen
+from lstmgrad._numeric.rows import joined, log_loss, start_rows, watch_range
+from lstmgrad._numeric.scaled import Scaled, exponent_of, log_of, widen
 from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._types import Fixed, PartName
 
@@ -54,7 +55,8 @@ def backward_norms(
             every block for rtol = 0.
 
     Returns:
-        `NormProfile`, lag 0 first, with an error estimate for each norm.
+        `NormProfile`, lag 0 first, with a proved bound of each norm's error: by a trace, a Cholesky
+        factorization or an SVD, whichever is the cheapest that succeeds.
 
     Raises:
         ValueError: an unknown part (the known ones are listed), `every` below 1 or above T, a
@@ -70,10 +72,10 @@ def backward_norms(
         leave out how the singular vectors move: use rtol = 0 for both. Reverse-mode
         differentiation stores every block, O(T n_of n).
 
-        Only the parts on a path from `wrt` to `of` are carried; no part beside them matters. One
-        exponent serves all of these: where the derivatives by `wrt` are more than 2^126 times
-        smaller (float32) than those by the others on the path, the norm is not resolved. The same
-        holds for `of` in `forward_norms`.
+        Only the parts on a path from `wrt` to `of` are carried; no part beside them matters. Every
+        row of the block has its own exponent, and what one row loses below the range of its dtype
+        (entries 2^126 times below its largest, float32) is followed by a probe: where that may be
+        as large as the norm, the norm is not resolved.
 
     Example:
         For `DenseChain` of T copies of g·Q with Q orthogonal, ``log_norms[j] = j ln g``.
@@ -111,7 +113,8 @@ def forward_norms(
             every block for rtol = 0.
 
     Returns:
-        `NormProfile`, lag 0 first, with an error estimate for each norm.
+        `NormProfile`, lag 0 first, with a proved bound of each norm's error: by a trace, a Cholesky
+        factorization or an SVD, whichever is the cheapest that succeeds.
 
     Raises:
         ValueError: an unknown part (the known ones are listed), `every` below 1 or above T, a
@@ -187,58 +190,60 @@ def _sweep_norms(
     """The norms at every lag but 0, from a block that moves away from the fixed end."""
     chain, rows, columns = block.chain, block.rows, block.columns
     start, part = (columns, rows) if fixed == "start" else (rows, columns)
-    unit = scaled(identity_rows(chain)[start])
+    lossy, unit = start_rows(identity_rows(chain)[start])
     sizes = start.stop - start.start, part.stop - part.start
     frame, read_norm = norm_reader(*sizes, chain.layout.dtype, rtol, every)
     unread = NormReading(*[jnp.full((), jnp.nan, widen(unit.mantissa).dtype)] * 2)
 
-    def read_part(frame: Any, block: Scaled) -> tuple[Any, NormReading]:
-        seen = Scaled(block.mantissa[:, part], block.exponent)
-        frame, reading = read_norm(frame, seen)
-        return frame, within_range(reading, block, seen)
+    def read_part(frame: Any, rows: Scaled) -> tuple[Any, NormReading]:
+        block = joined(Scaled(rows.mantissa[:-1, part], rows.exponent[:-1]))
+        frame, reading = read_norm(frame, block)
+        return frame, within_range(reading, rows, part)
 
-    def read(carry: tuple, block: Scaled) -> tuple[tuple, Scaled, NormReading]:
-        count, frame = carry
+    def read(carry: tuple, rows: Scaled) -> tuple[tuple, Scaled, NormReading]:
+        count, frame, lossy = carry
         if isinstance(skip, int):
-            frame, reading = read_part(frame, block)
+            frame, reading = read_part(frame, rows)
         else:
             frame, reading = jax.lax.cond(
-                count >= skip, lambda: read_part(frame, block), lambda: (frame, unread)
+                count >= skip, lambda: read_part(frame, rows), lambda: (frame, unread)
             )
-        return (count + 1, frame), block, reading
+        return (count + 1, frame, lossy), rows, reading
 
-    carry = jnp.zeros_like(skip), frame
+    def watch(carry: tuple, rows: Scaled) -> tuple[tuple, Scaled]:
+        *rest, lossy = carry
+        lossy, rows = watch_range(lossy, rows)
+        return (*rest, lossy), rows
+
+    carry = jnp.zeros_like(skip), frame, lossy
     if fixed == "start":
-        return sweep_forward(chain, unit, read, carry, every=every)[1]
-    return sweep_backward(check_stored(chain), unit, read, carry, every=every)[1]
+        return sweep_forward(chain, unit, read, carry, every=every, renew=watch)[1]
+    return sweep_backward(check_stored(chain), unit, read, carry, every=every, renew=watch)[1]
 
 
-def within_range(reading: NormReading, block: Scaled, seen: Scaled) -> NormReading:
-    """The error of the logarithm, with what the block may have lost below its dtype's range.
-
-    All entries of the block share one exponent, so entries of less than the smallest normal number
-    beside the largest one, and products of such entries, are gone: up to one per term of a sum.
-    That is what this block has lost; what an earlier one lost, and later factors made large again,
-    is not seen here.
+def within_range(reading: NormReading, rows: Scaled, part: slice) -> NormReading:
+    """The error of the logarithm, with what the rows may have lost below their dtype's range.
 
     Args:
-        reading: of `seen`, with the relative error of the norm.
-        block: rows (m, n) that went through the chain.
-        seen: the part of it that is read.
+        reading: of the part, with the relative error of the norm.
+        rows: (m + 1, n) that went through the chain, the last of them the probe.
+        part: the columns that are read.
     """
     log_norm, error = reading.log_norm, jnp.log1p(reading.error)
-    if seen.mantissa.size == block.mantissa.size:
-        return NormReading(log_norm, error)
-    lost = block.mantissa.shape[1] * jnp.finfo(block.mantissa.dtype).tiny
-    level = log_of(jnp.asarray(lost, log_norm.dtype), block.exponent)
-    top = jnp.max(jnp.abs(block.mantissa))
-    hidden = (log_norm == -jnp.inf) & (top > 0)
-    share = jnp.exp(jnp.where(hidden, 0.0, level - jax.lax.stop_gradient(log_norm)))
+    loss = log_loss(rows, part)
+    n, dtype = rows.mantissa.shape[1], rows.mantissa.dtype
+    if part.stop - part.start < n:
+        # Factors may take a part out of the range in one step, which leaves no small entry: a zero
+        # beside other parts is not trusted.
+        level = jnp.max(jax.vmap(exponent_of)(rows)) + int(jnp.finfo(dtype).minexp)
+        zero = (log_norm == -jnp.inf) & jnp.any(rows.mantissa[:-1] != 0)
+        loss = jnp.where(zero, jnp.maximum(loss, log_of(jnp.asarray(n, loss.dtype), level)), loss)
+    share = jnp.exp(loss - jax.lax.stop_gradient(jnp.where(loss == -jnp.inf, 0.0, log_norm)))
+    hidden = share > 1  # of a norm of zero, too
     # Below the rounding of the product itself, which is not counted either, it is no news.
-    rounding = block.mantissa.shape[1] * float(jnp.finfo(block.mantissa.dtype).eps)
-    share = jnp.where(jnp.isfinite(log_norm) & (share > rounding), share, 0.0)
+    share = jnp.where(share > n * float(jnp.finfo(dtype).eps), jnp.log1p(share), 0.0)
     error = jnp.where(hidden, jnp.inf, jnp.maximum(error, share))
-    return NormReading(jnp.where(hidden, level, log_norm), error)
+    return NormReading(jnp.where(hidden, jnp.maximum(loss, log_norm), log_norm), error)
 
 
 def diagonal_norms(gains: Float[Array, "T n"], block: Block, every: int) -> NormReading:

@@ -35,14 +35,16 @@ class NormProfile(Norms):
         lags: (L,), t-k = 0, every, 2·every, ...; 0, 1, ..., T by default.
         log_norms: (L,), ln ‖∂of_t/∂wrt_k‖₂; -inf where the Jacobian is exactly zero, NaN where
             the trajectory was NaN. Lag 0 is the identity: 0, or -inf for two different parts.
-        errors: (L,), the estimated error of each logarithm, in nats; the value is a lower bound of
+        errors: (L,), a bound of the error of each logarithm, in nats; the value is a lower bound of
             the true one for the given product, whose own rounding is not included. inf where the
-            block lies below the range of the dtype beside what carries it: the value is then the
+            norm may lie below the range of the dtype beside what carries it: the value is then the
             level below which nothing is seen.
         of: the part of s_t, None for the whole state.
         wrt: the part of s_k, None for the whole state.
         fixed: "end" (t = T, from `backward_norms`) or "start" (k = 0, from `forward_norms`).
         rtol: the relative error that was asked for.
+        certified: whether the errors are proved (see `lstmgrad.backward_norms`), and not estimates,
+            as those of `lstmgrad.matrix_free_norms` are for more than a few rows.
     """
 
     lags: Int[Array, "*batch L"]
@@ -52,6 +54,7 @@ class NormProfile(Norms):
     wrt: PartName | None = eqx.field(static=True)
     fixed: Fixed = eqx.field(static=True)
     rtol: float | int = eqx.field(static=True)
+    certified: bool = eqx.field(static=True, default=True)
 
     _main = ("log_norms", 1)
 
@@ -68,10 +71,11 @@ class NormProfile(Norms):
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         heads = ["lag", "ln norm", "error", "resolved"]
+        found = "yes" if self.certified else "estimated"
         rows = [
             [str(self.lags[i]), number(self.log_norms[i]), number(self.errors[i], 2), yes]
             for i in chosen(len(self.lags))
-            for yes in ["yes" if self.resolved[i] else "no"]
+            for yes in [found if self.resolved[i] else "no"]
         ]
         return heads, rows
 

@@ -8,29 +8,26 @@ Their residuals r = A Aᵀ x - θ x point out of the space, toward what it lacks
 one residual after the other, and restarts from its best vectors when it is full. From one vector
 and in exact arithmetic this is Golub-Kahan-Lanczos. But residuals are computed from their
 definition, as in Davidson's method, and not by a recurrence: rounding cannot accumulate, and any
-vector may join the space at any time.
+vector may join the space at any time. A residual of zero says that the space is closed, not that
+nothing lies outside it: then a random direction takes its place.
 
 How good: σ̂ is never above σ_max(A), whatever the space. With ρ = ‖r‖ and gap = θ₁ - θ₂ - ρ₂,
 
     (σ_max - σ̂)/σ̂  <≈  max(min(ρ₁, ρ₁²/gap), θ₂ + ρ₂ - θ₁) / 2θ₁.
 
 The first term is how far θ₁ can be below the eigenvalue near it, the second how far it can be below
-the eigenvalue near θ₂. The 2 comes from the square root: dσ/σ = dθ/2θ.
+the eigenvalue near θ₂. The 2 comes from the square root: dσ/σ = dθ/2θ. It is an *estimate*: it
+takes for granted that the two vectors found belong to the two largest eigenvalues. A third one
+that rises where the space cannot see it leaves no trace in any residual.
 
-What could betray this: the estimate takes for granted that the two vectors found belong to the two
-largest eigenvalues. A third one that rises where the space cannot see it leaves no trace in any
-residual. In a network whose units interact in groups only, A Aᵀ is block diagonal, and a space that
-starts in one block never leaves it.
+What is proved: with E the residuals of all Ritz vectors but the first, R = ‖A‖_F² - Σ θ_i what the
+space does not hold of the trace, and c the larger eigenvalue of [[θ₂, ‖E‖], [‖E‖, R]],
 
-What is done against that:
- 1. Every search also starts from the row of A that the tracked vectors explain least (the pivot of
-    a pivoted Cholesky factorization of A Aᵀ), with a random part.
- 2. It does not end while a single row of A proves a larger norm, and it probes rows that come close
-    to that. If it runs out of steps all the same, the error is inf.
- 3. A search that starts from random vectors takes at least `STEPS_FROM_RANDOM` steps.
-What this can still miss is a block that is large without any large row. Only a caller who has the
-matrix can tell: see `tracked.py`. And where no row is known, two tracked vectors that are exact
-eigenvectors hide all others: their residuals are zero, and the space stops growing.
+    σ_max² <= θ₁ + ρ₁²/(θ₁ - c)    where c < θ₁,
+
+since A Aᵀ is a block matrix over the first vector, the rest of the space and all outside it, whose
+norms are at most θ₁, θ₂, R and, beside the diagonal, ρ₁, ‖E‖. Only a caller who knows ‖A‖_F can ask
+for it; see `tracked.py` for what is done where R is too large.
 """
 
 from collections.abc import Callable
@@ -46,16 +43,34 @@ from lstmgrad._numeric.scaled import norm_of
 Gram = Callable[[Float[Array, " n"]], Float[Array, " n"]]
 """x ↦ A Aᵀ x."""
 
-STEPS_FROM_RANDOM = 24
-"""Steps of a search from random vectors before its error estimate is believed: an eigenvector that
-the space has hardly met leaves no trace in a residual."""
+CAPACITY = 8
+"""Directions in the space when it restarts, unless another number is given."""
 
-_CAPACITY = 8  # directions in the space when it restarts
 _KEPT = 3  # Ritz vectors that survive a restart: the two tracked, and one that may overtake them
-_START_STEPS = 4  # directions added before any error estimate is believed
-_CLOSE_ROW = 0.8  # a row is probed if it has more than this many θ₁ beside the first vector
-_PROBE_STEPS = 4  # steps after the start in which such rows are probed, one per step
-_RANDOM_PART = 0.1  # the length of the random part of the third direction, beside a row of 1
+_START_STEPS = 3  # directions added before any error estimate is believed
+_RANDOM = 4  # random directions, taken in turn
+
+
+class Leading(NamedTuple):
+    """What a search has found.
+
+    Attributes:
+        vectors: the two leading Ritz vectors, orthonormal.
+        error: the estimate of (σ_max - σ̂)/σ̂.
+        first: θ₁.
+        second: θ₂, 0 for a space of one direction.
+        residual: ρ₁.
+        others: ‖E‖, the residuals of the other Ritz vectors.
+        held: Σ θ_i, what the space holds of the trace of A Aᵀ.
+    """
+
+    vectors: Float[Array, "2 n"]
+    error: Float[Array, ""]
+    first: Float[Array, ""]
+    second: Float[Array, ""]
+    residual: Float[Array, ""]
+    others: Float[Array, ""]
+    held: Float[Array, ""]
 
 
 class _Space(NamedTuple):
@@ -66,127 +81,111 @@ class _Space(NamedTuple):
     filled: Int[Array, ""]  # rows in use
 
 
-class _Rows(NamedTuple):
-    """What the rows of A, one by one, say against the first Ritz vector."""
-
-    best: Int[Array, ""]  # the row that has most beside the first vector
-    larger: Bool[Array, ""]  # whether it proves an eigenvalue above θ₁
-    close: Bool[Array, ""]  # whether it comes close to that, and is not in the space
-
-
 class _Ritz(NamedTuple):
-    """The best vectors of a space, how good they are, and what speaks against them."""
+    """The Ritz vectors of a space, best first, how good they are, and where to look next."""
 
-    weights: Float[Array, "k k"]  # rows: the Ritz vectors in coordinates of the basis, best first
-    vectors: Float[Array, "2 n"]  # the two leading ones
-    second_residual: Float[Array, " n"]
+    weights: Float[Array, "k k"]  # rows: the vectors in coordinates of the basis
     limiting_residual: Float[Array, " n"]  # of the vector that limits the error
-    error: Float[Array, ""]  # the estimate of (σ_max - σ̂)/σ̂
-    rows: _Rows
+    found: Leading
 
 
 def dominant(
     gram: Gram,
-    diagonal: Float[Array, " n"],
     frame: Float[Array, "2 n"],
     rtol: float | int,
-    min_steps: int | Int[Array, ""] = 0,
+    *,
+    min_steps: int = 0,
     max_steps: int = 100,
-) -> tuple[Float[Array, "2 n"], Float[Array, ""]]:
+    capacity: int = CAPACITY,
+) -> Leading:
     """The two leading eigenvectors of A Aᵀ, and the error of √θ₁.
 
     Args:
         gram: x ↦ A Aᵀ x; its norm lies between the square roots of the ends of the dtype's range.
-        diagonal: (n,), the diagonal of A Aᵀ, or zeros where it is not known: then no row can warn.
-        frame: (2, n), orthonormal, where to start.
+        frame: (2, n), orthonormal, where to start; a random direction joins them.
         rtol: the relative error of σ̂ = √θ₁ at which to stop.
-        min_steps: calls of `gram` before the error estimate is believed.
+        min_steps: calls of `gram` before the error estimate is believed. Up to these the space
+            grows as a Krylov space of the random direction does, by the image of what came last.
         max_steps: calls of `gram` after which to stop in any case.
-
-    Returns:
-        The two leading Ritz vectors, and the estimated relative error of σ̂: inf where a row still
-        proves a larger norm.
+        capacity: directions in the space when it restarts, more than 3.
     """
     size, dtype = frame.shape[1], frame.dtype
-    random = _RANDOM_PART * _random(size, dtype)[0]
+    random = _random(_RANDOM, size, dtype)
+    starts = jnp.concatenate([frame, random[:1]])
+    least = min(max(_START_STEPS, min_steps), max_steps)
 
     def unfinished(loop: tuple) -> Array:
         _, ritz, step = loop
-        wanted = (ritz.error > rtol) | _must_probe(ritz.rows, step)
-        least = jnp.minimum(jnp.maximum(_START_STEPS, min_steps), max_steps)
-        return (step < least) | (wanted & (step < max_steps))
+        return (step < least) | ((ritz.found.error > rtol) & (step < max_steps))
 
     def refine(loop: tuple) -> tuple:
         space, ritz, step = loop
         space = jax.lax.cond(
-            space.filled == _CAPACITY, _restart, lambda space, _: space, space, ritz
+            space.filled == capacity, _restart, lambda space, _: space, space, ritz
         )
-        direction = jax.lax.cond(
-            step < _START_STEPS,
-            lambda: _start_direction(space, ritz, step, frame, diagonal, random),
-            lambda: _next_direction(ritz, step, rtol),
+        last = space.image[jnp.maximum(space.filled, 1) - 1]
+        follow = jnp.where(step < min_steps, last, ritz.limiting_residual)
+        direction = jnp.where(
+            step < _START_STEPS, starts[jnp.minimum(step, _START_STEPS - 1)], follow
         )
-        space = _expand(space, direction, gram)
-        # The first two directions are given, so nothing has to be known before both are there.
-        ritz = jax.lax.cond(step < 2, lambda: ritz, lambda: _rayleigh_ritz(space, diagonal))
+        space = _expand(space, direction, random[step % _RANDOM], gram)
+        # The first directions are given, so nothing has to be known before all are there.
+        given = step < min(_START_STEPS, least) - 1
+        ritz = jax.lax.cond(given, lambda: ritz, lambda: _rayleigh_ritz(space))
         return space, ritz, step + 1
 
-    empty = jnp.zeros((_CAPACITY, size), dtype)
+    empty = jnp.zeros((capacity, size), dtype)
     space = _Space(empty, empty, jnp.zeros((), jnp.int32))
-    loop = (space, _rayleigh_ritz(space, diagonal), jnp.zeros((), jnp.int32))
-    space, ritz, _ = jax.lax.while_loop(unfinished, refine, loop)
-    error = jnp.where(ritz.rows.larger, jnp.inf, ritz.error)
+    loop = (space, _rayleigh_ritz(space), jnp.zeros((), jnp.int32))
+    _, ritz, _ = jax.lax.while_loop(unfinished, refine, loop)
     # The basis is orthonormal but for rounding, and so are the vectors.
-    return jax.vmap(_unit)(ritz.vectors)[0], error
+    return ritz.found._replace(vectors=jax.vmap(_unit)(ritz.found.vectors)[0])
+
+
+def proved_error(found: Leading, trace: Float[Array, ""], rounding: float) -> Float[Array, ""]:
+    """A proved bound of (σ_max - σ̂)/σ̂; inf where the space holds too little of the trace.
+
+    Args:
+        found: by `dominant`.
+        trace: ‖A‖_F².
+        rounding: the relative rounding of the trace and of the θ_i, which is allowed for.
+    """
+    remainder = jnp.maximum(trace - found.held, 0.0) + rounding * trace
+    middle, half = (found.second + remainder) / 2, (found.second - remainder) / 2
+    c = middle + jnp.sqrt(half**2 + found.others**2)
+    gap = found.first - c
+    excess = found.residual**2 / jnp.where(gap > 0, gap, 1.0) + rounding * found.first
+    bound = jnp.log1p(excess / jnp.where(found.first > 0, found.first, 1.0)) / 2
+    return jnp.where(gap > 0, bound, jnp.inf)
 
 
 def start_frame(size: int, dtype) -> Float[Array, "2 n"]:
-    """Two orthonormal random directions, the same in every call.
+    """Two orthonormal random directions, the same in every call; the second is zero for n = 1.
 
     Args:
         size: n.
         dtype: of the vectors.
     """
-    return jnp.linalg.qr(_random(size, dtype).T)[0].T
+    frame = np.linalg.qr(np.random.default_rng(1).standard_normal((size, 2)))[0].T
+    return jnp.zeros((2, size), dtype).at[: len(frame)].set(jnp.asarray(frame, dtype))
 
 
-def _random(size: int, dtype) -> Float[Array, "2 n"]:
-    """Two random unit vectors, the same in every call."""
+def _random(count: int, size: int, dtype) -> Float[Array, "count n"]:
+    """Random unit vectors, the same in every call."""
     # By NumPy, while tracing: they are constants, and the loop draws no random bits.
-    vectors = jnp.asarray(np.random.default_rng(0).standard_normal((2, size)), dtype)
-    return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = np.random.default_rng(0).standard_normal((count, size))
+    return jnp.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype)
 
 
-def _must_probe(rows: _Rows, step: Array) -> Array:
-    """Whether the best row has to join the space before the search may end."""
-    return rows.larger | (rows.close & (step < _START_STEPS + _PROBE_STEPS))
+def _expand(
+    space: _Space, direction: Float[Array, " n"], random: Float[Array, " n"], gram: Gram
+) -> _Space:
+    """The space with one more direction: a random one if it holds the given one already.
 
-
-def _start_direction(
-    space: _Space, ritz: _Ritz, step: Array, frame: Array, diagonal: Array, random: Array
-) -> Array:
-    """The first four: both tracked vectors, the row they explain least, the second's residual."""
-    explained = jnp.sum(space.basis * space.image, axis=1) @ space.basis**2
-    row = _unit_vector(jnp.argmax(diagonal - explained), len(diagonal), frame.dtype)
-    return jnp.stack([frame[0], frame[1], row + random, ritz.second_residual])[step]
-
-
-def _next_direction(ritz: _Ritz, step: Array, rtol: float | int) -> Array:
-    """A row that has to be probed, else the residual that promises most."""
-    # Where the first vector is good already, only the second can still become the first.
-    residual = jnp.where(ritz.error > rtol, ritz.limiting_residual, ritz.second_residual)
-    row = _unit_vector(ritz.rows.best, len(residual), residual.dtype)
-    return jnp.where(_must_probe(ritz.rows, step), row, residual)
-
-
-def _expand(space: _Space, direction: Array, gram: Gram) -> _Space:
-    """The space with one more direction, which is zero if the space holds it already."""
-    vector, size = _unit(direction)
-    # Where most of the vector cancels, once leaves its rounding. Twice is enough (Kahan, Parlett).
-    for _ in range(2):
-        vector, size = _unit(vector - (space.basis @ vector) @ space.basis)
-    # The second time leaves a length of 1, unless all that the first left was rounding.
-    vector = jnp.where(size > 0.5, vector, 0.0)
+    It gains nothing where it is the whole space.
+    """
+    vector = _outside(space, direction)
+    vector = jnp.where(jnp.any(vector != 0), vector, _outside(space, random))
     return _Space(
         space.basis.at[space.filled].set(vector),
         space.image.at[space.filled].set(gram(vector)),
@@ -194,26 +193,46 @@ def _expand(space: _Space, direction: Array, gram: Gram) -> _Space:
     )
 
 
+def _outside(space: _Space, direction: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The unit vector of what the space does not hold of a direction; zero if it holds all."""
+    vector, size = _unit(direction)
+    # Where most of the vector cancels, once leaves its rounding. Twice is enough (Kahan, Parlett).
+    for _ in range(2):
+        vector, size = _unit(vector - (space.basis @ vector) @ space.basis)
+    # The second time leaves a length of 1, unless all that the first left was rounding.
+    return jnp.where(size > 0.5, vector, 0.0)
+
+
 def _restart(space: _Space, ritz: _Ritz) -> _Space:
     """The space of the best Ritz vectors alone; their images follow without a call of `gram`."""
-    keep = jnp.where(jnp.arange(_CAPACITY)[:, None] < _KEPT, ritz.weights, 0.0)
+    keep = jnp.where(np.arange(len(space.basis))[:, None] < _KEPT, ritz.weights, 0.0)
     return _Space(keep @ space.basis, keep @ space.image, jnp.full_like(space.filled, _KEPT))
 
 
-def _rayleigh_ritz(space: _Space, diagonal: Float[Array, " n"]) -> _Ritz:
+def _rayleigh_ritz(space: _Space) -> _Ritz:
     """The best vectors of the space, how good they are, and where to look next."""
     values, weights = _projected_eigenpairs(space)
-    vectors = weights[:2] @ space.basis
-    residuals = weights[:2] @ space.image - values[:2, None] * vectors
-    error, second_limits = _estimate_error(values, residuals)
-    rows = _compare_rows(space, values[0], vectors[0], diagonal)
-    limiting_residual = residuals[jnp.where(second_limits, 1, 0)]
-    return _Ritz(weights, vectors, residuals[1], limiting_residual, error, rows)
+    used = jnp.arange(len(values), dtype=jnp.int32) < space.filled
+    values, weights = jnp.where(used, values, 0.0), jnp.where(used[:, None], weights, 0.0)
+    vectors = weights @ space.basis
+    residuals = weights @ space.image - values[:, None] * vectors
+    sizes = jnp.linalg.norm(residuals, axis=1)
+    error, second_limits = _estimate_error(values, sizes)
+    found = Leading(
+        vectors=vectors[:2],
+        error=error,
+        first=values[0],
+        second=jnp.maximum(values[1], 0.0),
+        residual=sizes[0],
+        others=jnp.linalg.norm(sizes[1:]),
+        held=jnp.sum(values),
+    )
+    return _Ritz(weights, residuals[jnp.where(second_limits, 1, 0)], found)
 
 
 def _projected_eigenpairs(space: _Space) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
     """θ in descending order, and the Ritz vectors as rows in coordinates of the basis."""
-    unused = jnp.arange(_CAPACITY, dtype=jnp.int32) >= space.filled
+    unused = jnp.arange(len(space.basis), dtype=jnp.int32) >= space.filled
     projected = space.image @ space.basis.T
     # A row not in use gets the eigenvalue -1, which sorts it behind all others: they are >= 0.
     projected = (projected + projected.T) / 2 - jnp.diag(unused.astype(projected.dtype))
@@ -222,10 +241,10 @@ def _projected_eigenpairs(space: _Space) -> tuple[Float[Array, " k"], Float[Arra
 
 
 def _estimate_error(
-    values: Float[Array, " k"], residuals: Float[Array, "2 n"]
+    values: Float[Array, " k"], residuals: Float[Array, " k"]
 ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
     """The estimate of (σ_max - σ̂)/σ̂, and whether the second vector limits it."""
-    first, second = jnp.linalg.norm(residuals, axis=1)
+    first, second = residuals[0], residuals[1]
     gap = values[0] - values[1] - second
     # min(ρ₁, ρ₁²/gap); a gap of zero is never divided by.
     excess = jnp.where(gap > first, first * (first / jnp.where(gap > first, gap, 1.0)), first)
@@ -235,26 +254,6 @@ def _estimate_error(
     # NaN stays NaN: no comparison with it is true.
     error = jnp.where(values[0] <= 0, 0.0, jnp.maximum(excess, rival) / (2 * top))
     return error, rival > excess
-
-
-def _compare_rows(
-    space: _Space, value: Array, vector: Float[Array, " n"], diagonal: Float[Array, " n"]
-) -> _Rows:
-    """What the diagonal of A Aᵀ says against θ₁ and its vector.
-
-    No diagonal entry of a symmetric matrix is above its largest eigenvalue, so one above θ₁ proves
-    that a larger eigenvalue was missed. It still does so after θ₁ x₁x₁ᵀ is subtracted, which raises
-    no entry; what is left shows the rows that point elsewhere than the first vector.
-    """
-    beside = diagonal - jnp.maximum(value, 0) * vector**2
-    best = jnp.argmax(beside)
-    larger = beside[best] > value * (1 + 8 * jnp.finfo(value.dtype).eps)  # beyond rounding
-    outside = jnp.sum(space.basis[:, best] ** 2) < 0.5
-    return _Rows(best, larger, (beside[best] > _CLOSE_ROW * value) & outside)
-
-
-def _unit_vector(index: Array, size: int, dtype) -> Float[Array, " n"]:
-    return jnp.zeros(size, dtype).at[index].set(1)
 
 
 def _unit(vector: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:

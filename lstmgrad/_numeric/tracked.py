@@ -6,21 +6,27 @@ A reader carries two of them from block to block: the first gives the norm, the 
 likeliest to take the lead next. From there `krylov.dominant` needs a few products with vectors,
 where an SVD takes some n³ operations. Small blocks, and blocks far apart, get an SVD.
 
-The norm is a lower bound of σ_max and comes with an estimate of its relative error. What could
-betray the estimate: a part of the matrix that does not interact with the vectors found, and rises
-where their Krylov space cannot see it. What is done against that: if the rows that the first vector
-does not touch hold more of ‖A‖_F² than σ̂², a larger norm can hide there, and that block gets an
-SVD after all.
+The norm is a lower bound of σ_max, and its error is proved, in the cheapest way that succeeds:
+
+ 1. by what the space of the search does not hold of ‖A‖_F² (`krylov.proved_error`): where a few
+    directions dominate, as in products of many factors;
+ 2. by a Cholesky factorization of σ̂² (1 + 2 rtol) I - A Aᵀ, which exists only if σ_max is at most
+    (1 + rtol) σ̂: one product of matrices and n³/3 operations;
+ 3. where that fails, a larger norm was out of sight of the search, and the block gets an SVD.
+
+All three hold up to rounding, for which 2 √n eps is allowed (the √n of errors with random signs:
+Higham & Mary 2019, SIAM J. Sci. Comput. 41, A2815).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from lstmgrad._numeric.krylov import STEPS_FROM_RANDOM, dominant, start_frame
+from lstmgrad._numeric.krylov import dominant, proved_error, start_frame
 from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, widen
 
 SMALL = 32
@@ -32,27 +38,17 @@ FAR_APART = 32
 SMALL_FAR_APART = 8 * SMALL
 """Up to this many rows or columns an SVD costs no more than a search from such vectors."""
 
-_UNTOUCHED_WEIGHT = 1e-3  # a vector x leaves row i untouched if x_i² is below this, times 1/n
-_HIDDEN_SHARE = 0.2  # untouched rows count from this share of ‖A‖_F² on: chance leaves fewer
-
 
 class NormReading(NamedTuple):
     """One spectral norm and how far it can be trusted.
 
     Attributes:
         log_norm: ln σ̂.
-        error: the estimate of (σ_max - σ̂)/σ̂; rounding alone for an SVD.
+        error: a bound of (σ_max - σ̂)/σ̂; rounding alone for an SVD.
     """
 
     log_norm: Float[Array, ""]
     error: Float[Array, ""]
-
-
-class _Track(NamedTuple):
-    """What a reader carries from one block to the next."""
-
-    frame: Float[Array, "2 n"]  # the leading left singular vectors of the last block
-    fresh: Bool[Array, ""]  # whether they are random, because there was no block yet
 
 
 def norm_reader(
@@ -74,23 +70,22 @@ def norm_reader(
     if rtol == 0 or size <= SMALL or (every >= FAR_APART and size <= SMALL_FAR_APART):
         return None, lambda carry, block: (None, svd_norm(block))
 
-    def read(track: _Track, block: Scaled) -> tuple[_Track, NormReading]:
+    def read(frame: Array, block: Scaled) -> tuple[Array, NormReading]:
         mantissa, exponent = normalize(Scaled(widen(block.mantissa), block.exponent))
         constant = jax.lax.stop_gradient(mantissa)
-        frame, error = _leading_vectors(constant, track, rtol)
+        vectors, error = _leading_vectors(constant, frame, rtol)
         top = jnp.max(jnp.abs(constant))
         usable = jnp.isfinite(top) & (top > 0)
         # A zero or broken block has no vectors: the next one starts from those before it.
-        frame = jnp.where(usable, frame, track.frame)
+        frame = jnp.where(usable, vectors, frame)
         # Outside the search, which has no derivative: dσ = x dA y for singular vectors x, y.
         norm = norm_of(jnp.matmul(frame[0], mantissa, precision="highest"))
         log_norm = log_of(norm, exponent)
         log_norm = jnp.where(usable, log_norm, jnp.where(top == 0, -jnp.inf, top))
         error = jnp.where(usable, error, jnp.where(top == 0, 0.0, jnp.nan))
-        return _Track(frame, jnp.zeros_like(track.fresh)), NormReading(log_norm, error)
+        return frame, NormReading(log_norm, error)
 
-    frame = start_frame(rows, widen(jnp.zeros((), dtype)).dtype)
-    return _Track(frame, jnp.ones((), bool)), read
+    return start_frame(rows, widen(jnp.zeros((), dtype)).dtype), read
 
 
 def svd_norm(block: Scaled) -> NormReading:
@@ -113,54 +108,69 @@ def svd_norm(block: Scaled) -> NormReading:
 
 
 def _leading_vectors(
-    matrix: Float[Array, "n p"], track: _Track, rtol: float | int
+    matrix: Float[Array, "n p"], frame: Float[Array, "2 n"], rtol: float | int
 ) -> tuple[Float[Array, "2 n"], Float[Array, ""]]:
     """The two leading left singular vectors of a normalized matrix, and the error of its norm."""
-    diagonal = jnp.sum(matrix * matrix, axis=1)
-    min_steps = jnp.where(track.fresh, STEPS_FROM_RANDOM, 0)
 
     def gram(x: Float[Array, " n"]) -> Float[Array, " n"]:
         # `x @ A` and `A @ x` are fast on every backend; `A.T @ x` is not.
         return matrix @ (x @ matrix)
 
+    rounding = 2 * math.sqrt(len(matrix)) * float(jnp.finfo(matrix.dtype).eps)
     with jax.default_matmul_precision("highest"):
-        frame, error = dominant(gram, diagonal, track.frame, rtol, min_steps)
-        return _svd_if_decoupled(matrix, diagonal, frame, error)
+        found = dominant(gram, frame, rtol)
+        error = proved_error(found, jnp.sum(matrix * matrix), rounding)
+        return _prove(matrix, found.vectors, error, max(2 * rtol, 2 * rounding), rounding)
 
 
-def _svd_if_decoupled(
+def _prove(
     matrix: Float[Array, "n p"],
-    diagonal: Float[Array, " n"],
-    frame: Float[Array, "2 n"],
+    vectors: Float[Array, "2 n"],
     error: Float[Array, ""],
+    margin: float,
+    rounding: float,
 ) -> tuple[Float[Array, "2 n"], Float[Array, ""]]:
-    """The same vectors, or those of an SVD where a larger norm can hide out of their sight.
+    """The vectors with an error that is proved, or those of an SVD where a larger norm exists.
 
-    Rows that the first vector does not touch do not interact with those that it does, as between
-    the heads of a network or in one without recurrent weights. No Krylov space that starts on one
-    side sees the other. What the untouched rows hold of ‖A‖_F² bounds the square of their norm.
+    Args:
+        matrix: A.
+        vectors: as found.
+        error: what is proved already.
+        margin: by which σ̂² may be below σ_max².
+        rounding: of A Aᵀ and its factorization, a part of the margin.
     """
+    wanted = math.log1p(margin) / 2
 
     def pending(loop: tuple) -> Array:
-        frame, _, done = loop
-        untouched = frame[0] ** 2 < _UNTOUCHED_WEIGHT / len(diagonal)
-        hidden = jnp.sum(jnp.where(untouched, diagonal, 0.0))
-        row = frame[0] @ matrix  # of length σ̂
-        return ~done & (hidden > row @ row) & (hidden > _HIDDEN_SHARE * jnp.sum(diagonal))
+        _, error, done = loop
+        return ~done & (error > wanted)
+
+    def factorize(loop: tuple) -> tuple:
+        vectors, error, done = loop
+        # This is the matrix, but written so that it depends on the loop: XLA moves what does not
+        # change in a loop in front of it, and would factorize the matrix of every lag.
+        block = jnp.where(done, 0.0, matrix)
+        row = vectors[0] @ block
+        bound = (1 + margin - rounding) * (row @ row)
+        rest = bound * jnp.eye(len(block), dtype=block.dtype) - block @ block.T
+        factor = jax.lax.linalg.cholesky(rest, symmetrize_input=False)
+        proved = jnp.all(jnp.isfinite(factor))
+        return vectors, jnp.where(proved, jnp.full_like(error, wanted), jnp.inf), ~done
+
+    def missed(loop: tuple) -> Array:
+        return loop[1] == jnp.inf
 
     def decompose(loop: tuple) -> tuple:
-        _, error, done = loop
-        # This is the matrix, but written so that it depends on the loop: XLA moves what does not
-        # change in a loop in front of it, and would decompose the matrix of every lag.
-        block = jnp.where(done, 0.0, matrix)
-        frame = _left_singular_vectors(block)
-        return frame, jnp.full_like(error, jnp.finfo(matrix.dtype).eps), jnp.ones((), bool)
+        _, error = loop
+        block = jnp.where(error < jnp.inf, 0.0, matrix)
+        eps = jnp.finfo(matrix.dtype).eps
+        return _left_singular_vectors(block), jnp.full_like(error, eps)
 
-    # A loop of at most one turn and not a condition: under vmap both sides of a condition are
+    # Loops of at most one turn and not conditions: under vmap both sides of a condition are
     # computed, but a loop runs only if a member of the batch needs it.
-    loop = (frame, error, jnp.zeros((), bool))
-    frame, error, _ = jax.lax.while_loop(pending, decompose, loop)
-    return frame, error
+    loop = (vectors, error.astype(matrix.dtype), jnp.zeros((), bool))
+    vectors, error, _ = jax.lax.while_loop(pending, factorize, loop)
+    return jax.lax.while_loop(missed, decompose, (vectors, error))
 
 
 def _left_singular_vectors(matrix: Float[Array, "n p"]) -> Float[Array, "2 n"]:

@@ -1,0 +1,100 @@
+"""Rows that travel through a chain with one exponent each, and a probe of what their range loses.
+
+A row (of a cotangent, or a tangent) keeps its own size however far the other rows are above it. But
+its entries share an exponent, and an entry of less than the smallest normal number beside the
+largest one becomes zero. That is no loss for this row's norm now. It is one if later factors make
+the large entries small, or the lost one large again, as factors do that switch between groups of
+units.
+
+So one more row travels along. From the moment at which a row holds an entry so small that a product
+with it may fall below the range, the probe gets after every factor a random vector of the size that
+may have been lost. It is carried by the same factors, with an exponent of its own, and at every
+time its size beside what is read says whether the loss matters: an estimate in the manner of Monte
+Carlo arithmetic (Parker 1997), with the probe for the many runs.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from lstmgrad._numeric.scaled import (
+    LOWEST,
+    Scaled,
+    add,
+    exponent_of,
+    log_of,
+    norm_of,
+    power_below,
+    widen,
+)
+
+
+def start_rows(rows: Float[Array, "m n"]) -> tuple[Bool[Array, " m"], Scaled]:
+    """Which rows may have lost something, none; and the rows, a probe of zero behind them.
+
+    Args:
+        rows: of the identity, or others with entries of moderate size.
+    """
+    mantissa = jnp.concatenate([rows, jnp.zeros_like(rows[:1])])
+    return jnp.zeros(len(rows), bool), Scaled(mantissa, jnp.zeros(len(mantissa), jnp.int32))
+
+
+def watch_range(lossy: Bool[Array, " m"], rows: Scaled) -> tuple[Bool[Array, " m"], Scaled]:
+    """The same after one more factor, with what the next may lose added to the probe.
+
+    Args:
+        lossy: (m,), whether each row has held an entry that a factor may have lost.
+        rows: (m + 1, n) with an exponent each; the last is the probe.
+    """
+    mantissa = jax.lax.stop_gradient(rows.mantissa[:-1])
+    m, n = mantissa.shape
+    sizes = jnp.abs(mantissa)
+    least = jnp.min(jnp.where(sizes > 0, sizes, jnp.inf), axis=1)
+    # An entry above the square root stays in the range with every factor above it, too.
+    lossy = lossy | (least < _least(mantissa.dtype) ** 0.5)
+    exponent = jnp.max(jnp.where(lossy & (least < jnp.inf), rows.exponent[:-1], LOWEST))
+    # Each of n terms in each of m rows may lose less than the smallest normal number.
+    bits = math.ceil(math.log2(n * m) / 2 + math.log2(_least(mantissa.dtype)))
+    signs = np.sign(np.random.default_rng(2).standard_normal(n))
+    lost = Scaled(jnp.asarray(signs, mantissa.dtype), exponent + bits)
+    probe = jax.lax.stop_gradient(jax.tree.map(lambda leaf: leaf[-1], rows))
+    more = add(probe, lost)
+    probe = jax.tree.map(lambda new, old: jnp.where(jnp.any(lossy), new, old), more, probe)
+    return lossy, Scaled(
+        rows.mantissa.at[-1].set(probe.mantissa), rows.exponent.at[-1].set(probe.exponent)
+    )
+
+
+def _least(dtype: Any) -> float:
+    """The smallest number that a product keeps; subnormal ones become zero, except in float16."""
+    finfo = jnp.finfo(dtype)
+    return float(finfo.smallest_subnormal if finfo.minexp > -32 else finfo.tiny)
+
+
+def joined(rows: Scaled) -> Scaled:
+    """The rows under the exponent of the largest; those below its range become zero.
+
+    Args:
+        rows: (m, n) with an exponent each.
+    """
+    exponents = jax.vmap(exponent_of)(rows)
+    exponent = jnp.max(exponents)
+    shift = power_below(exponents - exponent, rows.mantissa.dtype)
+    return Scaled(rows.mantissa * shift[:, None], exponent)
+
+
+def log_loss(rows: Scaled, part: Any) -> Float[Array, ""]:
+    """Ln of the size of what the range may have cost the entries of a part; -inf for nothing.
+
+    Args:
+        rows: (m + 1, n), the last is the probe.
+        part: the columns that are read.
+    """
+    mantissa = jax.lax.stop_gradient(widen(rows.mantissa[-1, part]))
+    top = jnp.max(jnp.abs(mantissa), initial=0.0)
+    size = norm_of(mantissa / jnp.where(top > 0, top, 1.0))
+    return log_of(top * size, rows.exponent[-1])
