@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import StoredChain, cut_leaves
+from lstmgrad._chains.elsewhere import current_step_along
 from lstmgrad._chains.implicit import run_of
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.modes import push_block
@@ -88,7 +89,6 @@ class DiagonalChain(StoredChain):
         return log_of(jnp.concatenate(pieces, axis=1), jnp.zeros((), jnp.int32))
 
 
-@compiled
 def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> DiagonalChain:
     """Returns the chain of step Jacobians of a recurrence declared to be diagonal.
 
@@ -112,6 +112,12 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
     Example:
         For s' = a ⊙ s + x, ``backward_norms`` gives lag · max_i ln |a_i|.
     """
+    step = current_step_along(step, params, trajectory)
+    return _linearize_diagonal(step, params, trajectory)
+
+
+@compiled
+def _linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> DiagonalChain:
     run, layout = run_of(step, params, trajectory)
     state = jax.tree.map(lambda leaf: leaf[0], run.before)
     one = _tangent(state, lambda leaf: np.ones(leaf.shape))

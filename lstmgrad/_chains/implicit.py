@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Inexact
 
 from lstmgrad._chains.base import StoredChain
 from lstmgrad._chains.dependence import dependence_of
+from lstmgrad._chains.elsewhere import current_step, current_step_along
 from lstmgrad._chains.layout import Layout, layout_of
 from lstmgrad._chains.modes import pull_block, push_block
 from lstmgrad._chains.run import BoundStep, Run
@@ -68,7 +69,6 @@ def _implicit(run: Run, layout: Layout) -> ImplicitChain:
     return ImplicitChain(factors=run.factors, step=run.step, last=run.last, layout=layout)
 
 
-@compiled
 def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitChain:
     """Returns the chain of exact step Jacobians along a trajectory.
 
@@ -101,8 +101,12 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitC
         lg.jacobian(chain[2:7], of="c", wrt="c")  # dc_7/dc_2
         ```
     """
-    run, layout = run_of(step, params, trajectory)
-    return _implicit(run, layout)
+    return _linearize(current_step_along(step, params, trajectory), params, trajectory)
+
+
+@compiled
+def _linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitChain:
+    return _implicit(*run_of(step, params, trajectory))
 
 
 def chain(
@@ -131,7 +135,8 @@ def chain(
         ```
     """
     check_kind(model, Model, "model")
-    return linearize(model.step, model.params, unroll(*model, inputs))
+    step = current_step(*model, inputs)
+    return linearize(step, model.params, unroll(step, model.params, model.state, inputs))
 
 
 def run_of(step: StepFn, params: Params, trajectory: Trajectory) -> tuple[Run, Layout]:

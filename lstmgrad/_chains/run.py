@@ -19,7 +19,7 @@ class BoundStep(eqx.Module):
     @staticmethod
     def of(step: StepFn, params: Params) -> "BoundStep":
         """The step with its parameters, whatever they hold."""
-        arrays, rest = eqx.partition((step, params), _is_array)
+        arrays, rest = eqx.partition((step, params), is_array)
         leaves, treedef = jax.tree.flatten(rest)
         return BoundStep(arrays, (tuple(leaves), treedef))
 
@@ -79,5 +79,10 @@ class Run(eqx.Module):
         )
 
 
-def _is_array(leaf: Any) -> bool:
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is data, or part of a key.
+
+    Args:
+        leaf: of a pytree.
+    """
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)

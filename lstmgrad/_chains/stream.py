@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, Walk, cut_leaves
+from lstmgrad._chains.elsewhere import current_step
 from lstmgrad._chains.implicit import flat_step, layout_with_dependence, push_rows
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import BoundStep
@@ -70,7 +71,6 @@ class StreamedChain(Chain):
         return leaf.shape[: leaf.ndim - len(self.layout.shapes[0])]
 
 
-@compiled
 def stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> StreamedChain:
     """Returns the chain of `linearize(step, params, unroll(step, params, state, inputs))`, unrun.
 
@@ -101,6 +101,11 @@ def stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> Stream
         lg.forward_norms(chain, of="c", wrt="c", every=10_000)
         ```
     """
+    return _stream(current_step(step, params, state, inputs), params, state, inputs)
+
+
+@compiled
+def _stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> StreamedChain:
     state, inputs = check_run(step, params, state, inputs)
     x = jax.tree.map(lambda leaf: leaf[0], inputs)
     layout = layout_with_dependence(step, params, state, x)

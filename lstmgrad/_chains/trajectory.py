@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lstmgrad._chains.elsewhere import current_step
 from lstmgrad._checks import check_arrays, check_state, check_step, check_time_axis
 from lstmgrad._compile import compiled
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -25,7 +26,6 @@ class Trajectory(eqx.Module):
         return jax.tree.leaves(self.inputs)[0].shape[0]
 
 
-@compiled
 def unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajectory:
     """Returns the trajectory of T steps from the given state.
 
@@ -33,7 +33,8 @@ def unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajec
 
     Args:
         step: a pure function ``step(params, state, x) -> state`` without a batch axis. It is the
-            key of the compilation cache: pass the same function object, not a fresh lambda.
+            key of the compilation cache: pass the same function object, not a fresh lambda. What
+            it reads from closures, attributes and globals is what they hold in this call.
         params: any pytree.
         state: the starting state s_0, a pytree of arrays.
         inputs: a pytree of arrays with T on axis 0. A step without inputs gets `jnp.arange(T)`.
@@ -57,6 +58,11 @@ def unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajec
         trajectory.states.c.shape  # (T + 1, 8)
         ```
     """
+    return _unroll(current_step(step, params, state, inputs), params, state, inputs)
+
+
+@compiled
+def _unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajectory:
     state, inputs = check_run(step, params, state, inputs)
 
     def body(state: State, x: Inputs) -> tuple[State, State]:
