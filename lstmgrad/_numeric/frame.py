@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import Scaled, log_of, widen
 
 FADING = 0.95
@@ -51,8 +52,7 @@ def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array
         block: rows (m, n). R is that of the mantissa, (n, m) = Q R; the logarithms are those of the
             whole block, its exponent included.
     """
-    with jax.default_matmul_precision("highest"):
-        frame, triangle = jnp.linalg.qr(widen(block.mantissa).T)
+    frame, triangle = lapack.qr(widen(block.mantissa).T)
     growths = log_of(jnp.abs(jnp.diagonal(triangle)), block.exponent)
     frame = Scaled(frame.T.astype(block.mantissa.dtype), jnp.zeros_like(block.exponent))
     return frame, triangle, growths

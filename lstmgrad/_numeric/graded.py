@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import log_of, shifted
 
 _SWEEPS = 40
@@ -72,7 +73,7 @@ def log_singular_values(
     order = jnp.argsort(jnp.where(zero, jnp.iinfo(jnp.int32).max, -matrix.exponents))
     exponents = matrix.exponents[order]
     # G = D M, D the powers of two, M = L V with V orthogonal: D L has the same values, ...
-    lower = jnp.linalg.qr(matrix.mantissa[order].T, mode="r").T
+    lower = lapack.triangle(matrix.mantissa[order].T).T
     # ... and its columns D L e_j are nearly orthogonal where their sizes differ, so that few
     # rotations are left to do. They are the rows from here on.
     sizes = jnp.frexp(lower)[1] + exponents[:, None]
@@ -96,10 +97,31 @@ def row_amplification(upper: Float[Array, "p n"]) -> Float[Array, " p"]:
     square = upper[:, : upper.shape[0]]
     diagonal, zero = jnp.diagonal(square), jnp.all(upper == 0, axis=1)
     square = square + jnp.diag(zero.astype(upper.dtype))
-    identity = jnp.eye(upper.shape[0], dtype=upper.dtype)
-    norms = norms_along(jax.scipy.linalg.solve_triangular(square, identity), axis=0)
+    norms = norms_along(inverse_of_upper(square), axis=0)
     norms = jnp.where(jnp.isnan(norms) | (diagonal == 0), jnp.inf, norms)
     return jnp.where(zero, 0.0, norms)
+
+
+def inverse_of_upper(upper: Float[Array, "p p"]) -> Float[Array, "p p"]:
+    """The inverse of an upper triangle; inf and NaN where its diagonal has a zero.
+
+    By products of blocks that double in size, not by the triangular solve of BLAS: that one starts
+    threads for every matrix, however small, and many of them side by side wait for each other.
+    """
+    size = upper.shape[0]
+    total = 1 << max(0, size - 1).bit_length()
+    filling = (jnp.arange(total) >= size).astype(upper.dtype)
+    padded = jnp.pad(upper, (0, total - size)) + jnp.diag(filling)
+    blocks = (1 / jnp.diagonal(padded))[:, None, None]
+    while (count := blocks.shape[0]) > 1:
+        # [A B; 0 C] has the inverse [A⁻¹ X; 0 C⁻¹] with X = -A⁻¹ B C⁻¹.
+        grid = padded.reshape(count, blocks.shape[1], count, blocks.shape[1])
+        corners = grid[np.arange(0, count, 2), :, np.arange(1, count, 2)]
+        first, second = blocks[::2], blocks[1::2]
+        corners = -jnp.matmul(first, corners, precision="highest")
+        corners = jnp.matmul(corners, second, precision="highest")
+        blocks = jnp.block([[first, corners], [jnp.zeros_like(corners), second]])
+    return blocks[0, :size, :size]
 
 
 def norms_along(matrix: Float[Array, "p n"], axis: int) -> Float[Array, " m"]:

@@ -5,13 +5,13 @@ determinant is a product of pivots, each with a small relative error, however fa
 it is right where a QR of the same matrix has lost its smallest entries to rounding.
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_chain, identity_rows
 from lstmgrad._chains.sweeps import sweep_forward
 from lstmgrad._compile import compiled
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import LOG_2, Scaled, scaled, widen
 
 
@@ -45,8 +45,7 @@ def log_abs_det(chain: Chain) -> Float[Array, " T"]:
     size, identity = chain.layout.size, scaled(identity_rows(chain))
 
     def read(carry: None, block: Scaled) -> tuple[None, Scaled, Array]:
-        with jax.default_matmul_precision("highest"):
-            _, log_det = jnp.linalg.slogdet(widen(block.mantissa))
+        log_det = lapack.log_abs_det(widen(block.mantissa))
         shift = block.exponent.astype(log_det.dtype) * jnp.asarray(size * LOG_2, log_det.dtype)
         return None, identity, log_det + shift
 

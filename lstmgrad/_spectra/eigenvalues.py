@@ -6,6 +6,7 @@ from jaxtyping import Array, Complex
 from lstmgrad._chains.base import Chain, check_chain, identity_rows
 from lstmgrad._chains.sweeps import sweep_forward
 from lstmgrad._compile import compiled
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
 
 
@@ -38,7 +39,7 @@ def step_eigenvalues(chain: Chain) -> Complex[Array, "T n"]:
         # Pushed unit vectors are the rows of the transpose, which has the same eigenvalues.
         matrix = widen(block.to_array())
         broken = jnp.any(jnp.isnan(matrix))
-        values = jnp.linalg.eigvals(jnp.where(broken, 0.0, matrix))
+        values = lapack.eigenvalues(jnp.where(broken, 0.0, matrix))
         values = values[jnp.argsort(-jnp.abs(values))]
         return None, identity, jnp.where(broken, jnp.nan, values)
 

@@ -25,6 +25,7 @@ from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_count
 from lstmgrad._compile import compiled
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.graded import (
     Graded,
     graded,
@@ -345,7 +346,7 @@ def _apply(factor: Scaled, product: _Product, floor: float = 0.0) -> _Product:
     by_column = jnp.lexsort((-heights, -(sizes + exponents), dead))
     by_row = jnp.argsort(-sizes_of_rows)
     block, rows, exponents = block[by_row][:, by_column], rows[by_column], exponents[by_column]
-    frame, upper = jnp.linalg.qr(block)
+    frame, upper = lapack.qr(block)
     total = multiply(upper, Graded(rows, exponents))
     total = Graded(total.mantissa, total.exponents + exponent)
     moved = norms_along(frame * sizes_of_rows[by_row][:, None], axis=0)

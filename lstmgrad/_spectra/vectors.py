@@ -22,6 +22,7 @@ from lstmgrad._chains.sweeps import sweep_forward
 from lstmgrad._checks import check_count, check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.frame import orthonormal
+from lstmgrad._numeric.graded import inverse_of_upper
 from lstmgrad._numeric.scaled import LOG_2, Scaled, widen
 from lstmgrad._result import Result, chosen, number
 from lstmgrad._spectra.lyapunov import LyapunovState, starting_state
@@ -116,13 +117,16 @@ def lyapunov_vectors(
 
     def back(after: Array, entry: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         triangle, exponent = entry
-        before = jax.scipy.linalg.solve_triangular(triangle, after)
+        vanished = (jnp.diagonal(triangle) == 0)[:, None]
+        before = inverse_of_upper(jnp.where(vanished & eye, 1.0, triangle)) @ after
+        before = jnp.where(jnp.any(vanished & (before != 0), axis=0), jnp.inf, before)
         size = jnp.linalg.norm(before, axis=0)
         before = before / size[None]
         growth = exponent.astype(size.dtype) * jnp.asarray(LOG_2, size.dtype) - jnp.log(size)
         return before, (before, growth)
 
     count = triangles.shape[-1]
+    eye = np.eye(count, dtype=bool)
     last = jnp.triu(jax.random.normal(jax.random.key(1), (count, count), triangles.dtype))
     last = last / jnp.linalg.norm(last, axis=0)[None]
     with jax.default_matmul_precision("highest"):
