@@ -2,6 +2,7 @@
 
     trajectory   s_t = step(params, s_{t-1}, x_t)                      the only scan of the model
     implicit     J_t = ds_t/ds_{t-1}, and `chain`, the way in          the only place of Jacobians
+    factors      one J_t, as a push and a pull of rows; `linearity` of its backward rules
     elsewhere    what a step reads from closures, attributes and globals, as data of the chain
     modes        derivatives by the mode of differentiation that a step has
     saturation   slopes of tanh that hold where its value is 1; `interpret` runs a jaxpr for it

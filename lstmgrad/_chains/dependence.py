@@ -18,10 +18,9 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 
+from lstmgrad._chains.interpret import CALLS
 from lstmgrad._chains.layout import Dependence, Layout
 from lstmgrad._types import Inputs, Params, PartName, State, StepFn
-
-_CALLS = (jex.primitives.jit_p, jex.primitives.remat_p)
 
 
 def dependence_of(
@@ -58,6 +57,29 @@ def leaf_dependence(
     closed = jax.make_jaxpr(step)(params, state, x)
     reached = _reached(closed, [{index} for index in range(count)], layout)
     return {part: [index in found for index in range(count)] for part, found in reached.items()}
+
+
+def backward_rules(step: StepFn, params: Params, state: State, x: Inputs) -> list[str]:
+    """The names of the functions in a step that have a backward rule of their own.
+
+    Args:
+        step: a step that was checked.
+        params: its parameters.
+        state: any state, or its abstract value.
+        x: one step's input, or its abstract value.
+    """
+    return _rules(jax.make_jaxpr(lambda state, x: step(params, state, x))(state, x).jaxpr)
+
+
+def _rules(jaxpr: jex.Jaxpr) -> list[str]:
+    found: dict[str, None] = {}
+    for equation in jaxpr.eqns:
+        if equation.primitive is jex.primitives.custom_vjp_call_p:
+            info = getattr(equation.params["call_jaxpr"].jaxpr.debug_info, "func_src_info", "")
+            found[(info or "a function").split(" at ")[0]] = None
+        for inner in jex.jaxprs_in_params(equation.params):
+            found.update(dict.fromkeys(_rules(inner)))
+    return list(found)
 
 
 def _reached(
@@ -154,7 +176,7 @@ def _trace(jaxpr: jex.Jaxpr, inputs: Sequence[set]) -> list[set]:
                     if not isinstance(atom, jex.Literal)
                 }
             )
-        elif equation.primitive in _CALLS and inner is not None:
+        elif equation.primitive in CALLS and inner is not None:
             results = _trace(getattr(inner, "jaxpr", inner), arguments)
         elif equation.primitive.name == "stop_gradient":
             results = [set() for _ in equation.outvars]

@@ -6,13 +6,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import StoredChain
-from lstmgrad._chains.dependence import dependence_of
+from lstmgrad._chains.dependence import backward_rules, dependence_of
 from lstmgrad._chains.elsewhere import current_step, current_step_along
+from lstmgrad._chains.factors import flat_step, pull_rows, push_rows
 from lstmgrad._chains.layout import Layout, layout_of
-from lstmgrad._chains.modes import pull_block, push_block
+from lstmgrad._chains.linearity import check_linear
 from lstmgrad._chains.run import BoundStep, Run
 from lstmgrad._chains.trajectory import Trajectory, unroll
 from lstmgrad._checks import check_kind, check_step, check_time_axis
@@ -87,6 +88,8 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitC
     Raises:
         ValueError: the trajectory does not have one state more than inputs, or the step does not
             return a state like the one it is given.
+        RuntimeError: the step has a backward rule (`jax.custom_vjp`) that is not linear, such as one
+            that clips gradients: there is no Jacobian that it belongs to.
 
     Notes:
         O(1) time beyond two abstract calls of the step: the derivatives are taken when something is
@@ -154,7 +157,8 @@ def run_of(step: StepFn, params: Params, trajectory: Trajectory) -> tuple[Run, L
     check_step(step, params, state, x)
     layout = layout_with_dependence(step, params, state, x)
     before, last = (jax.tree.map(lambda leaf, s=s: leaf[s], states) for s in (slice(-1), -1))
-    return Run(BoundStep.of(step, params), before, inputs, last), layout
+    run = Run(BoundStep.of(step, params), before, inputs, last)
+    return check_linear(run, layout, backward_rules(step, params, state, x)), layout
 
 
 def layout_with_dependence(step: StepFn, params: Params, state: State, x: Inputs) -> Layout:
@@ -167,55 +171,6 @@ def layout_with_dependence(step: StepFn, params: Params, state: State, x: Inputs
         x: one step's input.
     """
     return layout_of(state, dependence_of(step, params, state, x, layout_of(state)))
-
-
-def flat_step(step: Callable[[State, Inputs], State], layout: Layout, factor: Any):
-    """The step as a function of the flat state, and the flat s_{t-1}.
-
-    Args:
-        step: the step with its parameters.
-        layout: between the state and the flat vector.
-        factor: s_{t-1} and x_t.
-    """
-    state, x = factor
-    return lambda flat: layout.ravel(step(layout.unravel(flat, state), x)), layout.ravel(state)
-
-
-def push_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"]):
-    """J v for every row v, one jvp batched over the rows, or what stands in for it.
-
-    Args:
-        step: a function of the flat state.
-        flat: where J is taken.
-        rows: (m, n).
-    """
-    with jax.default_matmul_precision("highest"):
-        return nan_with(*push_block(step, flat, rows))
-
-
-def pull_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"]):
-    """U J for every row u, one vjp batched over the rows, or what stands in for it.
-
-    Args:
-        step: a function of the flat state.
-        flat: where J is taken.
-        rows: (m, n).
-    """
-    with jax.default_matmul_precision("highest"):
-        return nan_with(*pull_block(step, flat, rows))
-
-
-def nan_with(after: Float[Array, "*T n"], block: Inexact[Array, "..."]):
-    """The block, or all NaN where the step led to NaN.
-
-    Derivatives of a selection are finite even there: that of relu at NaN is 0, and a broken
-    trajectory would read as a vanished gradient.
-
-    Args:
-        after: the state after the step.
-        block: a derivative.
-    """
-    return jnp.where(jnp.any(jnp.isnan(after)), jnp.nan, block)
 
 
 def _check_trajectory(trajectory: Any) -> State:

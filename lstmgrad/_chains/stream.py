@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, Walk, cut_leaves
 from lstmgrad._chains.elsewhere import current_step
-from lstmgrad._chains.implicit import flat_step, layout_with_dependence, push_rows
+from lstmgrad._chains.factors import flat_step, push_rows
+from lstmgrad._chains.implicit import layout_with_dependence
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import BoundStep
 from lstmgrad._chains.trajectory import check_run

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.implicit import nan_with
+from lstmgrad._chains.factors import nan_with
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.modes import pulling, push_block
 from lstmgrad._numeric.scaled import Scaled, exponent_of, power_below, widen

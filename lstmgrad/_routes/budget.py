@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, StoredChain, check_stored, known_run
 from lstmgrad._chains.blocks import block_between
-from lstmgrad._chains.implicit import nan_with
+from lstmgrad._chains.factors import nan_with
 from lstmgrad._chains.layout import ravel
 from lstmgrad._chains.modes import pulling
 from lstmgrad._chains.sweeps import read_mantissa, sweep_backward

@@ -18,7 +18,8 @@ import jax
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, StoredChain, check_chain, cut_leaves, known_run
-from lstmgrad._chains.implicit import layout_with_dependence, pull_rows, push_rows
+from lstmgrad._chains.factors import pull_rows, push_rows
+from lstmgrad._chains.implicit import layout_with_dependence
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import BoundStep
 from lstmgrad._checks import check_tags
