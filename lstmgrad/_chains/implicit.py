@@ -88,7 +88,7 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitC
     Raises:
         ValueError: the trajectory does not have one state more than inputs, or the step does not
             return a state like the one it is given.
-        RuntimeError: the step has a backward rule (`jax.custom_vjp`) that is not linear, such as one
+        RuntimeError: the step has a backward rule (`jax.custom_vjp`) that is not linear, as one
             that clips gradients: there is no Jacobian that it belongs to.
 
     Notes:

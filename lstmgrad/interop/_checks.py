@@ -12,6 +12,14 @@ def check_known(cell: Any, state: Any, known: str, call: str) -> None:
         )
 
 
+def not_pure(argument: str, way_out: str) -> ValueError:
+    """The error of a cell that draws random numbers, or writes into its variables."""
+    return ValueError(
+        f"{argument}: expected one whose step is a function of its arguments alone, but got one "
+        f"that draws random numbers, or writes into its variables, at every step. {way_out}"
+    )
+
+
 def check_direction(direction: Any, both: bool, argument: str) -> None:
     """There is a direction if there are two, and none, or forward, if there is one."""
     if direction not in (None, "forward", "reverse"):

@@ -18,6 +18,7 @@ from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState
 from lstmgrad.cells._lstm import LSTMState
+from lstmgrad.interop._checks import not_pure
 from lstmgrad.interop._model import join_states, mark_parts
 
 
@@ -39,7 +40,7 @@ def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str
     Raises:
         ImportError: Haiku is not installed.
         ValueError: core is not a function, or cannot be hashed; there are no parameters in the
-            scope.
+            scope; and, when it runs, the core draws random numbers.
 
     Notes:
         The start is ``core().initial_state(None)`` in the dtype of the parameters. The routes of
@@ -84,6 +85,13 @@ def _start(core: Callable[[], Any]) -> Any:
     return hk.transform(lambda: core().initial_state(None)).apply({}, None)
 
 
+_WAY_OUT = (
+    "Make the core without dropout, or write the step: run = hk.transform(lambda x, state: "
+    "core()(x, state)), step = lambda params, state, x: run.apply(params, x[1], x[0], state)[1], "
+    "with the keys of all steps beside the inputs."
+)
+
+
 @functools.cache
 def _step(core: Callable[[], Any]) -> StepFn:
     hk = require("haiku", "haiku")
@@ -94,7 +102,13 @@ def _step(core: Callable[[], Any]) -> StepFn:
     def step(params: Params, state: State, x: Inputs) -> State:
         # Haiku's states have their leaves in the order of ours, under other names.
         leaves = jax.tree.leaves(mark_parts(state) if known else state)
-        return _named(transformed.apply(params, None, x, jax.tree.unflatten(structure, leaves))[1])
+        before = jax.tree.unflatten(structure, leaves)
+        try:
+            return _named(transformed.apply(params, None, x, before)[1])
+        except Exception as error:
+            if type(error).__name__ != "MissingRNGError":  # Haiku does not export it
+                raise
+            raise not_pure("core", _WAY_OUT) from error
 
     return step
 

@@ -12,7 +12,7 @@ from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState, zero_state
 from lstmgrad.cells._lstm import LSTMState
-from lstmgrad.interop._checks import check_known
+from lstmgrad.interop._checks import check_known, not_pure
 from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
 
 
@@ -33,7 +33,7 @@ def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
     Raises:
         ImportError: Flax is not installed.
         ValueError: the variables are not by collection; the cell is of another kind and no state is
-            given.
+            given; and, when it runs, the cell draws random numbers or writes into its variables.
 
     Notes:
         The zero state has the dtype in which the cell computes: its `dtype`, or else the one of its
@@ -68,10 +68,21 @@ def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
     return Model(step, variables, state)
 
 
+_WAY_OUT = (
+    "Make it deterministic (nn.Dropout(deterministic=True), use_running_average=True), or write "
+    "the step: step = lambda variables, carry, x: cell.apply(variables, carry, x[0], "
+    "rngs={'dropout': x[1]})[0], with the keys of all steps beside the inputs."
+)
+
+
 @functools.cache
 def _call(cell: Any) -> StepFn:
     def call(variables: Params, carry: State, x: Inputs) -> State:
-        return cell.apply(variables, carry, x)[0]
+        errors = require("flax.errors", "flax")
+        try:
+            return cell.apply(variables, carry, x)[0]
+        except (errors.InvalidRngError, errors.ModifyScopeVariableError) as error:
+            raise not_pure("cell", _WAY_OUT) from error
 
     return call
 

@@ -36,10 +36,11 @@ def from_nnx(cell: Any, *, state: State = None) -> Model:
     Notes:
         The zero state has the dtype in which the cell computes: its `dtype`, or else the one of its
         parameters. `nnx.SimpleCell` computes in float32 whatever its parameters are, unless it was
-        made with ``dtype=None``. What a call changes in the module (counters, random streams) is
-        forgotten: a step is pure. The directions of an `nnx.Bidirectional` are its ``forward_rnn``
-        and ``backward_rnn``; ``backward_rnn`` reads ``inputs[::-1]``. The routes of the gradient
-        are "hidden" and "cell", after the part of the state that it comes through.
+        made with ``dtype=None``. What a call changes in the module (counters, running means, random
+        streams) is forgotten, because a step is pure: dropout draws the same mask at every step
+        unless the module is in ``eval()``. The directions of an `nnx.Bidirectional` are its
+        ``forward_rnn`` and ``backward_rnn``; ``backward_rnn`` reads ``inputs[::-1]``. The routes of
+        the gradient are "hidden" and "cell", after the part of the state that it comes through.
 
     Example:
         ```python
@@ -69,6 +70,7 @@ def from_nnx(cell: Any, *, state: State = None) -> Model:
 def _call(graph: Any) -> StepFn:
     def call(params: Params, carry: State, x: Inputs) -> State:
         nnx = require("flax.nnx", "flax")
-        return nnx.merge(graph, params)(carry, x)[0]
+        # A copy, which the cell may write into: counters, running means, streams of random numbers.
+        return nnx.merge(graph, params, copy=True)(carry, x)[0]
 
     return call
