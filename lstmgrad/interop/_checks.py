@@ -39,11 +39,11 @@ def check_direction(direction: Any, both: bool, argument: str) -> None:
         )
 
 
-def check_type(value: Any, kinds: tuple[type, ...], argument: str) -> None:
-    """The value is one of a framework's own recurrent layers; a subclass may compute anything."""
-    if type(value) not in kinds:
+def check_type(kind: type, kinds: tuple[type, ...], argument: str) -> None:
+    """The type is one of a framework's own recurrent layers; a subclass may compute anything."""
+    if kind not in kinds:
         raise ValueError(
             f"{argument}: expected one of {', '.join(kind.__name__ for kind in kinds)}, but got "
-            f"{type(value).__name__}. For any other cell, write the step: every "
+            f"{kind.__name__}. For any other cell, write the step: every "
             "step(params, state, x) -> state will do."
         )

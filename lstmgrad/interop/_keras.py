@@ -78,7 +78,7 @@ def from_keras(layer: Any, *, direction: Literal["forward", "reverse"] | None = 
         layers.GRUCell: _gru,
         layers.SimpleRNNCell: _rnn,
     }
-    check_type(cell, tuple(makers), "layer")
+    check_type(type(cell), tuple(makers), "layer")
     if not cell.built:
         raise ValueError(
             "layer: expected one that is built, because its weights are read, but this one has "

@@ -61,16 +61,19 @@ def from_torch(
         ImportError: the library that reads the source is not installed.
         ValueError: there are no recurrent weights, or those of several networks, or weights that do
             not fit each other; a file is damaged, is not what its name says, or holds more than
-            weights; an option is out of range, or missing.
+            weights; the network has other tensors than PyTorch's own, or weights in a form that is
+            not known; an option is out of range, or missing.
         FileNotFoundError: there is no such file.
 
     Notes:
-        Floats of 16 bits are widened to float32; float64 is kept if JAX has it enabled. Dropout
-        between layers is off, as in ``eval()``. `batch_first` is not a property of the weights: use
-        `jax.vmap` over axis 0 of batch-major inputs, and over axis 1 of others, ``jax.vmap(lambda
-        xs: lg.unroll(*model, xs), in_axes=1)(inputs)``. A reverse direction reads
-        ``inputs[::-1]``. A layer of a bidirectional stack reads both directions of the one below at
-        all times, so the stack is not a recurrence: take its layers one by one.
+        Weights under weight norm, pruned weights and the raw weights beside a weight-dropped module
+        are read as the module uses them in ``eval()``. Floats of 16 bits are widened to float32;
+        float64 is kept if JAX has it enabled. Dropout between layers is off, as in ``eval()``.
+        `batch_first` is not a property of the weights: use `jax.vmap` over axis 0 of batch-major
+        inputs, and over axis 1 of others, ``jax.vmap(lambda xs: lg.unroll(*model, xs),
+        in_axes=1)(inputs)``. A reverse direction reads ``inputs[::-1]``. A layer of a bidirectional
+        stack reads both directions of the one below at all times, so the stack is not a recurrence:
+        take its layers one by one.
 
     Example:
         ```python
@@ -95,9 +98,23 @@ def _activation(module: Any, prefix: str, activation: Any) -> Any:
     nn = require("torch", "torch").nn
     network = module.get_submodule(prefix.removesuffix("."))
     kinds = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
-    check_type(network, kinds, "source")
+    _check_parametrizations(network)
+    kind = type(network)
+    check_type(kind.__base__ if kind.__name__.startswith("Parametrized") else kind, kinds, "source")
     own = {"tanh": jnp.tanh, "relu": jax.nn.relu}.get(str(getattr(network, "nonlinearity", "")))
     return activation or own
+
+
+def _check_parametrizations(network: Any) -> None:
+    """A live module is parametrized by weight norm alone, which is known from its names."""
+    for name, chain in getattr(network, "parametrizations", {}).items():
+        if any(type(one).__name__ != "_WeightNorm" for one in chain):
+            kinds = ", ".join(type(one).__name__ for one in chain)
+            raise ValueError(
+                f"source: expected weights as they are, or parametrized by weight norm, but {name} "
+                f"is parametrized by {kinds}. Remove it first, with what it has made: "
+                f"torch.nn.utils.parametrize.remove_parametrizations(module, {name!r})."
+            )
 
 
 def _make_model(leaves: dict[str, np.ndarray], activation: Any) -> Model:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstmgrad.interop._torch_reparametrized import check_all_known, plain_weights
 from lstmgrad.interop._weights import to_numpy
 
 _NAME = re.compile(
@@ -76,7 +77,7 @@ def find_network(tensors: Mapping[str, Any], prefix: str | None) -> tuple[str, N
     """
     networks = find_networks(tensors)
     prefix = _check_prefix(prefix, list(networks))
-    _check_others(tensors, prefix)
+    check_all_known(plain_weights(tensors), prefix)
     return prefix, networks[prefix]
 
 
@@ -90,7 +91,7 @@ def find_networks(tensors: Mapping[str, Any]) -> dict[str, Network]:
         ValueError: there is no network, or one whose weights do not fit each other.
     """
     found: dict[str, dict[tuple[int, str], dict[str, np.ndarray]]] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in plain_weights(tensors).items():
         match = _NAME.fullmatch(name)
         if match:
             place = int(match["layer"] or 0), "reverse" if match["reverse"] else "forward"
@@ -129,17 +130,6 @@ def _check_prefix(prefix: str | None, known: list[str]) -> str:
         if candidate in known:
             return candidate
     raise ValueError(f"prefix: expected one of {what}, but got {prefix!r}.")
-
-
-def _check_others(names: Any, prefix: str) -> None:
-    """There are no weights other than those that PyTorch's own networks have."""
-    for name in names:
-        if name.startswith((f"{prefix}weight_", f"{prefix}bias_")) and not _NAME.fullmatch(name):
-            raise ValueError(
-                "source: expected a network of PyTorch's own, whose weights are weight_ih_l0, "
-                f"weight_hh_l0, weight_hr_l0, bias_ih_l0, bias_hh_l0, ..., but got {name}. "
-                "For any other network, write the step."
-            )
 
 
 def _check_shapes(leaves: Any, where: str) -> None:
