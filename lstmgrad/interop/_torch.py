@@ -99,8 +99,9 @@ def _activation(module: Any, prefix: str, activation: Any) -> Any:
     network = module.get_submodule(prefix.removesuffix("."))
     kinds = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
     _check_parametrizations(network)
-    kind = type(network)
-    check_type(kind.__base__ if kind.__name__.startswith("Parametrized") else kind, kinds, "source")
+    # A parametrized module has a type of its own, right below the one that it was.
+    depth = int(hasattr(network, "parametrizations"))
+    check_type(type(network).__mro__[depth], kinds, "source")
     own = {"tanh": jnp.tanh, "relu": jax.nn.relu}.get(str(getattr(network, "nonlinearity", "")))
     return activation or own
 

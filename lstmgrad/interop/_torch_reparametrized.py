@@ -46,8 +46,8 @@ def plain_weights(tensors: Mapping[str, Any]) -> dict[str, Any]:
             return to_numpy(tensors[names[form]], names[form])
 
         match sorted(names):
-            case ["g", "v"] | ["original0", "original1"] as pair:
-                value = _normed(*map(array, pair), names[pair[0]])
+            case [("g" | "original0") as size, ("v" | "original1") as direction]:
+                value = _normed(array(size), array(direction), names[size])
             case ["mask", "orig"]:
                 value = array("orig") * array("mask")
             case ["raw"]:

@@ -104,7 +104,7 @@ class DroppingCore(hk.RNNCore):
     def __call__(self, inputs, prev_state):
         return self.lstm(hk.dropout(hk.next_rng_key(), 0.2, inputs), prev_state)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size) -> Any:
         return self.lstm.initial_state(batch_size)
 
 
