@@ -7,9 +7,10 @@
 horizon off a profile.
 
 What can go wrong. The norm of a wide block is tracked from lag to lag, not decomposed: a lower
-bound with an estimated error. All parts on the path from `wrt` to `of` share one exponent per
-block: where the part that is read lies below the dtype's range beside the others, the norm is
-marked as not resolved. A saturated unit is no trap: slopes of tanh and the logistic function hold
+bound, whose error is proved for the product as it was rounded. A product whose factors undo one
+another is mostly rounding, and no error field tells. Every row has one exponent: where an entry
+that fell below the dtype's range beside the others may matter, the norm is marked as not resolved.
+A saturated unit is no trap: slopes of tanh and the logistic function hold
 to the last digits in float32, until they leave its range (tanh at |a| = 44, the logistic function
 at 88), from where on they are zero.
 """

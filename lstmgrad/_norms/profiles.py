@@ -25,7 +25,7 @@ from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_number
 from lstmgrad._compile import compiled
 from lstmgrad._norms.records import NormProfile
-from lstmgrad._numeric.rows import joined, log_loss, start_rows, watch_range
+from lstmgrad._numeric.rows import Watch, joined, log_size, start_rows, watch_range
 from lstmgrad._numeric.scaled import Scaled, exponent_of, log_of, widen
 from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._types import Fixed, PartName
@@ -190,47 +190,48 @@ def _sweep_norms(
     """The norms at every lag but 0, from a block that moves away from the fixed end."""
     chain, rows, columns = block.chain, block.rows, block.columns
     start, part = (columns, rows) if fixed == "start" else (rows, columns)
-    lossy, unit = start_rows(identity_rows(chain)[start])
+    watch, unit = start_rows(identity_rows(chain)[start])
     sizes = start.stop - start.start, part.stop - part.start
     frame, read_norm = norm_reader(*sizes, chain.layout.dtype, rtol, every)
     unread = NormReading(*[jnp.full((), jnp.nan, widen(unit.mantissa).dtype)] * 2)
 
-    def read_part(frame: Any, rows: Scaled) -> tuple[Any, NormReading]:
+    def read_part(frame: Any, watch: Watch, rows: Scaled) -> tuple[Any, NormReading]:
         block = joined(Scaled(rows.mantissa[:-1, part], rows.exponent[:-1]))
         frame, reading = read_norm(frame, block)
-        return frame, within_range(reading, rows, part)
+        return frame, within_range(reading, watch, rows, part)
 
     def read(carry: tuple, rows: Scaled) -> tuple[tuple, Scaled, NormReading]:
-        count, frame, lossy = carry
+        count, frame, watch = carry
         if isinstance(skip, int):
-            frame, reading = read_part(frame, rows)
+            frame, reading = read_part(frame, watch, rows)
         else:
             frame, reading = jax.lax.cond(
-                count >= skip, lambda: read_part(frame, rows), lambda: (frame, unread)
+                count >= skip, lambda: read_part(frame, watch, rows), lambda: (frame, unread)
             )
-        return (count + 1, frame, lossy), rows, reading
+        return (count + 1, frame, watch), rows, reading
 
-    def watch(carry: tuple, rows: Scaled) -> tuple[tuple, Scaled]:
-        *rest, lossy = carry
-        lossy, rows = watch_range(lossy, rows)
-        return (*rest, lossy), rows
+    def renew(carry: tuple, rows: Scaled) -> tuple[tuple, Scaled]:
+        *rest, watch = carry
+        watch, rows = watch_range(watch, rows)
+        return (*rest, watch), rows
 
-    carry = jnp.zeros_like(skip), frame, lossy
+    carry = jnp.zeros_like(skip), frame, watch
     if fixed == "start":
-        return sweep_forward(chain, unit, read, carry, every=every, renew=watch)[1]
-    return sweep_backward(check_stored(chain), unit, read, carry, every=every, renew=watch)[1]
+        return sweep_forward(chain, unit, read, carry, every=every, renew=renew)[1]
+    return sweep_backward(check_stored(chain), unit, read, carry, every=every, renew=renew)[1]
 
 
-def within_range(reading: NormReading, rows: Scaled, part: slice) -> NormReading:
+def within_range(reading: NormReading, watch: Watch, rows: Scaled, part: slice) -> NormReading:
     """The error of the logarithm, with what the rows may have lost below their dtype's range.
 
     Args:
         reading: of the part, with the relative error of the norm.
+        watch: what was lost on the way.
         rows: (m + 1, n) that went through the chain, the last of them the probe.
         part: the columns that are read.
     """
     log_norm, error = reading.log_norm, jnp.log1p(reading.error)
-    loss = log_loss(rows, part)
+    loss = log_size(Scaled(rows.mantissa[-1, part], rows.exponent[-1]))
     n, dtype = rows.mantissa.shape[1], rows.mantissa.dtype
     if part.stop - part.start < n:
         # Factors may take a part out of the range in one step, which leaves no small entry: a zero
@@ -243,7 +244,8 @@ def within_range(reading: NormReading, rows: Scaled, part: slice) -> NormReading
     # Below the rounding of the product itself, which is not counted either, it is no news.
     share = jnp.where(share > n * float(jnp.finfo(dtype).eps), jnp.log1p(share), 0.0)
     error = jnp.where(hidden, jnp.inf, jnp.maximum(error, share))
-    return NormReading(jnp.where(hidden, jnp.maximum(loss, log_norm), log_norm), error)
+    level = jnp.maximum(jnp.maximum(loss, watch.floor), log_norm)
+    return NormReading(jnp.where(hidden, level, log_norm), error)
 
 
 def diagonal_norms(gains: Float[Array, "T n"], block: Block, every: int) -> NormReading:

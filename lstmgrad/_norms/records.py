@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lstmgrad._numeric.tracked import SVD_ROUNDING
 from lstmgrad._result import Result, block_name, chosen, number, seen
 from lstmgrad._types import Fixed, PartName
 
@@ -24,8 +25,9 @@ class Norms(Result):
 
     @property
     def resolved(self) -> Bool[Array | np.ndarray, "..."]:
-        """Whether each norm met its tolerance: rtol, or the dtype's own epsilon."""
-        return self.errors <= max(self.rtol, float(jnp.finfo(self.errors.dtype).eps))
+        """Whether each norm met its tolerance: rtol, or what an SVD leaves in its dtype."""
+        svd = SVD_ROUNDING * float(jnp.finfo(self.errors.dtype).eps)
+        return self.errors <= max(self.rtol, svd)
 
 
 class NormProfile(Norms):

@@ -14,7 +14,7 @@ Carlo arithmetic (Parker 1997), with the probe for the many runs.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,40 +33,64 @@ from lstmgrad._numeric.scaled import (
 )
 
 
-def start_rows(rows: Float[Array, "m n"]) -> tuple[Bool[Array, " m"], Scaled]:
-    """Which rows may have lost something, none; and the rows, a probe of zero behind them.
+class Watch(NamedTuple):
+    """What is carried beside rows on their way.
+
+    Attributes:
+        lossy: (m,), whether a row has held an entry that a factor may have lost.
+        floor: ln of the largest size of the probe since it holds such entries, too; -inf before.
+    """
+
+    lossy: Bool[Array, " m"]
+    floor: Float[Array, ""]
+
+
+def start_rows(rows: Float[Array, "m n"]) -> tuple[Watch, Scaled]:
+    """Nothing lost yet; and the rows with an exponent each, a probe of zero behind them.
 
     Args:
         rows: of the identity, or others with entries of moderate size.
     """
     mantissa = jnp.concatenate([rows, jnp.zeros_like(rows[:1])])
-    return jnp.zeros(len(rows), bool), Scaled(mantissa, jnp.zeros(len(mantissa), jnp.int32))
+    watch = Watch(jnp.zeros(len(rows), bool), jnp.full((), -jnp.inf, widen(rows).dtype))
+    return watch, Scaled(mantissa, jnp.zeros(len(mantissa), jnp.int32))
 
 
-def watch_range(lossy: Bool[Array, " m"], rows: Scaled) -> tuple[Bool[Array, " m"], Scaled]:
+def watch_range(watch: Watch, rows: Scaled) -> tuple[Watch, Scaled]:
     """The same after one more factor, with what the next may lose added to the probe.
 
     Args:
-        lossy: (m,), whether each row has held an entry that a factor may have lost.
+        watch: what was lost before.
         rows: (m + 1, n) with an exponent each; the last is the probe.
     """
-    mantissa = jax.lax.stop_gradient(rows.mantissa[:-1])
-    m, n = mantissa.shape
+    mantissa = jax.lax.stop_gradient(rows.mantissa)
+    (m, n), least = mantissa.shape, _least(mantissa.dtype)
     sizes = jnp.abs(mantissa)
-    least = jnp.min(jnp.where(sizes > 0, sizes, jnp.inf), axis=1)
+    smallest = jnp.min(jnp.where(sizes > 0, sizes, jnp.inf), axis=1)
     # An entry above the square root stays in the range with every factor above it, too.
-    lossy = lossy | (least < _least(mantissa.dtype) ** 0.5)
-    exponent = jnp.max(jnp.where(lossy & (least < jnp.inf), rows.exponent[:-1], LOWEST))
-    # Each of n terms in each of m rows may lose less than the smallest normal number.
-    bits = math.ceil(math.log2(n * m) / 2 + math.log2(_least(mantissa.dtype)))
+    small = smallest < least**0.5
+    lossy = watch.lossy | small[:-1]
+    exponent = jnp.max(jnp.where(lossy & (smallest[:-1] < jnp.inf), rows.exponent[:-1], LOWEST))
+    # Each of n terms in each of m rows may lose less than the smallest number.
+    bits = math.ceil(math.log2(n * m) / 2 + math.log2(least))
     signs = np.sign(np.random.default_rng(2).standard_normal(n))
     lost = Scaled(jnp.asarray(signs, mantissa.dtype), exponent + bits)
-    probe = jax.lax.stop_gradient(jax.tree.map(lambda leaf: leaf[-1], rows))
+    probe = Scaled(mantissa[-1], rows.exponent[-1])
     more = add(probe, lost)
     probe = jax.tree.map(lambda new, old: jnp.where(jnp.any(lossy), new, old), more, probe)
-    return lossy, Scaled(
+    size = log_size(probe)
+    floor = jnp.where(small[-1], jnp.maximum(watch.floor, size), watch.floor)
+    rows = Scaled(
         rows.mantissa.at[-1].set(probe.mantissa), rows.exponent.at[-1].set(probe.exponent)
     )
+    return Watch(lossy, floor), rows
+
+
+def log_size(vector: Scaled) -> Float[Array, ""]:
+    """Ln of the Euclidean norm of a vector, without a slope; -inf for zero."""
+    mantissa = jax.lax.stop_gradient(widen(vector.mantissa))
+    top = jnp.max(jnp.abs(mantissa), initial=0.0)
+    return log_of(top * norm_of(mantissa / jnp.where(top > 0, top, 1.0)), vector.exponent)
 
 
 def _least(dtype: Any) -> float:
@@ -85,16 +109,3 @@ def joined(rows: Scaled) -> Scaled:
     exponent = jnp.max(exponents)
     shift = power_below(exponents - exponent, rows.mantissa.dtype)
     return Scaled(rows.mantissa * shift[:, None], exponent)
-
-
-def log_loss(rows: Scaled, part: Any) -> Float[Array, ""]:
-    """Ln of the size of what the range may have cost the entries of a part; -inf for nothing.
-
-    Args:
-        rows: (m + 1, n), the last is the probe.
-        part: the columns that are read.
-    """
-    mantissa = jax.lax.stop_gradient(widen(rows.mantissa[-1, part]))
-    top = jnp.max(jnp.abs(mantissa), initial=0.0)
-    size = norm_of(mantissa / jnp.where(top > 0, top, 1.0))
-    return log_of(top * size, rows.exponent[-1])

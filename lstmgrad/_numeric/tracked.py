@@ -39,6 +39,11 @@ SMALL_FAR_APART = 8 * SMALL
 """Up to this many rows or columns an SVD costs no more than a search from such vectors."""
 
 
+SVD_ROUNDING = 50
+"""The relative error of a singular value from LAPACK, in epsilons: its iteration stops at up to
+100 roundings (TOLMUL in xBDSQR), and does: two values that nearly agree are told as one."""
+
+
 class NormReading(NamedTuple):
     """One spectral norm and how far it can be trusted.
 
@@ -103,8 +108,12 @@ def svd_norm(block: Scaled) -> NormReading:
     # the compiler rounds the entries anew, none does.
     broken = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix), initial=0.0))
     log_norm = jnp.where(finite, log_sigma, broken)
-    error = jnp.where(finite, jnp.finfo(matrix.dtype).eps, jnp.nan).astype(matrix.dtype)
+    error = jnp.where(finite, _svd_error(matrix.dtype), jnp.nan).astype(matrix.dtype)
     return NormReading(log_norm, error)
+
+
+def _svd_error(dtype: Any) -> float:
+    return SVD_ROUNDING * float(jnp.finfo(dtype).eps)
 
 
 def _leading_vectors(
@@ -163,8 +172,7 @@ def _prove(
     def decompose(loop: tuple) -> tuple:
         _, error = loop
         block = jnp.where(error < jnp.inf, 0.0, matrix)
-        eps = jnp.finfo(matrix.dtype).eps
-        return _left_singular_vectors(block), jnp.full_like(error, eps)
+        return _left_singular_vectors(block), jnp.full_like(error, _svd_error(matrix.dtype))
 
     # Loops of at most one turn and not conditions: under vmap both sides of a condition are
     # computed, but a loop runs only if a member of the batch needs it.

@@ -1,0 +1,62 @@
+"""A small draw of the fuzzer; the large one is `python tests/fuzz/fuzz.py --cases 100000`."""
+
+import dataclasses
+
+import fuzz
+import numpy as np
+import pytest
+from draws import KINDS
+from verdicts import judge, product_norms, table
+
+CASES = [
+    fuzz.Case("backward_norms", 8, 32, "float32", None, "a", 1),
+    fuzz.Case("forward_norms", 33, 12, "float32", None, None, 1),
+    fuzz.Case("matrix_free_norms", 5, 32, "float32", "a", "b", 1),
+    fuzz.Case("norm_map", 3, 6, "float32", "a", "a", 1),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.reading)
+def test_no_claim_is_wrong(case):
+    batch = 8 if case.size > 32 or case.reading == "norm_map" else 16
+    for number, kind in enumerate(KINDS):
+        seeds = [[17, number, i] for i in range(batch)]
+        bad = [v for v in fuzz.judge_batch(case, kind, seeds) if v[0] in fuzz.BAD]
+        assert not bad, f"{kind}, seeds {seeds}: {bad}"
+
+
+@pytest.mark.slow
+def test_no_claim_is_wrong_in_a_larger_draw():
+    failures = []
+    counts, worst = fuzz.run(4096, 23, list(KINDS), list(fuzz.READINGS), 64, failures)
+    assert not failures, failures
+    print(table(counts, worst))
+
+
+def test_a_wrong_claim_is_noticed():
+    """The judge itself: each kind of lie about a profile that was right."""
+    factors = KINDS["gaussian"](np.random.default_rng(0), 12, 5)
+    whole = slice(0, 5)
+    truth = product_norms(factors, whole, whole, fixed="end", eps=1e-16)
+    errors, sure = np.full(13, 1e-8), np.ones(13, bool)
+    got = truth.log_norms.copy()
+
+    def verdict(got=got, errors=errors, resolved=sure, truth=truth):
+        return judge(truth, got, errors, resolved, certified=True, eps=1e-16)[0]
+
+    def at(index, value, array=got):
+        changed = array.copy()
+        changed[index] = value
+        return changed
+
+    assert verdict() == "right"
+    assert verdict(at(7, got[7] + 1e-6)) == "wrong"
+    assert verdict(at(7, np.nan)) == "NaN"
+    assert verdict(at(7, -np.inf)) == "false zero"
+    hidden = at(7, np.inf, errors)
+    assert verdict(at(7, got[7] + 5), hidden, at(7, False, sure)) == "not resolved"
+    assert verdict(at(7, got[7] + 5), hidden, sure) == "wrong"  # it says it is resolved
+    assert verdict(at(7, got[7] - 5), hidden, at(7, False, sure)) == "wrong"  # its level is low
+    gone = dataclasses.replace(truth, log_norms=at(7, -np.inf))
+    assert verdict(at(7, 0.0), truth=gone) == "wrong"
+    assert verdict(at(7, -np.inf), truth=gone) == "right"
