@@ -24,12 +24,12 @@ SMALL = ["--hidden", "4", "--length", "12", "--train", "3"]
 
 @pytest.fixture(scope="module")
 def all_cells(tmp_path_factory) -> Run:
-    return run(tmp_path_factory.mktemp("all") / "made" / "here", *SMALL)
+    return run(tmp_path_factory.mktemp("all") / "made" / "here", "compare", *SMALL)
 
 
 @pytest.fixture(scope="module")
 def one_cell(tmp_path_factory) -> Run:
-    return run(tmp_path_factory.mktemp("one"), *SMALL, "--cells", "rnn")
+    return run(tmp_path_factory.mktemp("one"), "compare", *SMALL, "--cells", "rnn")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def numbers(tmp_path_factory) -> Run:
     np.savetxt(directory / "waves.csv", columns, delimiter=", ", header="a,b,c", comments="")
     arguments = ["--cells", "gru", "--hidden", "4", "--train", "2", "--dtype", "float64"]
     source = str(directory / "waves.csv")
-    return run(directory / "out", "--input", source, *arguments, "--lags", "5,1,40")
+    return run(directory / "out", "compare", "--input", source, *arguments, "--lags", "5,1,40")
 
 
 def test_all_files_are_written_and_nothing_else(all_cells):
@@ -127,13 +127,13 @@ def test_a_cell_gives_the_same_whichever_run_beside_it(all_cells, one_cell):
 
 
 def test_the_same_options_give_the_same_bytes(one_cell, tmp_path):
-    again = run(tmp_path / "again", *SMALL, "--cells", "rnn")
+    again = run(tmp_path / "again", "compare", *SMALL, "--cells", "rnn")
     for name in FILES:
         assert (again.directory / name).read_bytes() == (one_cell.directory / name).read_bytes()
 
 
 def test_without_training_and_with_another_seed(all_cells, tmp_path):
-    other = run(tmp_path, *SMALL[:-1], "0", "--cells", "rnn", "--seed", "1")
+    other = run(tmp_path, "compare", *SMALL[:-1], "0", "--cells", "rnn", "--seed", "1")
     curves = other.arrays("compare.npz")
     assert set(curves) == {"metadata", "lags", "rnn_h_initial", "rnn_h_initial_errors"}
     first = all_cells.arrays("compare.npz")["rnn_h_initial"]
@@ -164,7 +164,7 @@ def test_all_is_every_cell():
 
 def test_a_matrix_state_and_a_complex_one(tmp_path):
     arguments = ["--cells", "lru,mlstm", "--hidden", "3", "--length", "6"]
-    found = run(tmp_path, *arguments, "--train", "0")
+    found = run(tmp_path, "compare", *arguments, "--train", "0")
     assert (found.code, found.err) == (0, "")
     lines = found.out.splitlines()
     (header,) = [line for line in lines if "horizon" in line and line.startswith("cell")]
@@ -185,12 +185,12 @@ def test_a_matrix_state_and_a_complex_one(tmp_path):
 
 
 def test_help_and_version(capsys, monkeypatch):
-    text = help_text(capsys, monkeypatch, "--help")
+    text = help_text(capsys, monkeypatch, "compare", "--help")
     assert "examples:" in text
     assert "standardized" in text
     for name in FILES:
         assert name in " ".join(text.split())
-    assert help_text(capsys, monkeypatch, "--version") == f"lstmgrad {lg.__version__}\n"
+    assert help_text(capsys, monkeypatch, "compare", "--version") == f"lstmgrad {lg.__version__}\n"
 
 
 def test_defaults():
@@ -240,4 +240,4 @@ def test_the_source_is_cells_or_weights():
     ],
 )
 def test_bad_options(tmp_path, arguments, message):
-    assert message in refused(tmp_path, *arguments)
+    assert message in refused(tmp_path, "compare", *arguments)
