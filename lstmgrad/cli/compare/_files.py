@@ -81,7 +81,8 @@ def record(study: Study) -> dict[str, Any]:
 
 
 def _key(curve: Curve) -> str:
-    return f"{curve.cell}_{curve.block.replace('/', '_by_').replace(' ', '_')}_{curve.stage}"
+    block = f"{curve.part}_path" if curve.alone else curve.block.replace("/", "_by_")
+    return f"{curve.cell}_{block}_{curve.stage}"
 
 
 def _names(curve: Curve) -> dict[str, str]:

@@ -70,17 +70,17 @@ def _norm_table(study: Study) -> list[str]:
         "back something can be learned, not how long it is remembered (lstmgrad recall)",
     ]
     if any(curve.alone for curve in study.rows):
-        lines.append("c path: the additive path alone, from c to c through the forget gates")
+        lines.append("path: the additive path alone, from c to c through the forget gates")
     if across := [curve.block for curve in study.curves if curve.wrt != curve.part]:
         lines.append(f"{', '.join(across)}: the top layer at T by the lowest at k")
     count = len(study.columns)
     rows = [(KINDS[c.cell].title, c.block, c.stage)[:count] for c in study.rows]
     names = _aligned([study.columns, *rows], (5, 2, 7))
-    lines.append(names[0] + "".join(f"{name:>9}" for name in lags) + "    decay  horizon")
+    lines.append(names[0] + "".join(f"{name:>9}" for name in lags) + "   decay horizon")
     for name, curve in zip(names[1:], study.rows, strict=True):
         norms = "".join(f"{_text(curve.log10_norm(lag), 2):>9}" for lag in study.lags)
         rate, horizon = _text(curve.known(curve.decay_rate), 4), _horizon(curve, study.length)
-        lines.append(f"{name}{norms}{rate:>9}{horizon:>9}")
+        lines.append(f"{name}{norms}{rate:>8}{horizon:>8}")
     if any(UNRESOLVED in line for line in lines):
         dtype = study.settings["dtype"]
         lines.append(f"{UNRESOLVED}: not resolved, because {dtype} cannot tell the norm from zero")

@@ -55,9 +55,9 @@ class Curve(NamedTuple):
 
     @property
     def block(self) -> str:
-        """The part, "c path", or both parts if they are two: "c1/c0"."""
+        """The part, or both parts if they are two, "c1/c0"; "path" or "c1 path" alone."""
         if self.alone:
-            return f"{self.part} path"
+            return "path" if self.part == "c" else f"{self.part} path"
         return self.part if self.wrt == self.part else f"{self.part}/{self.wrt}"
 
     @property

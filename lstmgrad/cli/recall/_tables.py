@@ -22,7 +22,7 @@ def _scores(study: Study) -> list[str]:
     many = f"median (least-most) of {count} networks" if count > 1 else "one network"
     lines = [
         f"Share of right answers {when}, by delay; {study.baseline.score:.2f} without a",
-        f"memory; {many}, and longer delays where {options.delay} is recalled.",
+        f"memory; {many}; longer delays where {options.delay} is recalled",
     ]
     heads = ["network", *(f"delay {d}" if not i else str(d) for i, d in enumerate(study.sizes))]
     rows = [
