@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from lstmgrad._chains.elsewhere import CurrentStep
+from lstmgrad._chains.half import is_half, widened
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.modes import pull_block, push_block
 from lstmgrad._chains.run import BoundStep
@@ -36,8 +37,8 @@ def in_single(step: StepFn, params: Params, state: State, x: Inputs) -> tuple:
 
     The states stay those of the model itself, and what a small change does at these states is
     calculated in float32: rounding it to a few bits at every step would be an error that grows
-    with T. As they are where the state has no half precision, or the step cannot do it, for it
-    holds numbers in half precision itself.
+    with T. As they are where the state has no half precision, or the step does not take float32
+    for it; see `half` for what it casts itself.
 
     Args:
         step: the step.
@@ -46,24 +47,15 @@ def in_single(step: StepFn, params: Params, state: State, x: Inputs) -> tuple:
         x: the input there.
     """
     arguments = params, state, x
-    if not any(_is_half(leaf) for leaf in jax.tree.leaves(state)):
+    if not any(is_half(leaf.dtype) for leaf in jax.tree.leaves(state)):
         return arguments
-    wide = jax.tree.map(_widened, arguments)
+    wide = jax.tree.map(widened, arguments)
     try:
         after = jax.eval_shape(lambda: step(*wide))
     except Exception:
         return arguments
     fits = not isinstance(step, CurrentStep) and _kinds(after) == _kinds(state)
     return wide if fits else arguments
-
-
-def _widened(leaf: Any) -> Any:
-    return jnp.asarray(leaf, jnp.float32) if _is_half(leaf) else leaf
-
-
-def _is_half(leaf: Any) -> bool:
-    dtype = getattr(leaf, "dtype", None)
-    return dtype in (jnp.float16, jnp.bfloat16)
 
 
 def _kinds(state: State) -> Any:
