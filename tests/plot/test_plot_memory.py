@@ -54,7 +54,7 @@ def test_four_panels_with_the_path_in_the_color_of_its_norm():
         norms = [line for line in ax.lines if isinstance(line, Curve)]
         (path,) = [line for line in ax.lines if line.get_label() == "_path"]
         assert path.get_color() == norms[1].get_color() != norms[0].get_color()
-        np.testing.assert_allclose(path.get_ydata(), norms[0].get_ydata())
+        np.testing.assert_allclose(np.asarray(path.get_ydata()), np.asarray(norms[0].get_ydata()))
         (power,) = [line for line in ax.lines if line.get_color() == "0.45"]
         expected = LAGS * np.log10(1 / (1 + np.exp(-1.0)))
         np.testing.assert_allclose(np.asarray(power.get_ydata()), expected)
@@ -76,8 +76,8 @@ def test_two_panels_without_training():
 def test_a_training_is_the_median_of_its_networks_over_the_baseline():
     ax = plot.training_curve(curve(), label="LSTM")
     (line,) = [line for line in ax.lines if isinstance(line, Curve)]
-    np.testing.assert_allclose(line.get_xdata(), [10, 20, 25])
-    np.testing.assert_allclose(line.get_ydata(), np.median(SCORES, axis=0))
+    np.testing.assert_allclose(np.asarray(line.get_xdata()), [10, 20, 25])
+    np.testing.assert_allclose(np.asarray(line.get_ydata()), np.median(SCORES, axis=0))
     assert list(np.asarray(ax.lines[0].get_ydata())) == [0.25, 0.25]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("training step", "score")
     plot.training_curve(curve(SCORES[0]), ax=ax)
@@ -96,5 +96,5 @@ def test_paths_beside_a_comparison():
     (path,) = [line for line in ax.lines if line.get_label() == "_path"]
     curves = [line for line in ax.lines if isinstance(line, Curve)]
     assert path.get_color() == curves[1].get_color()
-    np.testing.assert_allclose(path.get_ydata(), -0.3 * LAGS)
+    np.testing.assert_allclose(np.asarray(path.get_ydata()), -0.3 * LAGS)
     assert "path alone" in [text.get_text() for text in figure.legends[0].get_texts()]
