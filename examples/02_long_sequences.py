@@ -3,8 +3,8 @@
 With all weights zero the forget gate is the constant σ(b), and the norm of dc_T/dc_k is exactly
 σ(b)^(T-k), the thin lines. Weights change that in two ways. The gates move with the input, which
 lets a unit by itself decay a little faster on average, because ln σ is concave. And what the cell
-sends through h comes back through the gates, which adds to the norm. With recurrent weights a tenth of
-Glorot's, the norm decays somewhat more slowly than the lines and vanishes for every b. With
+sends through h comes back through the gates, which adds to the norm. With recurrent weights a tenth
+of Glorot's, the norm decays somewhat more slowly than the lines and vanishes for every b. With
 Glorot's own it still vanishes for b = 1, but for b = 3 and 5 the loop through h holds it up: in
 about half and in most of the networks it is not lost after 20 000 steps, and in some it grows.
 

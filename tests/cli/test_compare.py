@@ -66,11 +66,12 @@ def test_printed_table_has_a_row_for_every_part_and_stage(all_cells):
     assert any("first 12 steps" in line for line in lines)
     (header,) = [line for line in lines if "horizon" in line and line.startswith("cell")]
     assert header.split()[3:] == ["lag", "1", "12", "decay", "horizon"]
-    rows = [line.split()[:3] for line in lines[lines.index(header) + 1 :]][:8]
+    rows = [line.split()[:3] for line in lines[lines.index(header) + 1 :]][:10]
     assert rows == [
         [cell, part, stage]
-        for cell, part in (("RNN", "h"), ("GRU", "h"), ("LSTM", "h"), ("LSTM", "c"))
+        for cell, *parts in (("RNN", "h"), ("GRU", "h"), ("LSTM", "h"), ("LSTM", "c", "path"))
         for stage in ("initial", "trained")
+        for part in parts
     ]
     assert "After 3 training steps, the norm of the gradient" in all_cells.out
 
@@ -79,9 +80,10 @@ def test_table_json_agrees_with_the_curves(all_cells):
     table, curves = all_cells.json("compare.json"), all_cells.arrays("compare.npz")
     assert (table["format"], table["format_version"]) == ("lstmgrad compare", 1)
     assert table["dtype"] == "float32"
-    assert len(table["rows"]) == 8
+    assert len(table["rows"]) == 10
     for row in table["rows"]:
-        log_norms = curves[f"{row['cell']}_{row['part']}_{row['stage']}"]
+        block = row["part"] + ("_path" if row.get("through") == "cell" else "")
+        log_norms = curves[f"{row['cell']}_{block}_{row['stage']}"]
         assert log_norms.dtype == np.float32
         assert log_norms.shape == (13,)
         assert log_norms[0] == pytest.approx(0, abs=1e-5)
@@ -115,8 +117,16 @@ def test_initial_norms_are_those_of_the_library(all_cells):
         return lg.unroll(model.cell.step, params, state, inputs).states.c[-1]
 
     expected = np.linalg.norm(jax.jit(jax.jacrev(last_c))(jnp.zeros(4, jnp.float32)), 2)
-    found = np.exp(all_cells.arrays("compare.npz")["lstm_c_initial"][12])
-    assert found == pytest.approx(expected, rel=1e-4)
+    curves = all_cells.arrays("compare.npz")
+    assert np.exp(curves["lstm_c_initial"][12]) == pytest.approx(expected, rel=1e-4)
+    # The additive path is the product of the forget gates, in NumPy.
+    states = lg.unroll(*model.cell.model(params), inputs).states
+    h, x, rows = np.asarray(states.h, np.float64), np.asarray(inputs, np.float64), slice(4, 8)
+    weights = (np.asarray(leaf, np.float64)[rows].T for leaf in params[:2])
+    drive = np.hstack([x, h[:-1]]) @ np.vstack(list(weights)) + np.asarray(params.bias)[rows]
+    gates = 1 / (1 + np.exp(-drive))
+    products = np.cumprod(gates[::-1], axis=0).max(axis=1)
+    np.testing.assert_allclose(np.exp(curves["lstm_c_path_initial"][1:]), products, rtol=1e-5)
 
 
 def test_a_cell_gives_the_same_whichever_run_beside_it(all_cells, one_cell):
@@ -168,10 +178,10 @@ def test_a_matrix_state_and_a_complex_one(tmp_path):
     assert (found.code, found.err) == (0, "")
     lines = found.out.splitlines()
     (header,) = [line for line in lines if "horizon" in line and line.startswith("cell")]
-    rows = lines[lines.index(header) + 1 :][:4]
+    rows = lines[lines.index(header) + 1 :][:5]
     assert {len(row) for row in rows} == {len(header)}
-    assert [row[header.index("stage") :].split()[0] for row in rows] == ["initial"] * 4
-    assert [row.split()[1] for row in rows] == ["h", "h", "c", "n"]
+    assert [row[header.index("stage") :].split()[0] for row in rows] == ["initial"] * 5
+    assert [row.split()[1] for row in rows] == ["h", "h", "c", "path", "n"]
     curves = found.arrays("compare.npz")
     # The LRU's norms from its eigenvalues.
     model = build(KINDS["lru"], read_sequence(None), 3, jnp.dtype("float32"))
