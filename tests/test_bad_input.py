@@ -157,15 +157,6 @@ def test_inputs(inputs, message):
         ),
         ([{1}], r"state: expected arrays, or what can be hashed, but leaf \[0\] is \{1\}\.$"),
         (jnp.zeros((0, 3)), r"state: .*a number .*all leaves are empty: .*float64\[0,3\]"),
-        (
-            {"h": jnp.ones(2), "c": jnp.ones(2, jnp.float32)},
-            r"state: expected one floating-point precision .*\['c'\]: float32\[2\], "
-            r"\['h'\]: float64\[2\]",
-        ),
-        (
-            (jnp.ones(2, jnp.float32), jnp.ones(2, jnp.complex128)),
-            r"state: expected one .*precision .*\[0\]: float32\[2\], \[1\]: complex128\[2\]",
-        ),
     ],
 )
 def test_states(state, message):

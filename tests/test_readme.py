@@ -47,10 +47,10 @@ def test_the_example_prints_what_is_printed_below_it(tmp_path):
 
 def test_the_table_is_that_of_the_command(tmp_path):
     # At initialization and of one cell, because that takes seconds.
-    options = ["--cells", "lstm", "--train", "0", "--out", str(tmp_path)]
-    rows = re.compile(r"^(?:cell  s  stage|LSTM  [hc]  initial) .*$", re.MULTILINE)
+    options = ["compare", "--cells", "lstm", "--train", "0", "--out", str(tmp_path)]
+    rows = re.compile(r"^(?:cell  s    stage|LSTM  (?:h|c|path) +initial) .*$", re.MULTILINE)
     got = rows.findall(run(["-m", "lstmgrad", *options], tmp_path))
-    assert len(got) == 3
+    assert len(got) == 4
     shown = rows.findall(README)
     assert_same_text("\n".join(got), "\n".join(shown), rel=1e-2, absolute=0.02)
 

@@ -5,7 +5,8 @@
     factors      one J_t, as a push and a pull of rows; `linearity` of its backward rules
     elsewhere    what a step reads from closures, attributes and globals, as data of the chain
     modes        derivatives by the mode of differentiation that a step has
-    saturation   slopes of tanh that hold where its value is 1; `interpret` runs a jaxpr for it
+    saturation   slopes of tanh that hold where its value is 1; `half` precision held in float32;
+                 `interpret` runs a jaxpr for both
     base         what every chain can do; `dense`, `diagonal`, `stream` are other kinds of it
     layout       the state as a flat vector with named parts; `dependence` which act on which
     blocks       one block ∂of_t/∂wrt_k, with the parts that it takes

@@ -58,6 +58,7 @@ class DenseChain(StoredChain):
         size = factors.shape[1]
         if layout is None:
             layout = layout_of(jax.ShapeDtypeStruct((size,), factors.dtype))
+            layout = dataclasses.replace(layout, dtype=factors.dtype)  # of given numbers, their own
         if (layout.size, layout.dtype) != (size, factors.dtype):
             raise ValueError(
                 f"layout: expected one of size {size} and dtype {factors.dtype}, like the factors, "

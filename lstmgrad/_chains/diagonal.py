@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import StoredChain, cut_leaves
 from lstmgrad._chains.elsewhere import current_step_along
+from lstmgrad._chains.factors import in_single
 from lstmgrad._chains.implicit import run_of
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.modes import push_block
@@ -84,7 +85,7 @@ class DiagonalChain(StoredChain):
         """Ln |a_t| by flat coordinate; -inf where a factor is exactly zero."""
         pieces = []
         for leaf in self.factors:
-            flat = widen(jnp.abs(leaf)).reshape(leaf.shape[0], -1)
+            flat = widen(jnp.abs(leaf)).astype(self.layout.dtype).reshape(leaf.shape[0], -1)
             pieces += [flat, flat] if jnp.iscomplexobj(leaf) else [flat]
         return log_of(jnp.concatenate(pieces, axis=1), jnp.zeros((), jnp.int32))
 
@@ -119,7 +120,9 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
 @compiled
 def _linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> DiagonalChain:
     run, layout = run_of(step, params, trajectory)
-    state = jax.tree.map(lambda leaf: leaf[0], run.before)
+    function, weights = run.step.parts()
+    first = jax.tree.map(lambda leaf: leaf[0], run.factors)
+    _, state, _ = in_single(function, weights, *first)
     one = _tangent(state, lambda leaf: np.ones(leaf.shape))
     # No two entries alike: signs alone would coincide in a small state, and see nothing.
     generator = np.random.default_rng(0)
@@ -133,8 +136,11 @@ def _linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) ->
     rows = jax.tree.map(lambda *pair: jnp.stack(pair), one, probe)
 
     def derivatives(state: State, x: Any) -> tuple[list[Array], Array]:
+        params, state, x = in_single(function, weights, state, x)
+
         def inexact(leaves: list[Array]) -> list[Array]:
-            return _inexact(step(params, _with_inexact(state, leaves), x))
+            after = _inexact(function(params, _with_inexact(state, leaves), x))
+            return [new.astype(old.dtype) for new, old in zip(after, leaves, strict=True)]
 
         with jax.default_matmul_precision("highest"):
             after, pushed = push_block(inexact, _inexact(state), rows)
@@ -180,7 +186,8 @@ def _multiply(factor: list[Array], rows: Float[Array, "m n"]) -> Float[Array, "m
     """Every row times the diagonal, complex entries as (re, im)."""
     pieces, start = [], 0
     for leaf in factor:
-        flat = leaf.reshape(-1)
+        kind = np.result_type(rows.dtype, np.complex64) if jnp.iscomplexobj(leaf) else rows.dtype
+        flat = leaf.reshape(-1).astype(kind)
         size = flat.shape[0]
         if jnp.iscomplexobj(leaf):
             re, im = rows[:, start : start + size], rows[:, start + size : start + 2 * size]

@@ -96,7 +96,9 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitC
         pushed or pulled through the chain, at the highest matmul precision. One mode of
         differentiation is enough. A step with backward rules alone (`jax.custom_vjp`) is pushed
         through by two vjps; one with forward mode alone (a `jax.lax.while_loop`) is pulled through
-        by n jvps.
+        by n jvps. The flat vector, and every reading, is in the widest precision of the state and
+        in float32 at least: a state in half precision stays as it is, and the step is
+        differentiated at it in float32, with its own casts as they round.
 
     Example:
         ```python

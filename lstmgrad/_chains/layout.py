@@ -2,9 +2,10 @@
 
 Jacobians need vectors, people need names. The vector concatenates the raveled floating-point and
 complex leaves in pytree order, complex ones as (real parts, imaginary parts), so that a Jacobian
-is always a real matrix. Integer and boolean leaves have no derivative: they travel with the state
-and take no place in the vector. A part is a top-level field, dict key or position, and its block
-is one contiguous slice of the vector.
+is always a real matrix. It has the widest precision of them, and float32 at least: leaves in half
+precision are widened, which is exact. Integer and boolean leaves have no derivative: they travel
+with the state and take no place in the vector. A part is a top-level field, dict key or position,
+and its block is one contiguous slice of the vector.
 
 A layout also knows which part of the new state depends on which part of the old one, and can be
 restricted to some of the parts: the vector then holds these alone.
@@ -38,6 +39,7 @@ class Layout:
         parts: the names that `of` and `wrt` accept, in order.
         starts: the offset of each part, and n at the end.
         shapes: the shape of every leaf of the state, differentiable or not, in pytree order.
+        dtypes: the dtype of every leaf.
         owners: the part that each leaf belongs to; None where it has no place in the vector.
         dependence: which part of the new state depends on which part of the old one.
     """
@@ -46,6 +48,7 @@ class Layout:
     parts: tuple[PartName, ...]
     starts: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[Any, ...]
     owners: tuple[PartName | None, ...]
     dependence: Dependence
 
@@ -96,7 +99,17 @@ class Layout:
     def ravel(self, state: State) -> Float[Array, " n"]:
         """The flat vector of a state."""
         leaves = zip(jax.tree.leaves(state), self.owners, strict=True)
-        return ravel([leaf for leaf, owner in leaves if owner is not None])
+        return ravel([leaf for leaf, owner in leaves if owner is not None], self.dtype)
+
+    def accepts(self, dtype: Any) -> bool:
+        """Whether a flat vector may come in a real dtype: its own, or that of a leaf."""
+        return dtype == self.dtype or dtype in self.real_dtypes
+
+    @property
+    def real_dtypes(self) -> tuple[Any, ...]:
+        """The precision of every leaf that has a place in the vector."""
+        pairs = zip(self.dtypes, self.owners, strict=True)
+        return tuple(jnp.finfo(dtype).dtype for dtype, owner in pairs if owner is not None)
 
     def unravel(self, vector: Float[Array, " n"], state: State) -> State:
         """The state with the leaves of the layout taken from the flat vector, the rest as it is."""
@@ -110,7 +123,8 @@ class Layout:
             for _ in range(2 if jnp.iscomplexobj(leaf) else 1):
                 pieces.append(vector[start : start + leaf.size].reshape(leaf.shape))
                 start += leaf.size
-            filled.append(jax.lax.complex(*pieces) if len(pieces) == 2 else pieces[0])
+            narrow = [piece.astype(jnp.finfo(leaf.dtype).dtype) for piece in pieces]
+            filled.append(jax.lax.complex(*narrow) if len(narrow) == 2 else narrow[0])
         return jax.tree.unflatten(treedef, filled)
 
 
@@ -124,7 +138,7 @@ def layout_of(state: State, dependence: Dependence | None = None) -> Layout:
     check_state(state)
     sizes: dict[PartName, int] = {}
     owners: list[PartName | None] = []
-    real_dtype = None
+    widest = jnp.dtype(jnp.float32)
     for path, leaf in jtu.tree_leaves_with_path(state):
         dtype = jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.inexact):
@@ -133,20 +147,26 @@ def layout_of(state: State, dependence: Dependence | None = None) -> Layout:
         real = 2 if jnp.issubdtype(dtype, jnp.complexfloating) else 1
         name = _part_name(path)
         sizes[name] = sizes.get(name, 0) + real * math.prod(jnp.shape(leaf))
-        real_dtype = jnp.finfo(dtype).dtype
+        widest = max(widest, jnp.finfo(dtype).dtype, key=lambda kind: jnp.finfo(kind).bits)
         owners.append(name)
     return Layout(
-        dtype=real_dtype,
+        dtype=widest,
         parts=tuple(sizes),
         starts=(0, *itertools.accumulate(sizes.values())),
         shapes=tuple(tuple(jnp.shape(leaf)) for leaf in jax.tree.leaves(state)),
+        dtypes=tuple(jnp.result_type(leaf) for leaf in jax.tree.leaves(state)),
         owners=tuple(owners),
         dependence=dependence or ((True,) * len(sizes),) * len(sizes),
     )
 
 
-def ravel(tree: Any) -> Float[Array, " n"]:
-    """The flat real vector of all differentiable leaves of a pytree."""
+def ravel(tree: Any, dtype: Any = None) -> Float[Array, " n"]:
+    """The flat real vector of all differentiable leaves of a pytree.
+
+    Args:
+        tree: a pytree of arrays.
+        dtype: of the vector; None is that of the leaves, which is the same for all.
+    """
     pieces = []
     for leaf in jax.tree.leaves(tree):
         leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)  # a step may return 1.0
@@ -154,7 +174,7 @@ def ravel(tree: Any) -> Float[Array, " n"]:
             pieces += [leaf.real.reshape(-1), leaf.imag.reshape(-1)]
         elif jnp.issubdtype(leaf.dtype, jnp.inexact):
             pieces.append(leaf.reshape(-1))
-    return jnp.concatenate(pieces)
+    return jnp.concatenate([piece if dtype is None else piece.astype(dtype) for piece in pieces])
 
 
 def _part_name(path: tuple) -> PartName:

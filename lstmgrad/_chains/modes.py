@@ -30,16 +30,17 @@ def push_block(function: Callable[[Any], Any], point: Any, rows: Any) -> tuple[A
         One jvp batched over the rows; without forward mode two vjps.
     """
     sharp = saturating(function)
+    count = next((len(leaf) for leaf in jax.tree.leaves(rows)), 1)  # one of nothing
 
     def forward() -> tuple[Any, Any]:
         value, push = jax.linearize(sharp, point)
-        return value, jax.vmap(push)(rows)
+        return value, jax.vmap(push, axis_size=count)(rows)
 
     def reverse() -> tuple[Any, Any]:
         value, pull = jax.vjp(sharp, point)
         # A linear map is its own derivative, everywhere.
         _, push = jax.vjp(lambda row: pull(row)[0], jax.tree.map(jnp.zeros_like, value))
-        return value, jax.vmap(lambda row: push(row)[0])(rows)
+        return value, jax.vmap(lambda row: push(row)[0], axis_size=count)(rows)
 
     return _first_of(forward, reverse)
 

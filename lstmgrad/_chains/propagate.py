@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, StoredChain, check_chain, check_stored, identity_rows
 from lstmgrad._chains.blocks import block_between, whole_block
+from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.sweeps import read_nothing, sweep_backward, sweep_forward
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.scaled import Scaled, normalize, scaled
@@ -125,7 +126,8 @@ def jacobian(
 
 def _as_block(chain: Chain, value: Any, argument: str) -> Scaled:
     array = jnp.asarray(value.mantissa if isinstance(value, Scaled) else value)
-    _check_block(array.shape, array.dtype, chain.layout.size, chain.layout.dtype, argument)
+    _check_block(array.shape, array.dtype, chain.layout, argument)
+    array = array.astype(chain.layout.dtype)
     if not isinstance(value, Scaled):
         return scaled(array)
     exponent = jnp.asarray(value.exponent)
@@ -133,8 +135,9 @@ def _as_block(chain: Chain, value: Any, argument: str) -> Scaled:
     return normalize(Scaled(array, exponent.astype(jnp.int32)))
 
 
-def _check_block(shape: tuple, dtype: Any, size: int, expected_dtype: Any, argument: str) -> None:
-    """Tangents are (n,) or (n, m), cotangents (n,) or (m, n), in the chain's dtype."""
+def _check_block(shape: tuple, dtype: Any, layout: Layout, argument: str) -> None:
+    """Tangents are (n,) or (n, m), cotangents (n,) or (m, n), in the dtype of chain or state."""
+    size = layout.size
     axis = 0 if argument == "tangents" else -1
     wanted = "(n,) or (n, m)" if argument == "tangents" else "(n,) or (m, n)"
     if len(shape) not in (1, 2) or shape[axis] != size:
@@ -142,9 +145,9 @@ def _check_block(shape: tuple, dtype: Any, size: int, expected_dtype: Any, argum
             f"{argument}: expected shape {wanted} with n = {size}, the flat size of the state, "
             f"but got {shape}. For a batch, use jax.vmap."
         )
-    if dtype != expected_dtype:
+    if not layout.accepts(dtype):
         raise ValueError(
-            f"{argument}: expected dtype {expected_dtype}, the chain's, but got {dtype}. Cast it."
+            f"{argument}: expected dtype {layout.dtype}, the chain's, but got {dtype}. Cast it."
         )
 
 

@@ -6,7 +6,7 @@ JAX takes them from the value, 1 - tanh²(a) and σ (1 - σ). Where that is near
 rounding: in float32 it has lost half of its digits at a = 4, and is exactly zero from a = 9 on
 (σ: 17). A unit that is deep in saturation would read as dead. So wherever a step is differentiated,
 both are taken from the argument instead, which is good to the last digits until the slope itself
-leaves the range of the dtype. Values stay as they are, bit for bit.
+leaves the range of the dtype. Values stay as they are, bit for bit in float32 and float64.
 
 Looked for are the primitives `tanh` and `logistic` of real arguments, which are also what silu,
 gelu and the like are made of, in compiled functions, scans, loops and branches; a custom derivative
@@ -22,6 +22,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstmgrad._chains.half import has_half, in_float32, widened
 from lstmgrad._chains.interpret import Reading, bind, run_jaxpr
 from lstmgrad._numeric.scaled import widen
 
@@ -29,7 +30,7 @@ _TANH, _LOGISTIC = jex.primitives.tanh_p, jex.primitives.logistic_p
 
 
 def saturating(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the same function, with derivatives that hold far in saturation.
+    """Returns the same function, with derivatives that hold far in saturation and are float32.
 
     Args:
         function: of pytrees of arrays.
@@ -37,9 +38,19 @@ def saturating(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*arguments: Any) -> Any:
         closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        if not _saturates(closed.jaxpr):
+        half = has_half(closed.jaxpr)
+        if not half and not _saturates(closed.jaxpr):
             return function(*arguments)
-        values = run_jaxpr(closed, jax.tree.leaves(arguments), Reading(_at, _saturates))
+        leaves = jax.tree.leaves(arguments)
+        if half:
+            reading = Reading(in_float32(_at), _concerns, constant=widened)
+            values = run_jaxpr(closed, [widened(leaf) for leaf in leaves], reading)
+            values = [
+                jnp.asarray(value, like.dtype)
+                for value, like in zip(values, jax.tree.leaves(shape), strict=True)
+            ]
+        else:
+            values = run_jaxpr(closed, leaves, Reading(_at, _saturates))
         return jax.tree.unflatten(jax.tree.structure(shape), values)
 
     return call
@@ -93,3 +104,7 @@ def _saturates(jaxpr: jex.Jaxpr) -> bool:
         or any(_saturates(inner) for inner in jex.jaxprs_in_params(equation.params))
         for equation in jaxpr.eqns
     )
+
+
+def _concerns(jaxpr: jex.Jaxpr) -> bool:
+    return has_half(jaxpr) or _saturates(jaxpr)

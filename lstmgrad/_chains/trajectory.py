@@ -44,7 +44,7 @@ def unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajec
 
     Raises:
         ValueError: the inputs differ in length or have length 0; the state has no floating-point
-            leaf, or several precisions; the step changes the state's structure, a shape or a
+            leaf, or one of less than 16 bits; the step changes the state's structure, a shape or a
             dtype (the leaf is named).
 
     Notes:

@@ -24,7 +24,7 @@ def check_arrays(tree: Any, argument: str) -> None:
 
 
 def check_state(state: State) -> None:
-    """The state has something to differentiate, in one real dtype."""
+    """The state has something to differentiate, in floats of 16 bits or more."""
     check_arrays(state, "state")
     leaves = jtu.tree_leaves_with_path(state)
     inexact = [
@@ -47,12 +47,6 @@ def check_state(state: State) -> None:
         raise ValueError(
             f"state: expected floats of 16 bits or more, but got {what}. Cast the state to one of "
             "them."
-        )
-    if len(dtypes) > 1:
-        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in inexact)
-        raise ValueError(
-            f"state: expected one floating-point precision in all leaves, but got {what}. "
-            "Cast the state to one dtype."
         )
 
 

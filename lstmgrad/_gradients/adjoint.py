@@ -124,7 +124,7 @@ def flat_cotangents(cotangents: State, layout: Layout, length: int) -> Float[Arr
         first = jax.tree.map(lambda leaf: leaf[0], eqx.filter(cotangents, eqx.is_inexact_array))
         _check_same_parts(layout_of(first).parts, layout.parts)
     leaves = [jnp.conj(leaf) if jnp.iscomplexobj(leaf) else jnp.asarray(leaf) for leaf in leaves]
-    return jax.vmap(lambda one: ravel(one))(leaves)
+    return jax.vmap(lambda one: ravel(one, layout.dtype))(leaves)
 
 
 def _check_same_parts(parts: tuple, known: tuple) -> None:
@@ -149,8 +149,8 @@ def _check_cotangents(cotangents: Any, layout: Any, length: int) -> list[Any]:
     numbers = sum(math.prod(jnp.shape(x)[1:]) * (1 + jnp.iscomplexobj(x)) for x in leaves)
     wanted = [(length + 1, *shape) for shape in layout.inexact_shapes]
     flat = [(length + 1, layout.size)]
-    dtypes = {jnp.finfo(jnp.result_type(leaf)).dtype for leaf in leaves}
-    if shapes not in (wanted, flat) or numbers != layout.size or dtypes != {layout.dtype}:
+    fits = all(layout.accepts(jnp.finfo(jnp.result_type(leaf)).dtype) for leaf in leaves)
+    if shapes not in (wanted, flat) or numbers != layout.size or not fits:
         what = ", ".join(type_name(leaf) for leaf in jax.tree.leaves(cotangents)) or "no array"
         raise ValueError(
             f"cotangents: expected one for each of the T + 1 = {length + 1} states, in leaves like "

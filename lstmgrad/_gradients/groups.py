@@ -182,7 +182,7 @@ def _gradient_at(
     if parts != behind:
         inside = chain.layout.coordinates(parts)
         mantissas, exponents = normalize(Scaled(mantissas[:, inside], exponents))
-    room = jax.vmap(lambda row: with_room(row, *leaves))(Scaled(mantissas, exponents))
+    room = jax.vmap(lambda row: with_room(row, layout, *leaves))(Scaled(mantissas, exponents))
     return room.mantissa, room.exponent
 
 

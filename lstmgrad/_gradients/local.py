@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.factors import nan_with
+from lstmgrad._chains.factors import in_single, nan_with
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.modes import pulling, push_block
 from lstmgrad._numeric.scaled import Scaled, exponent_of, power_below, widen
@@ -102,7 +102,8 @@ class LocalStep(eqx.Module):
             return jnp.where(jnp.isnan(after), jnp.nan, moved)
 
     def _after(self, moving: Params, state: State, x: Inputs) -> Float[Array, " n"]:
-        return self.layout.ravel(self.step(eqx.combine(moving, self.fixed), state, x))
+        arguments = in_single(self.step, eqx.combine(moving, self.fixed), state, x)
+        return self.layout.ravel(self.step(*arguments))
 
 
 def differentiable(tree: Any) -> tuple[Any, Any]:
@@ -110,15 +111,17 @@ def differentiable(tree: Any) -> tuple[Any, Any]:
     return eqx.partition(tree, eqx.is_inexact_array)
 
 
-def with_room(value: Scaled, *trees: Any) -> Scaled:
+def with_room(value: Scaled, layout: Layout, *trees: Any) -> Scaled:
     """The value with entries so far above 1 that parts which are far smaller can be squared.
 
     Args:
         value: normalized, one block.
-        trees: what parts are taken for: their dtypes have to hold the entries, too.
+        layout: of the states that it belongs to: their dtypes have to hold the entries.
+        trees: what parts are taken for: likewise.
     """
-    leaves = [value.mantissa, *jax.tree.leaves(trees)]
-    room = min(jnp.finfo(leaf.dtype).maxexp for leaf in leaves) // 8
+    dtypes = [value.mantissa.dtype, *layout.real_dtypes]
+    dtypes += [leaf.dtype for leaf in jax.tree.leaves(trees)]
+    room = min(jnp.finfo(dtype).maxexp for dtype in dtypes) // 8
     return Scaled(value.mantissa * 2.0**room, exponent_of(value) - room)
 
 

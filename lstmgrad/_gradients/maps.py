@@ -123,7 +123,7 @@ def contribution_map(chain: Chain, cotangents: State, *, every: int = 1) -> Cont
 
         def size(one: Scaled) -> Float[Array, ""]:
             def there() -> Float[Array, ""]:
-                row, exponent = with_room(one, moving)
+                row, exponent = with_room(one, chain.layout, moving)
                 part, _ = pull(row)
                 return log_norm(together(squares(part), nothing), exponent)
 

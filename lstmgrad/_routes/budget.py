@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, StoredChain, check_stored, known_run
 from lstmgrad._chains.blocks import block_between
-from lstmgrad._chains.factors import nan_with
+from lstmgrad._chains.factors import in_single, nan_with
 from lstmgrad._chains.layout import ravel
 from lstmgrad._chains.modes import pulling
 from lstmgrad._chains.sweeps import read_mantissa, sweep_backward
@@ -184,7 +184,8 @@ def _stations(
     if not wanted:
         return {}, chain.pull(factor, row[None])[0]
     step, params = known_run(chain).step.parts()
-    layout, (state, x) = chain.layout, factor
+    layout = chain.layout
+    params, state, x = in_single(step, params, *factor)
     shapes: list[tuple[str, jax.ShapeDtypeStruct]] = []
 
     def stops_at(name: str, reference: Any, moving: Any) -> bool:

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain
 from lstmgrad._chains.blocks import Block
+from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.propagate import pull_back
 from lstmgrad._numeric.scaled import norm_of, widen
 
@@ -33,8 +34,8 @@ def end_vectors(
         v = right[0].astype(dtype)
     else:
         shape, kind = jnp.shape(cotangent), jnp.result_type(cotangent)
-        _check_vector(shape, kind, chain.layout.size, dtype, "cotangent")
-        kept = jnp.asarray(cotangent)[chain.layout.coordinates(block.chain.layout.parts)]
+        _check_vector(shape, kind, chain.layout, "cotangent")
+        kept = jnp.asarray(cotangent, dtype)[chain.layout.coordinates(block.chain.layout.parts)]
         u = jnp.zeros(size, dtype).at[rows].set(kept[rows])
         v = pull_back(block.chain, u).mantissa[columns]
         norm = norm_of(v)
@@ -42,10 +43,10 @@ def end_vectors(
     return u, jnp.zeros(size, dtype).at[columns].set(v)
 
 
-def _check_vector(shape: tuple, dtype: Any, size: int, expected: Any, argument: str) -> None:
-    """One flat vector in the chain's dtype."""
-    if shape != (size,) or dtype != expected:
+def _check_vector(shape: tuple, dtype: Any, layout: Layout, argument: str) -> None:
+    """One flat vector in the dtype of the chain or the state."""
+    if shape != (layout.size,) or not layout.accepts(dtype):
         raise ValueError(
-            f"{argument}: expected {expected}[{size}], the flat state of the chain, but got "
-            f"{dtype}{list(shape)}."
+            f"{argument}: expected {layout.dtype}[{layout.size}], the flat state of the chain, but "
+            f"got {dtype}{list(shape)}."
         )

@@ -18,7 +18,7 @@ import jax
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, StoredChain, check_chain, cut_leaves, known_run
-from lstmgrad._chains.factors import pull_rows, push_rows
+from lstmgrad._chains.factors import in_single, pull_rows, push_rows
 from lstmgrad._chains.implicit import layout_with_dependence
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import BoundStep
@@ -135,14 +135,16 @@ class RouteChain(StoredChain):
         return leaf.shape[: leaf.ndim - 1 - len(self.layout.shapes[0])]
 
     def _sum(self, move: Callable[..., Array], factor: Any, rows: Array) -> Array:
-        state, x = factor
-        flat = self.layout.ravel(state)
-
         def moved(step: BoundStep) -> Array:
-            def after(flat: Array) -> Array:
-                return self.layout.ravel(step((state, self.layout.unravel(flat, state)), x))
+            holding: Any
+            holding, params = step.parts()
+            params, state, x = in_single(holding.step, params, *factor)
 
-            return move(after, flat, rows)
+            def after(flat: Array) -> Array:
+                pair = state, self.layout.unravel(flat, state)
+                return self.layout.ravel(holding(params, pair, x))
+
+            return move(after, self.layout.ravel(state), rows)
 
         # Starting with the first block: 0 · x + y is not y bit for bit for signed zeros and NaN.
         blocks = [moved(step) for step in self.steps]

@@ -10,9 +10,10 @@ from lstmgrad.cli._shared.command import run
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli.compare import COMPARE
 from lstmgrad.cli.depth import DEPTH
+from lstmgrad.cli.recall import RECALL
 from lstmgrad.cli.words import WORDS
 
-COMMANDS = {command.name: command for command in (COMPARE, WORDS, DEPTH)}
+COMMANDS = {command.name: command for command in (RECALL, COMPARE, WORDS, DEPTH)}
 INTERRUPTED = 130
 REFUSED = 2
 
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: the arguments after the program's name; None takes them from `sys.argv`. The first may
-            name a command, "compare", "words" or "depth"; without one it is "compare".
+            name a command, "recall", "compare", "words" or "depth"; without one it is "recall".
 
     Returns:
         0 when everything has been written; 2 when something was refused, with one sentence on
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     named = bool(arguments) and arguments[0] in COMMANDS
-    command = COMMANDS[arguments[0]] if named else COMPARE
+    command = COMMANDS[arguments[0]] if named else RECALL
     too_large = f"the run does not fit into memory; choose a smaller {command.sizes}"
     try:
         run(command, arguments[named:])

@@ -17,13 +17,16 @@ from lstmgrad.plot._contributions import contribution_shares, contributions, tru
 from lstmgrad.plot._eigenvalues import step_eigenvalues
 from lstmgrad.plot._lyapunov import lyapunov_convergence, lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map
+from lstmgrad.plot._memory import Memory, memory
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import encode, page
 from lstmgrad.plot._routes import gain_budget, route_shares
 from lstmgrad.plot._singular import singular_spectrum
 from lstmgrad.plot._tagged_values import tagged_values
+from lstmgrad.plot._training import training_curve
 
 __all__ = [
+    "Memory",
     "comparison",
     "contribution_map",
     "contribution_shares",
@@ -32,6 +35,7 @@ __all__ = [
     "gain_budget",
     "lyapunov_convergence",
     "lyapunov_spectrum",
+    "memory",
     "norm_map",
     "norms",
     "page",
@@ -39,5 +43,6 @@ __all__ = [
     "singular_spectrum",
     "step_eigenvalues",
     "tagged_values",
+    "training_curve",
     "truncation_bias",
 ]

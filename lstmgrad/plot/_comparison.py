@@ -17,11 +17,22 @@ from lstmgrad.plot._curves import FAINT, NOT_RESOLVED, Curve
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import default_style
 from lstmgrad.plot._symbols import letters
-from lstmgrad.plot._values import by_lag
+from lstmgrad.plot._values import by_lag, gapped
+
+PATH: dict[str, Any] = {
+    "linewidth": 0.9,
+    "marker": "o",
+    "markersize": 3.5,
+    "markerfacecolor": "white",
+}
+"""The style of an additive path, which has the color of the curve that it stands beside."""
 
 
 def comparison(
-    panels: Mapping[str, Sequence[tuple[str, NormProfile]]], *, threshold: float = 1e-3
+    panels: Mapping[str, Sequence[tuple[str, NormProfile]]],
+    *,
+    paths: Mapping[str, Mapping[str, NormProfile]] | None = None,
+    threshold: float = 1e-3,
 ) -> Figure:
     """Returns a figure as wide as a journal's column, with one panel of named curves per stage.
 
@@ -35,6 +46,8 @@ def comparison(
     Args:
         panels: the curves of each panel as (label, profile), by the panel's title; the curves are
             in the same order in all panels.
+        paths: by the panel's title and a curve's label, the norms through the additive path of the
+            cell alone, drawn thin and with markers in the color of that curve.
         threshold: the norm below which a gradient counts as lost, drawn as a faint line.
 
     Returns:
@@ -61,12 +74,16 @@ def comparison(
         grid = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
         curves = [by_lag(profile)[1] for named in panels.values() for _, profile in named]
         bottom, top = vertical_range(curves, limit)
+        paths, alone = paths or {}, False
         marks: set[str] = set()
         for ax, (title, named) in zip(grid, panels.items(), strict=True):
             for label, profile in named:
                 norms(profile, ax=ax, label=label, linewidth=1.3)
                 marks |= _mark_exit(ax, bottom, top)
                 marks |= {NOT_RESOLVED} if by_lag(profile)[2].any() else set()
+                if path := paths.get(title, {}).get(label):
+                    draw_path(ax, path, [line for line in ax.lines if isinstance(line, Curve)][-1])
+                    alone = True
             ax.axhline(limit, color="0.6", linewidth=0.7, zorder=1)  # above the grid
             lost = [label for label, profile in named if np.isnan(profile.log_norms).any()]
             note = f"\nnot a number: {', '.join(lost)}" if lost else ""
@@ -79,8 +96,22 @@ def comparison(
         grid[0].set_ylim(bottom, top)
         grid[0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
         grid[0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 5, 10], integer=True))
-        _legend(figure, grid[0], limit, marks)
+        _legend(figure, grid[0], limit, marks, path=alone)
     return figure
+
+
+def draw_path(ax: Axes, path: NormProfile, beside: Line2D) -> None:
+    """Draws the norms through the additive path alone, beside those of all paths.
+
+    Args:
+        ax: the Axes.
+        path: norms of one sequence or of a batch, whose median is drawn.
+        beside: the curve of all paths, which has the color.
+    """
+    lags, logs, _ = by_lag(path)
+    middle = gapped(np.quantile(logs, 0.5, axis=0, method="inverted_cdf"))
+    place = max(1, len(lags) // 8)
+    ax.plot(lags, middle, color=beside.get_color(), markevery=place, label="_path", **PATH)
 
 
 def vertical_range(curves: Sequence[np.ndarray], threshold: float) -> tuple[float, float]:
@@ -124,7 +155,7 @@ def _mark_exit(ax: Axes, bottom: float, top: float) -> set[str]:
     return markers
 
 
-def _legend(figure: Figure, ax: Axes, limit: float, marks: set[str]) -> None:
+def _legend(figure: Figure, ax: Axes, limit: float, marks: set[str], *, path: bool = False) -> None:
     """Draws one legend above all panels, where it hides no data.
 
     Args:
@@ -132,11 +163,15 @@ def _legend(figure: Figure, ax: Axes, limit: float, marks: set[str]) -> None:
         ax: the first panel, whose curves stand for those of all panels.
         limit: log₁₀ of the threshold.
         marks: the markers in any of the panels, and `NOT_RESOLVED` where anything is not.
+        path: whether there is an additive path in any of the panels.
     """
     curves = [line for line in ax.lines if isinstance(line, Curve)]
     handles: list[Any] = list(curves)
     labels = [str(curve.get_label()) for curve in curves]
     longest = max(map(letters, labels))
+    if path:
+        handles.append(Line2D([], [], color="0.3", **PATH))
+        labels.append("path alone")
     handles.append(Line2D([], [], color="0.6", linewidth=0.7))
     labels.append(f"threshold $10^{{{limit:.3g}}}$")
     style = {"color": "0.3", "markersize": 4, "linestyle": ""}

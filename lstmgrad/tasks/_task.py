@@ -70,7 +70,7 @@ class Task(NamedTuple):
         """Returns independent sequences, all of the same length.
 
         Args:
-            key: random key; the same key gives the same sequences.
+            key: random key; the same key gives the same sequences, the first of them for any size.
             size: how many sequences.
             delay: the steps over which something has to be remembered; the docstring of the task
                 says between what and what.
@@ -85,8 +85,8 @@ class Task(NamedTuple):
             ``inputs, targets, weights = lg.tasks.adding().batch(key, 32, 100)``
         """
         delay = check_count(delay, "delay", self.least_delay)
-        keys = jax.random.split(key, check_count(size, "size"))
-        return jax.vmap(lambda key: self.draw(key, delay))(keys)
+        indices = jnp.arange(check_count(size, "size"))
+        return jax.vmap(lambda index: self.draw(jax.random.fold_in(key, index), delay))(indices)
 
     def baseline(self, delay: int) -> Performance:
         """Returns the exact loss and score without a memory.

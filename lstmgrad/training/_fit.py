@@ -1,6 +1,7 @@
 """Adam on a memory task: every network on sequences of its own, in one compiled loop per report."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,13 +18,13 @@ from lstmgrad._model import Model
 from lstmgrad._types import Inputs, PartName
 from lstmgrad.tasks import Examples, Performance, Task
 from lstmgrad.training._curve import TrainingCurve
-from lstmgrad.training._progress import with_progress
+from lstmgrad.training._progress import progress_bar
 from lstmgrad.training._readout import Readout, init_readout, part_vector
 
 Keys = PRNGKeyArray | Key[Array, " networks"] | UInt32[Array, "networks 2"]
 """One random key, or one for each network."""
 
-LEARNING_RATE = 5e-3
+LEARNING_RATE = 3e-3
 CLIP = 1.0
 
 
@@ -53,7 +54,7 @@ class Fit(NamedTuple):
 
 @functools.cache
 def default_optimizer() -> optax.GradientTransformation:
-    """Returns Adam at 0.005 with gradients clipped to a norm of 1, always the same object."""
+    """Returns Adam at 0.003 with gradients clipped to a norm of 1, always the same object."""
     return optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(LEARNING_RATE))
 
 
@@ -64,11 +65,12 @@ def fit(
     *,
     delay: int,
     steps: int = 400,
-    batch_size: int = 16,
+    batch_size: int = 32,
     every: int = 20,
     read: PartName = "h",
     optimizer: optax.GradientTransformation | None = None,
     title: str | None = None,
+    report: Callable[[int], object] | None = None,
 ) -> Fit:
     """Returns the model and a linear readout, trained on a task.
 
@@ -86,10 +88,12 @@ def fit(
         batch_size: sequences in a batch.
         every: steps from one report to the next.
         read: the part of the state that the readout looks at.
-        optimizer: of optax; None is Adam at 0.005 behind a clipping of the gradient's norm at 1.
+        optimizer: of optax; None is Adam at 0.003 behind a clipping of the gradient's norm at 1.
             One object, made once: another one is compiled anew.
         title: stands before a progress bar, which shows on a terminal where tqdm is installed; None
             is no bar.
+        report: called with the number of steps since the last report, at every report; an exception
+            in it ends the training.
 
     Returns:
         `Fit`: model, readout, and the curve of loss and score. With several networks all of its
@@ -134,13 +138,17 @@ def fit(
     optimizer = optimizer or default_optimizer()
     carry = (network, jax.vmap(optimizer.init)(network))
     reports = []
-    for first in with_progress(range(0, steps, every), title, every):
-        examples = _draw(pairs[:, 1], jnp.asarray(first), task, every, size, delay)
-        count = min(every, steps - first)
-        how = (model.step, model.state, read, optimizer)
-        carry, report = _advance(carry, fixed, how, task, examples, jnp.asarray(count))
-        # Waiting keeps the bar where the training is, and Ctrl-C prompt.
-        reports.append((first + count, *jax.device_get(report)))
+    how = (model.step, model.state, read, optimizer)
+    with progress_bar(steps, title) as advance:
+        for first in range(0, steps, every):
+            count = min(every, steps - first)
+            examples = _draw(pairs[:, 1], jnp.asarray(first), task, every, size, delay)
+            carry, means = _advance(carry, fixed, how, task, examples, jnp.asarray(count))
+            # Waiting keeps the bar where the training is, and Ctrl-C prompt.
+            reports.append((first + count, *jax.device_get(means)))
+            advance(count)
+            if report is not None:
+                report(count)
     params, readout = eqx.combine(carry[0], fixed)
     curve = _curve(reports, len(keys), task, delay, baseline)
     found = Fit(model._replace(params=params), readout, curve, read)
@@ -179,8 +187,7 @@ def evaluate(
     check_kind(task, Task, "task")
     size = check_count(size, "size")
     task.baseline(delay)  # refuses a delay that the task does not have
-    drawn = _draw(key[None], jnp.asarray(0), task, 1, size, delay)
-    examples = jax.tree.map(lambda leaf: leaf[0, 0], drawn)
+    examples = _draw_one_by_one(key, task, size, delay)
     model, readout = fit.model, fit.readout
     if readout.bias.ndim == 2:
         return _evaluate(model, readout, examples, task, fit.read)
@@ -204,8 +211,14 @@ def _draw(keys: Array, first: Array, task: Task, every: int, size: int, delay: i
 
         return jax.lax.map(of_network, keys)
 
-    # Mapped and not batched: what draws random numbers compiles the slower the larger they are.
     return jax.lax.map(of_step, first + jnp.arange(every))
+
+
+@compiled
+def _draw_one_by_one(key: Array, task: Task, size: int, delay: int) -> Examples:
+    """The same as ``task.batch``, which takes longer to compile the larger the batch is."""
+    indices = jnp.arange(size)
+    return jax.lax.map(lambda index: task.draw(jax.random.fold_in(key, index), delay), indices)
 
 
 @compiled

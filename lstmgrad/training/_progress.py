@@ -1,21 +1,29 @@
 """The progress bar: on a terminal with tqdm installed, and nothing anywhere else."""
 
+import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 
 
-def with_progress(steps: Iterable[int], title: str | None, scale: int = 1) -> Iterable[int]:
-    """Returns the steps, behind a progress bar if someone is watching and tqdm is installed.
+@contextlib.contextmanager
+def progress_bar(total: int, title: str | None) -> Iterator[Callable[[int], object]]:
+    """Shows a progress bar if someone is watching and tqdm is installed.
 
     Args:
-        steps: what is looped over.
+        total: the steps in all.
         title: stands in front of the bar; None is no bar.
-        scale: how many training steps one of them is.
+
+    Yields:
+        ``advance(count)``, to be called after so many more steps.
     """
-    if title is None or not sys.stderr.isatty():
-        return steps
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return steps
-    return tqdm(steps, desc=title, unit="step", unit_scale=scale, leave=False)
+    bar = None
+    if title is not None and sys.stderr.isatty():
+        with contextlib.suppress(ImportError):
+            from tqdm import tqdm
+
+            bar = tqdm(total=total, desc=title, unit="step", leave=False)
+    if bar is None:
+        yield lambda count: None
+        return
+    with bar:
+        yield bar.update

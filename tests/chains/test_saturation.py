@@ -65,7 +65,8 @@ def test_slopes_hold_and_values_stay(function, dtype):
     (values, found), as_ever = both(a)
     expected = slopes(points, dtype), logistic_slopes(points, dtype)
     for one, other in zip(values, as_ever, strict=True):
-        np.testing.assert_array_equal(one, other)
+        # Half precision is held in float32 where derivatives are taken.
+        np.testing.assert_allclose(one, other, rtol=eps(dtype) if dtype == "float16" else 0, atol=0)
     for slope, true in zip(found, expected, strict=True):
         assert slope.dtype == dtype
         np.testing.assert_allclose(np.asarray(slope, float), true, rtol=100 * eps(dtype), atol=0)

@@ -24,12 +24,12 @@ SMALL = ["--hidden", "4", "--length", "12", "--train", "3"]
 
 @pytest.fixture(scope="module")
 def all_cells(tmp_path_factory) -> Run:
-    return run(tmp_path_factory.mktemp("all") / "made" / "here", *SMALL)
+    return run(tmp_path_factory.mktemp("all") / "made" / "here", "compare", *SMALL)
 
 
 @pytest.fixture(scope="module")
 def one_cell(tmp_path_factory) -> Run:
-    return run(tmp_path_factory.mktemp("one"), *SMALL, "--cells", "rnn")
+    return run(tmp_path_factory.mktemp("one"), "compare", *SMALL, "--cells", "rnn")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def numbers(tmp_path_factory) -> Run:
     np.savetxt(directory / "waves.csv", columns, delimiter=", ", header="a,b,c", comments="")
     arguments = ["--cells", "gru", "--hidden", "4", "--train", "2", "--dtype", "float64"]
     source = str(directory / "waves.csv")
-    return run(directory / "out", "--input", source, *arguments, "--lags", "5,1,40")
+    return run(directory / "out", "compare", "--input", source, *arguments, "--lags", "5,1,40")
 
 
 def test_all_files_are_written_and_nothing_else(all_cells):
@@ -66,11 +66,12 @@ def test_printed_table_has_a_row_for_every_part_and_stage(all_cells):
     assert any("first 12 steps" in line for line in lines)
     (header,) = [line for line in lines if "horizon" in line and line.startswith("cell")]
     assert header.split()[3:] == ["lag", "1", "12", "decay", "horizon"]
-    rows = [line.split()[:3] for line in lines[lines.index(header) + 1 :]][:8]
+    rows = [line.split()[:3] for line in lines[lines.index(header) + 1 :]][:10]
     assert rows == [
         [cell, part, stage]
-        for cell, part in (("RNN", "h"), ("GRU", "h"), ("LSTM", "h"), ("LSTM", "c"))
+        for cell, *parts in (("RNN", "h"), ("GRU", "h"), ("LSTM", "h"), ("LSTM", "c", "path"))
         for stage in ("initial", "trained")
+        for part in parts
     ]
     assert "After 3 training steps, the norm of the gradient" in all_cells.out
 
@@ -79,9 +80,10 @@ def test_table_json_agrees_with_the_curves(all_cells):
     table, curves = all_cells.json("compare.json"), all_cells.arrays("compare.npz")
     assert (table["format"], table["format_version"]) == ("lstmgrad compare", 1)
     assert table["dtype"] == "float32"
-    assert len(table["rows"]) == 8
+    assert len(table["rows"]) == 10
     for row in table["rows"]:
-        log_norms = curves[f"{row['cell']}_{row['part']}_{row['stage']}"]
+        block = row["part"] + ("_path" if row.get("through") == "cell" else "")
+        log_norms = curves[f"{row['cell']}_{block}_{row['stage']}"]
         assert log_norms.dtype == np.float32
         assert log_norms.shape == (13,)
         assert log_norms[0] == pytest.approx(0, abs=1e-5)
@@ -115,8 +117,16 @@ def test_initial_norms_are_those_of_the_library(all_cells):
         return lg.unroll(model.cell.step, params, state, inputs).states.c[-1]
 
     expected = np.linalg.norm(jax.jit(jax.jacrev(last_c))(jnp.zeros(4, jnp.float32)), 2)
-    found = np.exp(all_cells.arrays("compare.npz")["lstm_c_initial"][12])
-    assert found == pytest.approx(expected, rel=1e-4)
+    curves = all_cells.arrays("compare.npz")
+    assert np.exp(curves["lstm_c_initial"][12]) == pytest.approx(expected, rel=1e-4)
+    # The additive path is the product of the forget gates, in NumPy.
+    states = lg.unroll(*model.cell.model(params), inputs).states
+    h, x, rows = np.asarray(states.h, np.float64), np.asarray(inputs, np.float64), slice(4, 8)
+    weights = (np.asarray(leaf, np.float64)[rows].T for leaf in params[:2])
+    drive = np.hstack([x, h[:-1]]) @ np.vstack(list(weights)) + np.asarray(params.bias)[rows]
+    gates = 1 / (1 + np.exp(-drive))
+    products = np.cumprod(gates[::-1], axis=0).max(axis=1)
+    np.testing.assert_allclose(np.exp(curves["lstm_c_path_initial"][1:]), products, rtol=1e-5)
 
 
 def test_a_cell_gives_the_same_whichever_run_beside_it(all_cells, one_cell):
@@ -127,13 +137,13 @@ def test_a_cell_gives_the_same_whichever_run_beside_it(all_cells, one_cell):
 
 
 def test_the_same_options_give_the_same_bytes(one_cell, tmp_path):
-    again = run(tmp_path / "again", *SMALL, "--cells", "rnn")
+    again = run(tmp_path / "again", "compare", *SMALL, "--cells", "rnn")
     for name in FILES:
         assert (again.directory / name).read_bytes() == (one_cell.directory / name).read_bytes()
 
 
 def test_without_training_and_with_another_seed(all_cells, tmp_path):
-    other = run(tmp_path, *SMALL[:-1], "0", "--cells", "rnn", "--seed", "1")
+    other = run(tmp_path, "compare", *SMALL[:-1], "0", "--cells", "rnn", "--seed", "1")
     curves = other.arrays("compare.npz")
     assert set(curves) == {"metadata", "lags", "rnn_h_initial", "rnn_h_initial_errors"}
     first = all_cells.arrays("compare.npz")["rnn_h_initial"]
@@ -164,14 +174,14 @@ def test_all_is_every_cell():
 
 def test_a_matrix_state_and_a_complex_one(tmp_path):
     arguments = ["--cells", "lru,mlstm", "--hidden", "3", "--length", "6"]
-    found = run(tmp_path, *arguments, "--train", "0")
+    found = run(tmp_path, "compare", *arguments, "--train", "0")
     assert (found.code, found.err) == (0, "")
     lines = found.out.splitlines()
     (header,) = [line for line in lines if "horizon" in line and line.startswith("cell")]
-    rows = lines[lines.index(header) + 1 :][:4]
+    rows = lines[lines.index(header) + 1 :][:5]
     assert {len(row) for row in rows} == {len(header)}
-    assert [row[header.index("stage") :].split()[0] for row in rows] == ["initial"] * 4
-    assert [row.split()[1] for row in rows] == ["h", "h", "c", "n"]
+    assert [row[header.index("stage") :].split()[0] for row in rows] == ["initial"] * 5
+    assert [row.split()[1] for row in rows] == ["h", "h", "c", "path", "n"]
     curves = found.arrays("compare.npz")
     # The LRU's norms from its eigenvalues.
     model = build(KINDS["lru"], read_sequence(None), 3, jnp.dtype("float32"))
@@ -185,12 +195,12 @@ def test_a_matrix_state_and_a_complex_one(tmp_path):
 
 
 def test_help_and_version(capsys, monkeypatch):
-    text = help_text(capsys, monkeypatch, "--help")
+    text = help_text(capsys, monkeypatch, "compare", "--help")
     assert "examples:" in text
     assert "standardized" in text
     for name in FILES:
         assert name in " ".join(text.split())
-    assert help_text(capsys, monkeypatch, "--version") == f"lstmgrad {lg.__version__}\n"
+    assert help_text(capsys, monkeypatch, "compare", "--version") == f"lstmgrad {lg.__version__}\n"
 
 
 def test_defaults():
@@ -240,4 +250,4 @@ def test_the_source_is_cells_or_weights():
     ],
 )
 def test_bad_options(tmp_path, arguments, message):
-    assert message in refused(tmp_path, *arguments)
+    assert message in refused(tmp_path, "compare", *arguments)

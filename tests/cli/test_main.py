@@ -20,7 +20,7 @@ def test_out_is_a_file_or_below_one(tmp_path, monkeypatch):
     monkeypatch.setattr(_cells, "measure_cell", lambda *_: pytest.fail("worked before checking"))
     (tmp_path / "taken").write_text("mine")
     for path in (tmp_path / "taken", tmp_path / "taken" / "deeper" / "still"):
-        found = run(path)
+        found = run(path, "compare")
         assert found.code == 2
         assert found.err == (
             f"lstmgrad: error: --out: {tmp_path / 'taken'} is a file, not a directory\n"
@@ -35,7 +35,7 @@ def test_out_that_cannot_be_written_is_found_early(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", deny)
-    found = run(tmp_path / "new")
+    found = run(tmp_path / "new", "compare")
     assert found.code == 2
     assert f"--out: cannot write into {tmp_path / 'new'}: Permission denied" in found.err
     assert list(tmp_path.iterdir()) == []
@@ -43,7 +43,7 @@ def test_out_that_cannot_be_written_is_found_early(tmp_path, monkeypatch):
 
 def test_a_directory_in_the_place_of_a_file(tmp_path):
     (tmp_path / "compare.npz").mkdir()
-    found = run(tmp_path)
+    found = run(tmp_path, "compare")
     assert found.code == 2
     assert f"cannot write {tmp_path / 'compare.npz'}: it is a directory" in found.err
     assert [path.name for path in tmp_path.iterdir()] == ["compare.npz"]
@@ -85,7 +85,7 @@ def test_ctrl_c(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_cells, "measure_cell", interrupt)
-    found = run(tmp_path / "new" / "deeper")
+    found = run(tmp_path / "new" / "deeper", "compare")
     assert (found.code, found.err) == (130, "lstmgrad: interrupted\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -118,7 +118,7 @@ def test_an_error_of_our_own_is_not_disguised(tmp_path, monkeypatch):
 def test_as_a_program_on_a_machine_without_x64(tmp_path):
     environment = {**os.environ, "COLUMNS": "80"}
     environment.pop("JAX_ENABLE_X64", None)
-    arguments = ["--cells", "rnn", "--train", "0", "--hidden", "3", "--dtype", "float64"]
+    arguments = ["compare", "--cells", "rnn", "--train", "0", "--hidden", "3", "--dtype", "float64"]
     code = (
         "import sys\n"
         "from lstmgrad.cli import main\n"
@@ -134,7 +134,7 @@ def test_as_a_program_on_a_machine_without_x64(tmp_path):
 
 
 def test_python_m_refuses_in_one_sentence(tmp_path):
-    program = [sys.executable, "-m", "lstmgrad", "--input", "none.txt", "--out", "out"]
+    program = [sys.executable, "-m", "lstmgrad", "compare", "--input", "none.txt", "--out", "out"]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -142,8 +142,8 @@ def test_python_m_refuses_in_one_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_compare_is_the_bare_command_by_name(capsys):
-    for arguments in (["--cells", "foo"], ["compare", "--cells", "foo"]):
+def test_recall_is_the_bare_command_by_name(capsys):
+    for arguments in (["--cells", "foo"], ["recall", "--cells", "foo"]):
         assert main(arguments) == 2
         assert "unknown cell 'foo'" in capsys.readouterr().err
     assert jax.config.read("jax_enable_x64")  # as the tests had set it

@@ -54,27 +54,29 @@ def npy(array) -> bytes:
 def test_bad_files(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
-    found = refused(tmp_path, "--input", str(path))
+    found = refused(tmp_path, "compare", "--input", str(path))
     assert found.startswith(str(path))
     assert message in found
 
 
 def test_missing_file_directory_and_unreadable_file(tmp_path, monkeypatch):
-    assert "none.csv: there is no such file" in refused(tmp_path, "--input", "none.csv")
-    assert "expected a file, but it is a directory" in refused(tmp_path, "--input", str(tmp_path))
+    assert "none.csv: there is no such file" in refused(tmp_path, "compare", "--input", "none.csv")
+    assert "expected a file, but it is a directory" in refused(
+        tmp_path, "compare", "--input", str(tmp_path)
+    )
     (tmp_path / "a.txt").write_text("abc")
 
     def deny(path):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", deny)
-    message = refused(tmp_path, "--input", str(tmp_path / "a.txt"))
+    message = refused(tmp_path, "compare", "--input", str(tmp_path / "a.txt"))
     assert message.endswith("a.txt: cannot be read: Permission denied")
 
 
 def test_length_longer_than_a_file(tmp_path):
     (tmp_path / "a.csv").write_text("1\n2\n3\n")
-    message = refused(tmp_path, "--input", str(tmp_path / "a.csv"), "--length", "4")
+    message = refused(tmp_path, "compare", "--input", str(tmp_path / "a.csv"), "--length", "4")
     assert "--length: expected a whole number from 1 to 3, because" in message
     assert message.endswith("has 3 rows, but got 4")
 

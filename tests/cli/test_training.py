@@ -1,9 +1,6 @@
-"""Cells of the commands: readouts, random streams, training, the progress bar."""
+"""Cells of the commands: readouts, random streams, training."""
 
-import contextlib
-import io
 import math
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -47,20 +44,3 @@ def test_the_random_streams_of_the_cells_are_their_own():
     assert [numbers[name] for name in ("rnn", "gru", "lstm")] == [0, 1, 2]
     assert len(set(numbers.values())) == len(numbers) == len(lg.cells.registry())
     assert numbers["peephole_lstm"] == 3450917008  # wherever it stands in the registry
-
-
-def test_progress_bar_only_on_a_terminal(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    with contextlib.redirect_stderr(Terminal()) as terminal:
-        assert list(training._with_progress(range(3), "RNN")) == [0, 1, 2]
-    assert "RNN" in terminal.getvalue()
-    with contextlib.redirect_stderr(io.StringIO()) as file:
-        assert list(training._with_progress(range(3), "RNN")) == [0, 1, 2]
-    assert file.getvalue() == ""
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    with contextlib.redirect_stderr(Terminal()) as terminal:
-        assert list(training._with_progress(range(3), "RNN")) == [0, 1, 2]
-    assert terminal.getvalue() == ""

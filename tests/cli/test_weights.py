@@ -198,7 +198,7 @@ def test_code_in_a_torch_file_is_not_run(tmp_path):
     ):
         (tmp_path / name).write_bytes(content)
         options = ["--weights", str(tmp_path / name), "--input", str(tmp_path / "data.npy")]
-        message = commands.refused(tmp_path, *options)
+        message = commands.refused(tmp_path, "compare", *options)
         assert message.startswith("--weights: ")
         assert not (tmp_path / "was-run").exists()
     assert "expected a file that ends in .safetensors" in message
@@ -218,4 +218,4 @@ def test_other_columns_no_input_and_no_file(tmp_path):
         (["--weights", str(tmp_path / "none.pt")], "none.pt: cannot be read: No such file"),
         (["--layer", "0"], "--layer: expected --weights, the file that it is about"),
     ):
-        assert message in commands.refused(tmp_path, *arguments)
+        assert message in commands.refused(tmp_path, "compare", *arguments)

@@ -391,11 +391,11 @@ def test_a_broken_trajectory_reads_as_nan(name):
 def test_compiled_batched_and_traced_once():
     free = problem("rnn")
     inputs = jax.random.normal(jax.random.key(9), (3, T, D))
-    traces = []
+    traces, own = [], free.step
 
     def step(params, state, x):
         traces.append(None)
-        return free.step(params, state, x)
+        return own(params, state, x)
 
     def read(inputs):
         given = free._replace(step=step, inputs=inputs)

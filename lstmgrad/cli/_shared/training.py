@@ -1,6 +1,5 @@
 """A cell with a linear readout, and its short training on predicting what comes next."""
 
-import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -14,11 +13,11 @@ import lstmgrad as lg
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.kinds import Kind
 from lstmgrad.cli._shared.sequences import Sequence
+from lstmgrad.training._fit import default_optimizer
+from lstmgrad.training._progress import progress_bar
 
 WINDOW = 100
 BATCH = 16
-LEARNING_RATE = 3e-3
-CLIP = 1.0
 INITIAL, TRAINED = "initial", "trained"
 
 
@@ -123,7 +122,7 @@ def train(model: Readout, params: Params, key: jax.Array, steps: int) -> Params:
         key: of the windows; step i uses the i-th fold of it.
         steps: how many.
     """
-    optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(LEARNING_RATE))
+    optimizer = default_optimizer()
     rows, size = model.rows, window_size(len(model.rows)) + 1
     last = len(rows) - size
 
@@ -139,11 +138,13 @@ def train(model: Readout, params: Params, key: jax.Array, steps: int) -> Params:
         return optax.apply_updates(params, updates), state, loss
 
     state = optimizer.init(params)
-    for index in _with_progress(range(steps), model.kind.title):
-        params, state, loss = step(params, state, rows, key, jnp.asarray(index, jnp.uint32))
-        # Steps are queued faster than they run: without waiting, the bar would be ahead of them
-        # and Ctrl-C late.
-        loss.block_until_ready()
+    with progress_bar(steps, model.kind.title) as advance:
+        for index in range(steps):
+            params, state, loss = step(params, state, rows, key, jnp.asarray(index, jnp.uint32))
+            # Steps are queued faster than they run: without waiting, the bar would be ahead of
+            # them and Ctrl-C late.
+            loss.block_until_ready()
+            advance(1)
     return params
 
 
@@ -214,14 +215,3 @@ def _mean_loss(model: Readout, size: int) -> Callable[..., jax.Array]:
         return jnp.mean(jax.vmap(one)(starts))
 
     return mean_loss
-
-
-def _with_progress(steps: Iterable[int], title: str) -> Iterable[int]:
-    """The steps, behind a progress bar if someone is watching and tqdm is installed."""
-    if not sys.stderr.isatty():
-        return steps
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return steps
-    return tqdm(steps, desc=title, unit="step", leave=False)

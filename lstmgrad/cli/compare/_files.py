@@ -19,7 +19,11 @@ def figure(study: Study) -> Any:
         named = panels.setdefault(study.stages[curve.stage], [])
         named.append((curve.label, curve.profile))
     drawn = {title: named[:DRAWN] for title, named in panels.items()}
-    return plot.comparison(drawn, threshold=THRESHOLD)
+    paths: dict[str, dict[str, lg.NormProfile]] = {title: {} for title in panels}
+    for curve in study.curves:
+        if curve.path is not None:
+            paths[study.stages[curve.stage]][curve.label] = curve.path.profile
+    return plot.comparison(drawn, paths=paths, threshold=THRESHOLD)
 
 
 def curves_file(study: Study) -> bytes:
@@ -27,11 +31,12 @@ def curves_file(study: Study) -> bytes:
 
     `lags` (T+1,) and, for every curve, ``{cell}_{part}_{stage}`` (T+1,), the natural logarithm of
     the norm, and ``{cell}_{part}_{stage}_errors`` (T+1,), its estimated error; for one layer's part
-    by another's ``{cell}_{part}_by_{wrt}_{stage}``. `metadata` is a string of JSON, with a format
+    by another's ``{cell}_{part}_by_{wrt}_{stage}``, and for the additive path of a cell alone
+    ``{cell}_{part}_path_{stage}``. `metadata` is a string of JSON, with a format
     version, that says so.
     """
     arrays: dict[str, Any] = {"lags": np.arange(study.length + 1)}
-    for curve in study.curves:
+    for curve in study.rows:
         arrays[_key(curve)] = np.asarray(curve.profile.log_norms)
         arrays[f"{_key(curve)}_errors"] = np.asarray(curve.profile.errors)
     metadata = {
@@ -41,7 +46,7 @@ def curves_file(study: Study) -> bytes:
         "quantity": "ln ||d part_T / d wrt_k||_2 against the lag T - k",
         "errors": "estimated errors of these logarithms; inf: the norm is not resolved, and the "
         "number is the level below which nothing is seen",
-        "curves": {_key(curve): _names(curve) for curve in study.curves},
+        "curves": {_key(curve): _names(curve) for curve in study.rows},
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, metadata=np.array(json_text(metadata)), **arrays)
@@ -56,6 +61,7 @@ def record(study: Study) -> dict[str, Any]:
         "units": {
             "log10_norm": "log10 ||d part_T / d wrt_k||_2, by lag T - k",
             "decay_rate": "nats per step, over the lags at which the norm is resolved and not 0",
+            "through": "the norm of the additive path alone, where it is cell",
             "horizon": f"steps; 'inf': the norm is {THRESHOLD:g} or more at the longest lag",
             "loss": study.losses.unit,
         },
@@ -69,14 +75,16 @@ def record(study: Study) -> dict[str, Any]:
                 "horizon": curve.known(curve.horizon),
                 "loss": study.losses.values.get(curve.cell, {}).get(curve.stage),
             }
-            for curve in study.curves
+            for curve in study.rows
         ],
     }
 
 
 def _key(curve: Curve) -> str:
-    return f"{curve.cell}_{curve.block.replace('/', '_by_')}_{curve.stage}"
+    block = f"{curve.part}_path" if curve.alone else curve.block.replace("/", "_by_")
+    return f"{curve.cell}_{block}_{curve.stage}"
 
 
 def _names(curve: Curve) -> dict[str, str]:
-    return {"cell": curve.cell, "part": curve.part, "wrt": curve.wrt, "stage": curve.stage}
+    names = {"cell": curve.cell, "part": curve.part, "wrt": curve.wrt, "stage": curve.stage}
+    return {**names, "through": "cell"} if curve.alone else names

@@ -29,9 +29,9 @@ network of your own?
 Runs each cell over a sequence, at initialization and after a short training,
 and measures the spectral norm of ds_T/ds_k exactly, for every lag T - k up to
 --length: for each part s of a cell's state, such as the hidden state h and the
-cell state c of the LSTM. Prints a table; writes compare.png and compare.svg
-(the figure), compare.npz (the curves) and compare.json (the table) into the
---out directory.
+cell state c of the LSTM, and for the additive path of c alone. Prints a table;
+writes compare.png and compare.svg (the figure), compare.npz (the curves) and
+compare.json (the table) into the --out directory.
 
 With --weights, measures the network in that file instead of the cells, as it
 is, on the numbers of --input: every part of its state and, in a stack, the top
@@ -51,20 +51,17 @@ cells (all of them at 64 units take several minutes):
 @CELLS@
 
 examples:
-  python -m lstmgrad
+  python -m lstmgrad compare
       the whole comparison on the Zen of Python, in under a minute
-  python -m lstmgrad --input weather.csv --length 500 --lags 1,24,168,500
+  python -m lstmgrad compare --input weather.csv --length 500 --lags 1,24,168
       a time series of your own, read at the lags of an hour, a day, a week
-  python -m lstmgrad --weights model.safetensors --input data.npy
+  python -m lstmgrad compare --weights model.safetensors --input data.npy
       a network that was trained in PyTorch, on the numbers that it reads
-  python -m lstmgrad --cells lstm --train 0 --dtype float64 --out at-init
+  python -m lstmgrad compare --cells lstm --train 0 --dtype float64
       one cell at initialization, in double precision
 
-other commands, each with its own --help (this one is also called compare):
-  python -m lstmgrad words "ten words of your own"
-      what each word adds to the gradient
-  python -m lstmgrad depth --layers 10
-      the gradient through a stack of layers, factor by factor
+What the gradient reaches can be learned; what a network remembers is shown by
+  python -m lstmgrad recall
 """
 
 
@@ -172,7 +169,7 @@ def _taken(given: dict[str, Any], record: type[Cells] | type[Weights]) -> dict[s
 
 def _parser() -> Parser:
     names = textwrap.fill(", ".join(KINDS), 76, initial_indent="  ", subsequent_indent="  ")
-    parser = Parser("lstmgrad", _DESCRIPTION, _EPILOG.replace("@CELLS@", names))
+    parser = Parser("lstmgrad compare", _DESCRIPTION, _EPILOG.replace("@CELLS@", names))
     option, defaults = parser.add_argument, Cells._field_defaults
     option(
         "--input",

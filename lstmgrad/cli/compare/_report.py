@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lstmgrad.cli._shared.console import listed
+from lstmgrad.cli._shared.console import listed, power
 from lstmgrad.cli._shared.kinds import KINDS
 from lstmgrad.cli.compare._study import DRAWN, THRESHOLD, Curve, Study
 
@@ -43,6 +43,9 @@ def reading(study: Study) -> str:
     ranked = sorted(grown + lasting + faded, key=lambda curve: -curve.horizon)
     if len(ranked) > 1 and not unknown and ranked[0].horizon > ranked[1].horizon:
         text += f"; so the gradient reaches farthest in {ranked[0].title}"
+    last = [curve for curve in study.curves if curve.stage == stage]
+    if paths := [_path(curve, study.length) for curve in last if curve.path is not None]:
+        text += f"; through the additive path alone it is {listed(paths)} at {end}"
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -63,22 +66,25 @@ def _norm_table(study: Study) -> list[str]:
     lags = [f"lag {study.lags[0]}", *map(str, study.lags[1:])]
     lines = [
         "log10 of the spectral norm of ds_T/ds_k by lag T - k; decay rate in nats/step;",
-        f"memory horizon: the steps after which the norm stays below {THRESHOLD:g}",
+        f"horizon: the lag from which the norm stays below {THRESHOLD:g}, that is from how far",
+        "back something can be learned, not how long it is remembered (lstmgrad recall)",
     ]
+    if any(curve.alone for curve in study.rows):
+        lines.append("path: the additive path alone, from c to c through the forget gates")
     if across := [curve.block for curve in study.curves if curve.wrt != curve.part]:
         lines.append(f"{', '.join(across)}: the top layer at T by the lowest at k")
     count = len(study.columns)
-    rows = [(KINDS[c.cell].title, c.block, c.stage)[:count] for c in study.curves]
+    rows = [(KINDS[c.cell].title, c.block, c.stage)[:count] for c in study.rows]
     names = _aligned([study.columns, *rows], (5, 2, 7))
-    lines.append(names[0] + "".join(f"{name:>9}" for name in lags) + "    decay  horizon")
-    for name, curve in zip(names[1:], study.curves, strict=True):
+    lines.append(names[0] + "".join(f"{name:>9}" for name in lags) + "   decay horizon")
+    for name, curve in zip(names[1:], study.rows, strict=True):
         norms = "".join(f"{_text(curve.log10_norm(lag), 2):>9}" for lag in study.lags)
         rate, horizon = _text(curve.known(curve.decay_rate), 4), _horizon(curve, study.length)
-        lines.append(f"{name}{norms}{rate:>9}{horizon:>9}")
+        lines.append(f"{name}{norms}{rate:>8}{horizon:>8}")
     if any(UNRESOLVED in line for line in lines):
         dtype = study.settings["dtype"]
         lines.append(f"{UNRESOLVED}: not resolved, because {dtype} cannot tell the norm from zero")
-    if unmet := sum(int(np.sum(_finite_but_unmet(curve))) for curve in study.curves):
+    if unmet := sum(int(np.sum(_finite_but_unmet(curve))) for curve in study.rows):
         lines.append(
             f"{unmet} norms, over all lags, may be too low by more than the tolerance asked for."
         )
@@ -104,6 +110,13 @@ def _grouped(study: Study, stage: str) -> dict[str, list[Curve]]:
             groups["grown" if last >= 0.05 else "lasting"].append(curve)
     groups["faded"].sort(key=lambda curve: -curve.horizon)
     return groups
+
+
+def _path(curve: Curve, lag: int) -> str:
+    """The norm of the additive path of a curve, in words."""
+    assert curve.path is not None
+    log = curve.path.log10_norm(lag)
+    return f"{'not resolved' if log is None else power(log)} in {curve.title}"
 
 
 def _titles(curves: list[Curve]) -> str:

@@ -16,6 +16,9 @@ THRESHOLD = 1e-3
 DRAWN = 20
 """Curves in a panel of the figure: as many as colors and dashes can tell apart."""
 
+CELL = "cell"
+"""The tag of c_{t-1} in c_t = f ⊙ c_{t-1} + ...: the route of the additive path."""
+
 
 class Curve(NamedTuple):
     """One block of one cell at one stage: a part by itself, or by a part of another layer.
@@ -27,6 +30,8 @@ class Curve(NamedTuple):
         profile: from `backward_norms`, lags 0 to the length.
         decay_rate: nats per step.
         horizon: steps; inf beyond the profile, NaN where it is not known.
+        path: the same through the additive path of the cell alone; None without one.
+        alone: whether this is such a path.
     """
 
     cell: str
@@ -35,6 +40,8 @@ class Curve(NamedTuple):
     profile: lg.NormProfile
     decay_rate: float
     horizon: float
+    path: "Curve | None" = None
+    alone: bool = False
 
     @property
     def part(self) -> str:
@@ -48,7 +55,9 @@ class Curve(NamedTuple):
 
     @property
     def block(self) -> str:
-        """The part, or both parts if they are two: "c1/c0"."""
+        """The part, or both parts if they are two, "c1/c0"; "path" or "c1 path" alone."""
+        if self.alone:
+            return "path" if self.part == "c" else f"{self.part} path"
         return self.part if self.wrt == self.part else f"{self.part}/{self.wrt}"
 
     @property
@@ -109,16 +118,35 @@ class Study(NamedTuple):
     settings: dict[str, Any]
     losses: Losses = Losses()
 
+    @property
+    def rows(self) -> list[Curve]:
+        """All curves, each followed by its additive path where it has one."""
+        pairs = ((curve, curve.path) for curve in self.curves)
+        return [curve for pair in pairs for curve in pair if curve is not None]
+
 
 def read_blocks(chain: lg.Chain, blocks: Iterable[tuple[str, str]]) -> list[tuple]:
-    """Returns (profile, decay rate, horizon) for each block.
+    """Returns (profile, decay rate, horizon, the same through the additive path) for each block.
+
+    The last one is None where a block has no such path: it leads from a cell c to itself.
 
     Args:
         chain: of one cell.
         blocks: (part, part with respect to which it is differentiated).
     """
-    profiles = [lg.backward_norms(chain, of=of, wrt=wrt) for of, wrt in blocks]
-    return [(p, lg.decay_rate(p), lg.horizon(p, threshold=THRESHOLD)) for p in profiles]
+    route = lg.routes(chain).get(CELL)
+
+    def read(along: lg.Chain, of: str, wrt: str) -> tuple:
+        profile = lg.backward_norms(along, of=of, wrt=wrt)
+        return profile, lg.decay_rate(profile), lg.horizon(profile, threshold=THRESHOLD)
+
+    return [
+        (
+            *read(chain, of, wrt),
+            read(route, of, wrt) if route is not None and of == wrt and of[0] == "c" else None,
+        )
+        for of, wrt in blocks
+    ]
 
 
 def curves_of(cell: str, stage: str, found: Iterable[tuple], label: str = "") -> list[Curve]:
@@ -130,10 +158,14 @@ def curves_of(cell: str, stage: str, found: Iterable[tuple], label: str = "") ->
         found: from `read_blocks`, on the host.
         label: what stands in front of the block in the figure.
     """
-    return [
-        Curve(cell, stage, label + _symbol(profile), profile, float(rate), float(horizon))
-        for profile, rate, horizon in found
-    ]
+    curves = []
+    for profile, rate, horizon, along in found:
+        named, path = label + _symbol(profile), None
+        if along is not None:
+            alone = float(along[1]), float(along[2])
+            path = Curve(cell, stage, f"{named} path", along[0], *alone, alone=True)
+        curves.append(Curve(cell, stage, named, profile, float(rate), float(horizon), path))
+    return curves
 
 
 def summary_lines(sequence: Sequence, model: list[str], length: int) -> list[str]:

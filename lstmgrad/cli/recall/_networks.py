@@ -1,0 +1,219 @@
+"""Networks of one kind, and what is read off them at one stage of their training."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lstmgrad as lg
+from lstmgrad.cli._shared.kinds import KINDS
+from lstmgrad.cli.recall._options import CHRONO, Options
+
+PATH = "cell"
+"""The tag of c_{t-1} in c_t = f ⊙ c_{t-1} + ...: the route of the additive path."""
+
+OTHERS = 64
+"""Sequences whose first inputs are tried in place of a network's own."""
+
+SWAPPED = 8
+"""First inputs that are tried, at most."""
+
+_SEQUENCES, _SCORES, _BIASES = 2**31, 2**31 + 1, 2**31 + 2
+"""What random numbers are for; the networks have the numbers below."""
+
+
+class Reading(NamedTuple):
+    """Gradients of the networks of one kind at one stage.
+
+    Attributes:
+        norms: ‖∂s_T/∂s_k‖₂ of the part, networks first.
+        path: the same through the additive path of the cell alone, ‖diag Π f‖₂; None without one.
+    """
+
+    norms: lg.NormProfile
+    path: lg.NormProfile | None
+
+
+class Swaps(NamedTuple):
+    """How far h_T moves when the first input is another one, in float64.
+
+    Attributes:
+        distances: (networks,), the mean over the other first inputs.
+        noise: (networks,), what rounding alone may do.
+    """
+
+    distances: np.ndarray
+    noise: np.ndarray
+
+
+def part_of(name: str, options: Options) -> str:
+    """Returns the part whose gradient is measured: c where the state has one, h otherwise.
+
+    Args:
+        name: as in the options.
+        options: what the user asked for.
+
+    Raises:
+        CommandError: the part is too large.
+    """
+    parts = KINDS[name.removesuffix(CHRONO)].parts(options.hidden)
+    return "c" if "c" in parts else "h"
+
+
+def make_networks(
+    name: str, task: lg.tasks.Task, options: Options
+) -> tuple[lg.cells.Cell, lg.Model, jax.Array, float | None]:
+    """Returns the cell, the model with all networks on axis 0, their keys, and the forget bias.
+
+    With and without chrono biases the weights are the same. A network stays the same, whatever
+    networks and kinds there are beside it.
+
+    Args:
+        name: as in the options.
+        task: what they will do.
+        options: what the user asked for.
+    """
+    kind = KINDS[name.removesuffix(CHRONO)]
+    cell = kind.make(task.input_size, options.hidden, dtype=jnp.dtype(options.dtype))
+    length = length_of(task, options.delay)
+
+    def init(key: jax.Array) -> Any:
+        params = cell.init(key)
+        if not name.endswith(CHRONO):
+            return params
+        return lg.cells.with_chrono_bias(params, jax.random.fold_in(key, _BIASES), length)
+
+    base = jax.random.fold_in(jax.random.key(options.seed), kind.number)
+    keys = [jax.random.fold_in(base, index) for index in range(options.seeds)]
+    # Not compiled: drawing weights takes longer to compile than all networks take to be drawn.
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(init, keys))
+    keys = jnp.stack(keys)
+    return cell, cell.model(params), keys, _forget_bias(params)
+
+
+def _forget_bias(params: Any) -> float | None:
+    """The one bias of all forget gates of an LSTM; None where they differ, or for other cells."""
+    gate = getattr(type(params), "forget_gate", None)
+    if not isinstance(params, lg.cells.LSTMParams) or gate is None:
+        return None
+    biases = np.split(np.asarray(params.bias), len(gate.order), axis=-1)[gate.order.index("f")]
+    return float(biases.flat[0]) if (biases == biases.flat[0]).all() else None
+
+
+def length_of(task: lg.tasks.Task, delay: int) -> int:
+    """Returns T, the steps of a sequence.
+
+    Args:
+        task: which task.
+        delay: its delay.
+    """
+    drawn = jax.eval_shape(lambda: task.draw(jax.random.key(0), delay))
+    return drawn.inputs.shape[0]
+
+
+def sequences(task: lg.tasks.Task, options: Options) -> jax.Array:
+    """Returns the inputs along which gradients are measured, one sequence for each network.
+
+    More are drawn, for the first inputs that `measure_swaps` takes.
+
+    Args:
+        task: which task.
+        options: what the user asked for.
+    """
+    key = jax.random.fold_in(jax.random.key(options.seed), _SEQUENCES)
+    return _inputs(task, key, max(options.seeds, OTHERS), options.delay)
+
+
+def sequences_far(task: lg.tasks.Task, options: Options) -> jax.Array:
+    """Returns the inputs of one sequence of the longest delay for each network.
+
+    Args:
+        task: which task.
+        options: what the user asked for.
+    """
+    key = jax.random.fold_in(jax.random.key(options.seed), _SEQUENCES)
+    return _inputs(task, key, options.seeds, options.longest)
+
+
+def score_key(options: Options) -> jax.Array:
+    """Returns the random key of the sequences that scores are measured on.
+
+    Args:
+        options: what the user asked for.
+    """
+    return jax.random.fold_in(jax.random.key(options.seed), _SCORES)
+
+
+@eqx.filter_jit
+def _inputs(task: lg.tasks.Task, key: jax.Array, size: int, delay: int) -> jax.Array:
+    return task.batch(key, size, delay).inputs
+
+
+@eqx.filter_jit
+def read_norms(
+    model: lg.Model, inputs: jax.Array, part: str, diagonal: bool, every: int = 1
+) -> Reading:
+    """Returns the norms of one part by itself, and those of the additive path alone.
+
+    Args:
+        model: networks on axis 0 of the parameters.
+        inputs: (networks, T, d).
+        part: which part.
+        diagonal: whether the step Jacobian is diagonal.
+        every: read the lags 0, every, 2·every, ...
+    """
+    linearize = lg.linearize_diagonal if diagonal else lg.linearize
+
+    def of_network(params: Any, inputs: jax.Array) -> Reading:
+        chain = lg.chain(model._replace(params=params), inputs, linearize=linearize)
+        routes = lg.routes(chain)
+        norms = lg.backward_norms(chain, of=part, wrt=part, every=every)
+        if PATH not in routes or part != "c":
+            return Reading(norms, None)
+        return Reading(norms, lg.backward_norms(routes[PATH], of=part, wrt=part, every=every))
+
+    return jax.vmap(of_network)(model.params, inputs)
+
+
+def measure_swaps(model: lg.Model, inputs: jax.Array) -> Swaps | None:
+    """Returns how far h_T moves when the first input is another one that the task has.
+
+    Args:
+        model: networks on axis 0 of the parameters.
+        inputs: from `sequences`.
+    """
+    rows = np.asarray(inputs, np.float64)
+    others = np.unique(rows[:, 0], axis=0)[:SWAPPED]
+    with jax.enable_x64(True):
+        params, state = jax.tree.map(_doubled, (model.params, model.state))
+        found = []
+        for index in range(len(jax.tree.leaves(params)[0])):
+            own = rows[index]
+            replacements = others[(others != own[0]).any(axis=1)]
+            if not len(replacements):
+                return None
+            own_params = jax.tree.map(lambda leaf, index=index: leaf[index], params)
+            swapped = lg.Model(model.step, own_params, state)
+            found.append(_moved(swapped, jnp.asarray(own), jnp.asarray(replacements)))
+    distances, noise = np.asarray(found, np.float64).T
+    return Swaps(distances, noise)
+
+
+def _moved(model: lg.Model, inputs: jax.Array, replacements: jax.Array) -> tuple[float, float]:
+    """The mean distance of h_T for one network, and the level of rounding."""
+
+    def last(inputs: jax.Array) -> np.ndarray:
+        return np.asarray(lg.unroll(*model, inputs).states.h[-1])
+
+    own = last(inputs)
+    others = [last(inputs.at[0].set(row)) for row in replacements]
+    noise = np.finfo(np.float64).eps * np.linalg.norm(own)
+    return float(np.mean([np.linalg.norm(other - own) for other in others])), float(noise)
+
+
+def _doubled(leaf: Any) -> Any:
+    array = np.asarray(leaf)
+    wide = {"f": np.float64, "c": np.complex128}.get(array.dtype.kind, array.dtype)
+    return jnp.asarray(array.astype(wide))

@@ -1,0 +1,201 @@
+"""What is trained and measured, as the record that all output is made from."""
+
+import textwrap
+from typing import NamedTuple
+
+import numpy as np
+
+import lstmgrad as lg
+from lstmgrad.cli._shared.command import Plan
+from lstmgrad.cli._shared.console import entry
+from lstmgrad.cli._shared.kinds import KINDS
+from lstmgrad.cli._shared.training import stage_titles
+from lstmgrad.cli.recall._lasting import Lasting, measure_lasting
+from lstmgrad.cli.recall._networks import (
+    Reading,
+    Swaps,
+    length_of,
+    make_networks,
+    measure_swaps,
+    part_of,
+    read_norms,
+    score_key,
+    sequences,
+)
+from lstmgrad.cli.recall._options import CHRONO, Options
+
+LEARNED = 0.95
+"""The score from which a task counts as learned, where 1 is perfect."""
+
+NEAR = 0.06
+"""How near to the baseline a score counts as no better, unless its own error is larger."""
+
+BATCH = 20
+
+
+class Networks(NamedTuple):
+    """Networks of one kind, one from each seed, before and after training.
+
+    Attributes:
+        name: as in the options.
+        title: its name in tables and sentences.
+        label: its name in the figure.
+        part: the part of the state that is measured: "c" where there is one, "h" otherwise.
+        forget_bias: the bias of all forget gates at the start, where that is one number.
+        readings: norms and additive paths by stage.
+        swaps: what another first input does, by stage; None where the task has no other.
+        curve: of the training, networks first; None without training.
+        scores: (networks,) by delay; only that of the training where it is at the baseline.
+        lasting: far beyond the delay, for networks that have learned the task; None for others.
+    """
+
+    name: str
+    title: str
+    label: str
+    part: str
+    forget_bias: float | None
+    readings: dict[str, Reading]
+    swaps: dict[str, Swaps | None]
+    curve: lg.training.TrainingCurve | None
+    scores: dict[int, np.ndarray]
+    lasting: Lasting | None
+
+
+class Study(NamedTuple):
+    """Everything that was measured.
+
+    Attributes:
+        networks: of each kind, in the order of the options.
+        stages: what each stage is called in a sentence.
+        options: what was asked for.
+        baseline: the score without memory at the delay that was trained at.
+        sizes: the sequences behind a score, by delay.
+        length: T, the steps of a sequence at that delay.
+    """
+
+    networks: tuple[Networks, ...]
+    stages: dict[str, str]
+    options: Options
+    baseline: lg.tasks.Performance
+    sizes: dict[int, int]
+    length: int
+
+    @property
+    def lag(self) -> int:
+        """T - 1, the lag from the state after the first input to the last state."""
+        return self.length - 1
+
+    def near(self, delay: int) -> float:
+        """How far from the baseline a score is no better than it."""
+        return near_baseline(self.baseline, self.sizes[delay])
+
+
+def plan(options: Options) -> Plan:
+    """Returns the run that the options ask for."""
+    task = lg.tasks.registry()[options.task]()
+    parts = {name: part_of(name, options) for name in options.cells}
+    length = length_of(task, options.delay)
+    sizes = {delay: size_at(delay) for delay in delays(options)}
+    stages = stage_titles(options.train)
+
+    def measure() -> Study:
+        found = tuple(_measured(name, task, parts[name], options, sizes) for name in parts)
+        return Study(found, stages, options, task.baseline(options.delay), sizes, length)
+
+    titles = ", ".join(title_of(name) for name in parts)
+    networks = f"{titles}; {options.seeds} of each, hidden size {options.hidden}, {options.dtype}"
+    training = f"{options.train} steps of Adam, batches of {BATCH} sequences of {length} steps"
+    return Plan(
+        [
+            *entry("task", f"{options.task.replace('_', ' ')}, delay {options.delay}"),
+            *entry("networks", *textwrap.wrap(networks, 69)),
+            *entry("training", training if options.train else "none"),
+            *entry("seed", str(options.seed)),
+        ],
+        measure,
+    )
+
+
+def delays(options: Options) -> list[int]:
+    """Returns the delays at which the score is measured: that of training, and powers of ten.
+
+    Args:
+        options: what the user asked for.
+    """
+    # A round delay next to that of the training would tell nothing new.
+    powers = [10**power for power in range(1, 10) if 10**power > 1.3 * options.delay]
+    return sorted({*(d for d in powers if d < options.longest), options.delay, options.longest})
+
+
+def size_at(delay: int) -> int:
+    """Returns how many sequences a score is the mean of: fewer where they are long.
+
+    Args:
+        delay: the delay.
+    """
+    return int(np.clip(100_000 // delay, 25, 1000))
+
+
+def near_baseline(baseline: lg.tasks.Performance, size: int) -> float:
+    """Returns how far from the baseline a score is no better: 0.06, or three of its errors.
+
+    Args:
+        baseline: without a memory.
+        size: how many sequences the score is the mean of.
+    """
+    p = float(baseline.score)
+    return max(NEAR, 3 * (p * (1 - p) / size) ** 0.5)
+
+
+def title_of(name: str) -> str:
+    """Returns what networks are called in tables and sentences.
+
+    Args:
+        name: as in the options.
+    """
+    return KINDS[name.removesuffix(CHRONO)].title + (CHRONO if name.endswith(CHRONO) else "")
+
+
+def _measured(
+    name: str,
+    task: lg.tasks.Task,
+    part: str,
+    options: Options,
+    sizes: dict[int, int],
+) -> Networks:
+    cell, model, keys, bias = make_networks(name, task, options)
+    inputs = sequences(task, options)
+    title = title_of(name)
+    fit = lg.training.fit(
+        model,
+        task,
+        keys,
+        delay=options.delay,
+        steps=options.train,
+        batch_size=BATCH,
+        title=title,
+    )
+    stages = dict(zip(stage_titles(options.train), (model, fit.model), strict=False))
+    readings = {
+        stage: read_norms(at, inputs[: options.seeds], part, cell.diagonal)
+        for stage, at in stages.items()
+    }
+    swaps = {stage: measure_swaps(at, inputs) for stage, at in stages.items()}
+    baseline = task.baseline(options.delay)
+    near = near_baseline(baseline, sizes[options.delay])
+    scores: dict[int, np.ndarray] = {}
+    for delay in sorted(sizes, key=lambda delay: (delay != options.delay, delay)):
+        score = lg.training.evaluate(fit, task, score_key(options), delay=delay, size=sizes[delay])
+        scores[delay] = np.asarray(score.score)
+        if delay == options.delay and (np.abs(scores[delay] - baseline.score) <= near).all():
+            break  # what is not recalled at this delay is not asked for at longer ones
+    learned = np.median(scores[options.delay]) >= LEARNED
+    lasting = None
+    if learned and readings[next(iter(readings))].path is not None:
+        lasting = measure_lasting(fit.model, task, part, options)
+    label = title.removesuffix(CHRONO)
+    if bias is not None:
+        label += f", forget bias {bias:g}"
+    label += ", chrono biases" if name.endswith(CHRONO) else ""
+    curve = fit.curve if options.train else None
+    return Networks(name, title, label, part, bias, readings, swaps, curve, scores, lasting)

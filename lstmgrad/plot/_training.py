@@ -1,0 +1,47 @@
+"""A training: the score by step."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from lstmgrad.plot._curves import draw_curve
+from lstmgrad.plot._style import axes_of, check_result, number_steps
+from lstmgrad.training import TrainingCurve
+
+
+def training_curve(
+    result: TrainingCurve, *, ax: Axes | None = None, label: str | None = None, **artist: Any
+) -> Axes:
+    """Draws the score during a training against the step and returns the Axes.
+
+    Args:
+        result: from `lg.training.fit`, its `curve`. Several networks are drawn as their median
+            inside the band from the 10 % to the 90 % quantile.
+        ax: where to draw; None makes a figure. A further call on the same Axes takes the next
+            color and dash pattern.
+        label: the curve's name in the legend. Drawing the legend is left to the caller.
+        **artist: properties of the line (`color`, `linewidth`, ...), see `Axes.plot`.
+
+    Returns:
+        The Axes. A faint line is the score without a memory.
+
+    Raises:
+        ValueError: the result is not a `TrainingCurve`, or `ax` is not an Axes.
+
+    Example:
+        ``lg.plot.training_curve(lg.training.fit(model, task, key, delay=99).curve)``
+    """
+    check_result(result, TrainingCurve, "result", "lg.training.fit(...).curve")
+    ax = axes_of(ax)
+    steps = np.asarray(result.steps)
+    scores = np.asarray(result.scores, np.float64).reshape(-1, steps.shape[-1])
+    if not ax.lines:
+        ax.axhline(result.baseline_score, color="0.6", linewidth=0.8, zorder=1)
+    draw_curve(ax, steps.reshape(-1, steps.shape[-1])[0], scores, label, artist)
+    if not ax.get_xlabel():
+        ax.set_xlabel("training step")
+    if not ax.get_ylabel():
+        ax.set_ylabel("score")
+    number_steps(ax)
+    return ax
