@@ -42,7 +42,7 @@ tasks:
 
 examples:
   python -m lstmgrad
-      the whole story in under a minute
+      the whole story, in a minute or two
   python -m lstmgrad --delay 300 --train 1000 --seeds 5
       a longer delay
   python -m lstmgrad --task copy --delay 50 --cells gru,gru+chrono
