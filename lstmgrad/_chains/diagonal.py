@@ -9,6 +9,7 @@ A complex entry acts on (re, im) as |a| times a rotation, and has the norm |a|.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,7 +86,9 @@ class DiagonalChain(StoredChain):
         """Ln |a_t| by flat coordinate; -inf where a factor is exactly zero."""
         pieces = []
         for leaf in self.factors:
-            flat = widen(jnp.abs(leaf)).astype(self.layout.dtype).reshape(leaf.shape[0], -1)
+            # The size in numbers: of no steps, reshape cannot tell it.
+            flat = widen(jnp.abs(leaf)).astype(self.layout.dtype)
+            flat = flat.reshape(leaf.shape[0], math.prod(leaf.shape[1:]))
             pieces += [flat, flat] if jnp.iscomplexobj(leaf) else [flat]
         return log_of(jnp.concatenate(pieces, axis=1), jnp.zeros((), jnp.int32))
 

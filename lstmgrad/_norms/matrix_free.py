@@ -108,11 +108,13 @@ def _norms_at(
         errors = jnp.where(jnp.isnan(log_norms), log_norms, jnp.zeros_like(log_norms))
     else:
         log_norms, errors = _search(block, lags, dtype, rtol, min_steps, max_steps)
-    zero = block.is_zero(np.asarray(lags))
+    # Known without a search: the identity, and zeros before any path arrives.
+    zero, first = block.is_zero(np.asarray(lags)), np.equal(lags, 0)
+    log_norms = jnp.where(first, 0.0, log_norms)
     return NormProfile(
         lags=jnp.asarray(lags),
         log_norms=jnp.where(zero, -jnp.inf, log_norms),
-        errors=jnp.where(zero, 0.0, errors),
+        errors=jnp.where(zero | first, 0.0, errors),
         of=of,
         wrt=wrt,
         fixed="end",
