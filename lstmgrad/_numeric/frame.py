@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import Scaled, log_of, widen
@@ -48,14 +48,29 @@ class Sums(NamedTuple):
 def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array, " m"]]:
     """An orthonormal frame with the spans of the block's first rows, R, and ln of its diagonal.
 
+    A tangent that is exactly zero stays so, in its place: it spans nothing, takes no direction from
+    those behind it, and ln R_ii is -inf.
+
     Args:
         block: rows (m, n). R is that of the mantissa, (n, m) = Q R; the logarithms are those of the
             whole block, its exponent included.
     """
-    frame, triangle = lapack.qr(widen(block.mantissa).T)
+    rows = widen(block.mantissa)
+    dead = _dead(block)
+    # Q fills the place of a zero with any direction, so zeros go behind all others, and come back.
+    order = jnp.argsort(dead, stable=True)
+    back = jnp.argsort(order)
+    frame, triangle = lapack.qr(rows[order].T)
+    frame, triangle = jnp.where(dead[:, None], 0.0, frame.T[back]), triangle[back][:, back]
     growths = log_of(jnp.abs(jnp.diagonal(triangle)), block.exponent)
-    frame = Scaled(frame.T.astype(block.mantissa.dtype), jnp.zeros_like(block.exponent))
+    growths = jnp.where(dead, -jnp.inf, growths)
+    frame = Scaled(frame.astype(block.mantissa.dtype), jnp.zeros_like(block.exponent))
     return frame, triangle, growths
+
+
+def _dead(block: Scaled) -> Bool[Array, " m"]:
+    """Which tangents are exactly zero."""
+    return jnp.all(block.mantissa == 0, axis=1)
 
 
 def renewal(
@@ -90,7 +105,9 @@ def renewal(
             block = Scaled(flat.reshape(shape), exponent)
             frame, _, growths = orthonormal(block)
             rounding, growths = _rounding(block, growths, eps)
-            spread = jnp.max(growths) - jnp.min(growths)
+            alive = growths > -jnp.inf
+            spread = jnp.max(growths) - jnp.min(jnp.where(alive, growths, jnp.max(growths)))
+            spread = jnp.where(jnp.any(alive), spread, 0.0)
             rate = jnp.clip(spread / since, FADING * rate, budget)
             done = jnp.zeros((), bool)
             return done, frame.mantissa.reshape(-1), frame.exponent, growths, rounding, rate
@@ -120,11 +137,10 @@ def renewal(
 
 def _rounding(block: Scaled, growths: Array, eps: float) -> tuple[Array, Array]:
     """The relative error of each |R_ii|, and their logarithms without zeros made by rounding."""
-    # |R_ii| = 0 is exact if a tangent up to here is zero: it leaves its place in the frame to any
-    # other. But a tangent that is not zero and has nothing left beside those before it is lost in
-    # rounding, and could be anything up to the rounding of the largest one.
-    zero = jnp.cumsum(jnp.all(block.mantissa == 0, axis=1)) > 0
-    zero, cancelled = ((growths == -jnp.inf) & kind for kind in (zero, ~zero))
+    # |R_ii| = 0 is exact for a tangent that is zero. One that is not, and has nothing left beside
+    # those before it, is lost in rounding, and could be anything up to that of the largest one.
+    zero = _dead(block)
+    cancelled = (growths == -jnp.inf) & ~zero
     top = jnp.max(growths)
     growths = jnp.where(cancelled, top + math.log(eps), growths)
     error = eps * math.sqrt(block.mantissa.shape[1]) * jnp.exp(top - growths)

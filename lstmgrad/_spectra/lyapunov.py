@@ -39,7 +39,8 @@ class LyapunovState(Result):
     """Where a computation stands, to go on from along the next piece of the sequence.
 
     Attributes:
-        frame: (n, m), orthonormal columns, the tangents at the last state.
+        frame: (n, m), orthonormal columns, the tangents at the last state; zero where a tangent
+            became exactly zero, which it then stays.
         num_steps: the steps counted so far.
         log_sums: (m,), Σ ln |R_ii| over these steps.
         variances: (m,), the estimated variance of `log_sums`.

@@ -285,6 +285,24 @@ def test_exact_zeros():
     assert lg.lyapunov_spectrum(lg.DenseChain(0 * factors)).exponents[0] == -np.inf
 
 
+@pytest.mark.parametrize("options", [{}, {"burn_in": 12}, {"interval": 3}])
+def test_a_tangent_that_became_zero_stays_zero_and_costs_the_others_nothing(options):
+    factors = np.tile(np.diag([3.0, 2.0, 0.5]), (30, 1, 1))
+    factors[7, :, 0] = 0  # the first tangent, of the largest rate
+    chain = lg.DenseChain(factors)
+    expected = np.log([2.0, 0.5, 0.0], where=[True, True, False], out=np.full(3, -np.inf))
+    found = lg.lyapunov_spectrum(chain, **options)
+    np.testing.assert_allclose(found.exponents, expected, rtol=1e-13)
+    assert found.resolved.all()
+    if not options:
+        # Continued, too, and from a start that has it already.
+        state = lg.lyapunov_spectrum(chain[:10]).state
+        np.testing.assert_array_equal(np.asarray(state.frame)[:, 0], 0)
+        for start in (state, state.frame):
+            found = lg.lyapunov_spectrum(chain[10:], start)
+            np.testing.assert_allclose(found.exponents, expected, rtol=1e-13)
+
+
 def test_a_singular_factor_leaves_rounding_and_says_so():
     factors = np.random.default_rng(3).normal(size=(20, 4, 3)) @ np.ones((3, 4))
     factors[:, 0, :] += np.random.default_rng(4).normal(size=(20, 4))
