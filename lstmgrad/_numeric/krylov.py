@@ -38,6 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import norm_of
 
 Gram = Callable[[Float[Array, " n"]], Float[Array, " n"]]
@@ -236,7 +237,7 @@ def _projected_eigenpairs(space: _Space) -> tuple[Float[Array, " k"], Float[Arra
     projected = space.image @ space.basis.T
     # A row not in use gets the eigenvalue -1, which sorts it behind all others: they are >= 0.
     projected = (projected + projected.T) / 2 - jnp.diag(unused.astype(projected.dtype))
-    values, weights = jnp.linalg.eigh(projected)
+    values, weights = lapack.eigh(projected)
     return values[::-1], weights.T[::-1]
 
 

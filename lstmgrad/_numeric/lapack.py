@@ -84,7 +84,8 @@ def qr(matrix: Float[Array, "n m"]) -> tuple[Float[Array, "n k"], Float[Array, "
     Args:
         matrix: any.
     """
-    return tuple(jnp.linalg.qr(matrix))
+    orthogonal, upper = jnp.linalg.qr(matrix)
+    return orthogonal, upper
 
 
 @in_turn

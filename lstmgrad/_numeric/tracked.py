@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.krylov import dominant, proved_error, start_frame
 from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, widen
 
@@ -102,7 +103,7 @@ def svd_norm(block: Scaled) -> NormReading:
     matrix = widen(block.mantissa)
     finite = jnp.all(jnp.isfinite(matrix))
     # An SVD of a matrix with an inf writes to stderr and gives NaN.
-    sigma = jnp.linalg.svd(jnp.where(finite, matrix, 0.0), compute_uv=False)
+    sigma = lapack.singular_values(jnp.where(finite, matrix, 0.0))
     log_sigma = log_of(jnp.max(sigma, initial=0.0), block.exponent)
     # Without a slope: that of a maximum divides by the number of entries that equal it, and where
     # the compiler rounds the entries anew, none does.
@@ -194,6 +195,6 @@ def _left_singular_vectors(matrix: Float[Array, "n p"]) -> Float[Array, "2 n"]:
 
     def decompose() -> Array:
         # Of the transpose, which LAPACK reads in place: no layout is forced on the matrix.
-        return jnp.linalg.svd(matrix.T, full_matrices=False)[2][:2]
+        return lapack.svd(matrix.T)[2][:2]
 
     return jax.lax.cond(single, lambda: units, decompose)
