@@ -166,7 +166,7 @@ def run(cases: int, seed: int, kinds, readings, batch: int, failures=None):
 
 def main() -> None:
     """Draws, judges, prints the table; exits with 1 if a claim was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=256)
