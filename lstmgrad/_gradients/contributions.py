@@ -116,7 +116,7 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
         (T, n), and of a few gradients: the parts are never held together. Norms are good for any T;
         steps far below the largest one keep their logarithm though they vanish in the sum. Parts of
         the state that do not act on one another, such as the layers of a stack, are swept apart,
-        so that the gradient of one cannot push that of another out of range: L layers cost about
+        so that the gradient of one cannot push that of another out of range: L layers cost up to
         (L + 1) / 2 times as much.
 
     Example:

@@ -1,13 +1,12 @@
 """Batches in a process of their own and with a time limit, as a batch may wait for ever.
 
 On two cores it did: see `lstmgrad/_numeric/lapack.py`. Whether it does is chance, so that one run
-proves little; ten of them, with `pytest -m slow`, say more.
+proves little; several, with `pytest -m slow`, say more.
 """
 
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -31,11 +30,9 @@ for name in sys.argv[1:]:
 """
 
 
-def _run(names: list[str], limit: float) -> float:
-    start = time.monotonic()
+def _run(names: list[str], limit: float) -> None:
     command = [sys.executable, "-c", BATCH, *names]
     subprocess.run(command, check=True, timeout=limit, env={**os.environ, "JAX_PLATFORMS": "cpu"})
-    return time.monotonic() - start
 
 
 def test_a_batch_of_spectra_comes_to_an_end():
@@ -44,8 +41,10 @@ def test_a_batch_of_spectra_comes_to_an_end():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["singular", "lyapunov", "vectors", "determinants", "eigenvalues", "norms"]
+    "names",
+    [("singular", "lyapunov", "vectors"), ("determinants", "eigenvalues", "norms")],
+    ids=lambda names: names[0],
 )
-def test_ten_fresh_processes_come_to_an_end_and_take_alike(name):
-    seconds = [_run([name], limit=120) for _ in range(10)]
-    assert max(seconds) < 3 * min(seconds), seconds
+def test_fresh_processes_come_to_an_end(names):
+    for _ in range(4):
+        _run(list(names), limit=300)
