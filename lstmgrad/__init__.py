@@ -41,6 +41,7 @@ from lstmgrad._norms.matrix_free import matrix_free_norms
 from lstmgrad._norms.profiles import backward_norms, forward_norms
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.scaled import Scaled, scaled
+from lstmgrad._responses.swaps import SwapResponse, swap_response
 from lstmgrad._result import summary
 from lstmgrad._routes.budget import GainBudget, gain_budget
 from lstmgrad._routes.layers import LayerFactors, layer_factors
@@ -95,6 +96,7 @@ __all__ += [
     "NormMap",
     "NormProfile",
     "Scaled",
+    "SwapResponse",
     "backward_norms",
     "decay_rate",
     "forward_norms",
@@ -107,6 +109,7 @@ __all__ += [
     "pull_back",
     "push_forward",
     "scaled",
+    "swap_response",
 ]
 # Through what did it come?
 __all__ += [

@@ -21,7 +21,7 @@ ROOMS = (
     ("_checks",),
     ("cells",),
     ("interop", "theory", "tasks", "_chains"),
-    ("_norms", "_spectra", "_routes", "_gradients"),
+    ("_norms", "_spectra", "_routes", "_gradients", "_responses"),
     ("training",),
     ("plot",),
     ("face",),

@@ -155,6 +155,12 @@ def truncation_bias() -> lg.TruncationBias:
     return lg.TruncationBias(lengths=lengths, residuals=0.8 ** lengths.astype(np.float64))
 
 
+def swap_response() -> lg.SwapResponse:
+    """Three replacements of the first of 20 inputs."""
+    distances = _floats(3, 21, low=0.1, high=1.0).at[:, 0].set(0.0)
+    return lg.SwapResponse(distances=distances, noise=jnp.full(21, 1e-16), at=0, of="h")
+
+
 def training_curve() -> lg.training.TrainingCurve:
     """Forty reports."""
     steps = 10 * jnp.arange(1, 41)
@@ -184,6 +190,7 @@ RECORDS = {
         contributions,
         contribution_map,
         truncation_bias,
+        swap_response,
         training_curve,
     )
 }
