@@ -22,6 +22,7 @@ from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import encode, page
 from lstmgrad.plot._routes import gain_budget, route_shares
 from lstmgrad.plot._singular import singular_spectrum
+from lstmgrad.plot._swaps import swap_response
 from lstmgrad.plot._tagged_values import tagged_values
 from lstmgrad.plot._training import training_curve
 
@@ -42,6 +43,7 @@ __all__ = [
     "route_shares",
     "singular_spectrum",
     "step_eigenvalues",
+    "swap_response",
     "tagged_values",
     "training_curve",
     "truncation_bias",
