@@ -1,5 +1,7 @@
 """Swapped inputs against loops in NumPy, powers of a matrix, and rounding."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ def linear(params, state, x):
     return params @ state + x
 
 
-def model(dtype=np.float64):
+def model(dtype: Any = np.float64):
     return lg.Model(linear, jnp.asarray(A, dtype), jnp.zeros(2, dtype))
 
 
