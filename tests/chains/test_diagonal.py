@@ -56,6 +56,7 @@ def chains_of(name):
     return declared, lg.linearize(step, PARAMS, trajectory), parts
 
 
+@pytest.mark.slow
 @every_model
 def test_norms_of_every_pair_of_parts(name):
     declared, general, parts = chains_of(name)
@@ -79,6 +80,7 @@ def test_different_parts_do_not_meet():
         np.testing.assert_array_equal(got, np.full(T + 1, -np.inf))
 
 
+@pytest.mark.slow
 def test_it_is_a_chain_like_any_other():
     declared, general, _ = chains_of("mixed")
     n = declared.layout.size

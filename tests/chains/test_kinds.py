@@ -68,6 +68,7 @@ STATES = {
 every_state = pytest.mark.parametrize("kind", STATES)
 
 
+@pytest.mark.slow
 @every_state
 def test_norms_of_a_declared_diagonal(kind):
     declared, general = STATES[kind]()
@@ -86,6 +87,7 @@ def test_norms_of_a_declared_diagonal(kind):
     np.testing.assert_array_equal(got.resolved, want.resolved)
 
 
+@pytest.mark.slow
 @every_state
 def test_volumes_and_singular_values_of_a_declared_diagonal(kind):
     declared, general = STATES[kind]()

@@ -73,6 +73,7 @@ def readings(name):
     return {key: reading(chain_of(name)) for key, reading in READINGS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reverse_only", "forward_only"])
 def test_every_reading_of_the_state_needs_one_mode(name):
     for key, values in readings(name).items():

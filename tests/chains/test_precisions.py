@@ -39,6 +39,7 @@ def log_product(chain):
     return product, log_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_readings_of_a_model_in_half_precision_are_float32(dtype):
     chain = half_chain(dtype)
@@ -87,6 +88,7 @@ def casting(W, s, x):
     return jax.lax.cond(x[0] > 9, jnp.sin, lambda c: c, narrow.astype(jnp.float32))
 
 
+@pytest.mark.slow
 def test_a_step_that_casts_to_half_precision_is_differentiated_in_float32():
     """The values that it casts are rounded, and derivatives are not."""
     chain = lg.chain(

@@ -180,6 +180,7 @@ def heads(size):
     return lg.chain(cell.model(params._replace(weight_hh=weight)), inputs)
 
 
+@pytest.mark.slow
 @both_ends
 @pytest.mark.parametrize("size", [4, 8, 16])
 def test_heads_that_do_not_interact(size, fixed):
@@ -223,6 +224,7 @@ def test_either_side_of_the_smallest_tracked_size(n):
     np.testing.assert_allclose(profile.log_norms, block_log_norms(factors), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_slopes_are_those_of_finite_differences():
     """At a norm of error ε the singular vectors, and with them the slope, have error √ε."""
     cell, rtol = lg.cells.rnn(2, 33), 1e-13
@@ -282,6 +284,7 @@ def test_nan_inf_and_zero_blocks(fixed):
     assert not np.any(trusted)
 
 
+@pytest.mark.slow
 def test_a_compiled_batch_is_the_loop():
     """Batched or not, the same products, each found to the tolerance."""
     batch = np.stack([gaussian(seed, SMALL + 1, LENGTH) for seed in range(3)])

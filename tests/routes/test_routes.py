@@ -173,6 +173,7 @@ def test_complex_parts_and_counters():
     np.testing.assert_array_equal(leak, np.diag([0.5, 0.5, 0, 0, 0, 0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ["cell", "crossed"])
 def test_a_route_is_a_chain_like_any_other(route):
     given = problem("lstm")
@@ -205,6 +206,7 @@ def shifted(routes):
     )
 
 
+@pytest.mark.slow
 def test_compiled_and_batched_routes_are_the_loop():
     given = problem("lstm")
     inputs = jax.random.normal(jax.random.key(7), (3, T, given.inputs.shape[1]))

@@ -53,6 +53,7 @@ def test_a_slice_is_the_stretch_of_the_trajectory():
         assert_same(route[1:4], lg.routes(by_hand)[name], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_batches_of_slices_are_the_loop():
     given = problem("lstm")
     inputs = jax.random.normal(jax.random.key(4), (3, *given.inputs.shape))
@@ -126,6 +127,7 @@ def keeping(kept, state, x):
     return lg.cells.RNNState(kept * lg.tag(state.h, "cell") + (1 - kept) * x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0.999, 0.5])
 def test_an_upper_layer_reads_as_if_it_were_alone(kept):
     """Law 7: with a slow layer below, whose own norm is e^100 times that of the one above."""
