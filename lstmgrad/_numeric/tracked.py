@@ -109,7 +109,8 @@ def svd_norm(block: Scaled) -> NormReading:
     # the compiler rounds the entries anew, none does.
     broken = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix), initial=0.0))
     log_norm = jnp.where(finite, log_sigma, broken)
-    error = jnp.where(finite, _svd_error(matrix.dtype), jnp.nan).astype(matrix.dtype)
+    size = jnp.where(broken > 0, _svd_error(matrix.dtype), 0.0)
+    error = jnp.where(finite, size, jnp.nan).astype(matrix.dtype)
     return NormReading(log_norm, error)
 
 

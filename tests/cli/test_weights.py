@@ -66,10 +66,12 @@ def test_from_a_file_of_two_layers_to_the_norms_of_every_part(tmp_path):
     assert "loss" not in out
     assert "As trained, the norm of the gradient" in " ".join(out.split())
     found = table(tmp_path)
-    blocks = [(row["part"], row["wrt"]) for row in found["rows"]]
+    whole = [row for row in found["rows"] if row.get("through") is None]
+    blocks = [(row["part"], row["wrt"]) for row in whole]
     assert blocks == [(s, s) for s in ("h0", "c0", "h1", "c1")] + [("h1", "h0"), ("c1", "c0")]
     table_rows = [line.split()[1] for line in out.splitlines() if line.startswith("LSTM ")]
-    assert table_rows == ["h0", "c0", "h1", "c1", "h1/h0", "c1/c0"]
+    # Below each cell state, its additive path.
+    assert table_rows == ["h0", "c0", "c0", "h1", "c1", "c1", "h1/h0", "c1/c0", "c0"]
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
     assert {row["cell"] for row in found["rows"]} == {"lstm"}
     assert (found["training_steps"], found["hidden"], found["length"]) == (None, H, T)
