@@ -9,7 +9,8 @@ import numpy as np
 
 import lstmgrad as lg
 from lstmgrad.cli._shared.kinds import KINDS
-from lstmgrad.cli.recall._options import CHRONO, Options
+from lstmgrad.cli._shared.networks import CHRONO, draw_networks
+from lstmgrad.cli.recall._options import Options
 
 PATH = "cell"
 """The tag of c_{t-1} in c_t = f ⊙ c_{t-1} + ...: the route of the additive path."""
@@ -20,7 +21,7 @@ OTHERS = 64
 SWAPPED = 8
 """First inputs that are tried, at most."""
 
-_SEQUENCES, _SCORES, _BIASES = 2**31, 2**31 + 1, 2**31 + 2
+_SEQUENCES, _SCORES = 2**31, 2**31 + 1
 """What random numbers are for; the networks have the numbers below."""
 
 
@@ -64,42 +65,24 @@ def part_of(name: str, options: Options) -> str:
 
 def make_networks(
     name: str, task: lg.tasks.Task, options: Options
-) -> tuple[lg.cells.Cell, lg.Model, jax.Array, float | None]:
-    """Returns the cell, the model with all networks on axis 0, their keys, and the forget bias.
-
-    With and without chrono biases the weights are the same. A network stays the same, whatever
-    networks and kinds there are beside it.
+) -> tuple[lg.cells.Cell, lg.Model, jax.Array]:
+    """Returns the cell, the model with all networks on axis 0, and their keys.
 
     Args:
         name: as in the options.
         task: what they will do.
         options: what the user asked for.
     """
-    kind = KINDS[name.removesuffix(CHRONO)]
-    cell = kind.make(task.input_size, options.hidden, dtype=jnp.dtype(options.dtype))
-    length = length_of(task, options.delay)
-
-    def init(key: jax.Array) -> Any:
-        params = cell.init(key)
-        if not name.endswith(CHRONO):
-            return params
-        return lg.cells.with_chrono_bias(params, jax.random.fold_in(key, _BIASES), length)
-
-    base = jax.random.fold_in(jax.random.key(options.seed), kind.number)
-    keys = [jax.random.fold_in(base, index) for index in range(options.seeds)]
-    # Not compiled: drawing weights takes longer to compile than all networks take to be drawn.
-    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(init, keys))
-    keys = jnp.stack(keys)
-    return cell, cell.model(params), keys, _forget_bias(params)
-
-
-def _forget_bias(params: Any) -> float | None:
-    """The one bias of all forget gates of an LSTM; None where they differ, or for other cells."""
-    gate = getattr(type(params), "forget_gate", None)
-    if not isinstance(params, lg.cells.LSTMParams) or gate is None:
-        return None
-    biases = np.split(np.asarray(params.bias), len(gate.order), axis=-1)[gate.order.index("f")]
-    return float(biases.flat[0]) if (biases == biases.flat[0]).all() else None
+    cell, params, keys = draw_networks(
+        name,
+        task.input_size,
+        length_of(task, options.delay),
+        count=options.seeds,
+        hidden=options.hidden,
+        seed=options.seed,
+        dtype=options.dtype,
+    )
+    return cell, cell.model(params), keys
 
 
 def length_of(task: lg.tasks.Task, delay: int) -> int:
