@@ -96,6 +96,15 @@ def length_of(task: lg.tasks.Task, delay: int) -> int:
     return drawn.inputs.shape[0]
 
 
+def size_at(delay: int) -> int:
+    """Returns how many sequences a score is the mean of: fewer where they are long.
+
+    Args:
+        delay: the delay.
+    """
+    return int(np.clip(100_000 // delay, 25, 1000))
+
+
 def sequences(task: lg.tasks.Task, options: Options) -> jax.Array:
     """Returns the inputs along which gradients are measured, one sequence for each network.
 
@@ -106,7 +115,8 @@ def sequences(task: lg.tasks.Task, options: Options) -> jax.Array:
         options: what the user asked for.
     """
     key = jax.random.fold_in(jax.random.key(options.seed), _SEQUENCES)
-    return _inputs(task, key, max(options.seeds, OTHERS), options.delay)
+    size = max(options.seeds, size_at(options.delay))
+    return task.batch(key, size, options.delay).inputs
 
 
 def sequences_far(task: lg.tasks.Task, options: Options) -> jax.Array:
@@ -117,7 +127,8 @@ def sequences_far(task: lg.tasks.Task, options: Options) -> jax.Array:
         options: what the user asked for.
     """
     key = jax.random.fold_in(jax.random.key(options.seed), _SEQUENCES)
-    return _inputs(task, key, options.seeds, options.longest)
+    size = max(options.seeds, size_at(options.longest))
+    return task.batch(key, size, options.longest).inputs[: options.seeds]
 
 
 def score_key(options: Options) -> jax.Array:
@@ -127,11 +138,6 @@ def score_key(options: Options) -> jax.Array:
         options: what the user asked for.
     """
     return jax.random.fold_in(jax.random.key(options.seed), _SCORES)
-
-
-@eqx.filter_jit
-def _inputs(task: lg.tasks.Task, key: jax.Array, size: int, delay: int) -> jax.Array:
-    return task.batch(key, size, delay).inputs
 
 
 @eqx.filter_jit
@@ -168,21 +174,26 @@ def measure_swaps(model: lg.Model, inputs: jax.Array) -> Swaps | None:
         inputs: from `sequences`.
     """
     rows = np.asarray(inputs, np.float64)
-    others = np.unique(rows[:, 0], axis=0)[:SWAPPED]
+    others = np.unique(rows[:OTHERS, 0], axis=0)[:SWAPPED]
     rows = rows[: len(jax.tree.leaves(model.params)[0])]
     differ = (rows[:, :1] != others).any(axis=-1)
     if not differ.any(axis=1).all():
         return None
     with jax.enable_x64(True):
         params, state = jax.tree.map(_doubled, (model.params, model.state))
-
-        def of_network(params: Any, inputs: jax.Array) -> lg.SwapResponse:
-            swapped = lg.Model(model.step, params, state)
-            return lg.swap_response(swapped, inputs, at=0, replacements=others, of="h")
-
-        found = jax.device_get(eqx.filter_jit(jax.vmap(of_network))(params, jnp.asarray(rows)))
+        doubled = lg.Model(model.step, params, state)
+        found = jax.device_get(_swap(doubled, jnp.asarray(rows), jnp.asarray(others)))
     # Replaced by itself an input moves nothing, which is no distance.
     return Swaps(np.mean(found.distances[..., -1], axis=1, where=differ), found.noise[:, -1])
+
+
+@eqx.filter_jit
+def _swap(model: lg.Model, inputs: jax.Array, others: jax.Array) -> lg.SwapResponse:
+    def of_network(params: Any, inputs: jax.Array) -> lg.SwapResponse:
+        own = model._replace(params=params)
+        return lg.swap_response(own, inputs, at=0, replacements=others, of="h")
+
+    return jax.vmap(of_network)(model.params, inputs)
 
 
 def _doubled(leaf: Any) -> Any:

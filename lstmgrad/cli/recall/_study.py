@@ -21,6 +21,7 @@ from lstmgrad.cli.recall._networks import (
     read_norms,
     score_key,
     sequences,
+    size_at,
 )
 from lstmgrad.cli.recall._options import Options
 
@@ -125,15 +126,6 @@ def delays(options: Options) -> list[int]:
     # A round delay next to that of the training would tell nothing new.
     powers = [10**power for power in range(1, 10) if 10**power > 1.3 * options.delay]
     return sorted({*(d for d in powers if d < options.longest), options.delay, options.longest})
-
-
-def size_at(delay: int) -> int:
-    """Returns how many sequences a score is the mean of: fewer where they are long.
-
-    Args:
-        delay: the delay.
-    """
-    return int(np.clip(100_000 // delay, 25, 1000))
 
 
 def near_baseline(baseline: lg.tasks.Performance, size: int) -> float:
