@@ -1,16 +1,18 @@
-"""What each of nine words adds to the gradient of the loss on the tenth, in an RNN, GRU and LSTM.
+"""What each of ten words adds to the gradient when a network has to recall the first one.
 
 The gradient with respect to the weights is a sum over the steps, one for each word that is read. A
 step that the gradient does not reach adds nothing to it: the network cannot learn from that word
-what comes ten words later. At initialization, over 50 draws of the weights, as the median in its
-band from the 10 % to the 90 % quantile.
+what is asked for ten words later. Over 50 draws of the weights, at initialization and after a short
+training in which the first word is another one every time: the median of each word's share, and of
+its norm relative to the last word, in the band from the 10 % to the 90 % quantile.
 """
 
 import argparse
+import functools
+import math
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 
 import lstmgrad as lg
@@ -21,39 +23,83 @@ parser = argparse.ArgumentParser(description="What each word adds to the gradien
 parser.add_argument("figure", nargs="?", default="ten_words.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
 args = parser.parse_args()
-networks, h = (2, 4) if args.small else (50, 64)
+draws, h, steps = (2, 4, 2) if args.small else (50, 32, 200)
 vocabulary = sorted(set(WORDS))
-d = len(vocabulary)
-read = jnp.asarray([vocabulary.index(word) for word in WORDS[:-1]])
-target = vocabulary.index(WORDS[-1])
+d, T = len(vocabulary), len(WORDS)
+text = jax.nn.one_hot(jnp.asarray([vocabulary.index(word) for word in WORDS]), d)
+recall = lg.tasks.delayed_recall()  # its loss and its score are those of a question at the end
 
 
-def parts(cell: lg.cells.Cell) -> lg.Contributions:
-    """What each word adds, networks on the first axis."""
+def draw(key, delay: int) -> lg.tasks.Examples:
+    """The words with another first one, which is asked for at the last step."""
+    first = jax.random.randint(key, (), 0, d, dtype=jnp.int32)
+    inputs = text.at[0].set(jax.nn.one_hot(first, d))
+    return lg.tasks.Examples(inputs, jnp.full(T, first), jnp.zeros(T).at[-1].set(1))
 
-    def of_one(key):
-        cell_key, readout_key = jax.random.split(key)
-        readout = jax.random.normal(readout_key, (d, h)) / np.sqrt(h)
 
-        def loss(states):  # -ln p(tenth word)
-            return -jax.nn.log_softmax(readout @ states.h[-1])[target]
+task = lg.tasks.Task(
+    name="first_word",
+    input_size=d,
+    output_size=d,
+    least_delay=T - 1,
+    draw=draw,
+    loss=recall.loss,
+    score=recall.score,
+    without_memory=lambda delay: lg.tasks.Performance(math.log(d), 1 / d),
+)
 
-        chain = lg.chain(cell.model(cell.init(cell_key)), jax.nn.one_hot(read, d))
+
+@functools.partial(jax.jit, static_argnames="step")
+def parts(params, readout, state, step) -> lg.Contributions:
+    """What each word adds, draws on the first axis."""
+
+    def of_one(params, readout):
+        def loss(states):  # -ln p(first word) after the last one
+            return -jax.nn.log_softmax(readout(states.h[-1]))[vocabulary.index(WORDS[0])]
+
+        chain = lg.chain(lg.Model(step, params, state), text)
         return lg.contributions(chain, lg.loss_cotangents(loss, chain.trajectory))
 
-    return jax.jit(jax.vmap(of_one))(jax.random.split(jax.random.key(0), networks))
+    return jax.vmap(of_one)(params, readout)
 
 
-cells = {"RNN": lg.cells.rnn(d, h), "GRU": lg.cells.gru(d, h), "LSTM": lg.cells.lstm(d, h)}
-found = {name: parts(cell) for name, cell in cells.items()}
-figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
-for name, result in found.items():
-    lg.plot.contributions(result, labels=WORDS[:-1], label=name, ax=ax)
-ax.legend()
+def chrono(params, key):
+    """Forget biases for time constants from 1 to T."""
+    return lg.cells.with_chrono_bias(params, key, T)
+
+
+keys, bias_keys = (jax.random.split(jax.random.key(seed), draws) for seed in (0, 1))
+rnn, gru, lstm = (make(d, h) for make in (lg.cells.rnn, lg.cells.gru, lg.cells.lstm))
+weights = jax.vmap(lstm.init)(keys)
+kinds = {
+    "RNN": rnn.model(jax.vmap(rnn.init)(keys)),
+    "GRU": gru.model(jax.vmap(gru.init)(keys)),
+    "LSTM, forget bias 1": lstm.model(weights),
+    "LSTM, chrono biases": lstm.model(jax.vmap(chrono)(weights, bias_keys)),
+}
+if args.small:
+    kinds = {"RNN": kinds["RNN"]}
+titles = {0: "at initialization", steps: f"after {steps} training steps"}
+found = {title: {} for title in titles.values()}
+for name, model in kinds.items():
+    for count, title in titles.items():
+        fit = lg.training.fit(model, task, keys, delay=T - 1, steps=count, batch_size=16)
+        found[title][name] = parts(fit.model.params, fit.readout, model.state, model.step)
+        if count:
+            last = fit.curve.scores[:, -1]
+            print(
+                f"{name}: {np.median(last):.2f} right answers at the end of the training (median)"
+            )
+figure = lg.plot.words(found, words=WORDS)
 figure.savefig(args.figure, dpi=200)
 
-print("share in the gradient of the loss on the tenth word, in percent, median over the draws")
-print("          " + "".join(f"{name:>8}" for name in found))
-medians = [100 * np.median(result.shares, axis=0) for result in found.values()]
-for word, row in zip(WORDS, zip(*medians, strict=True), strict=False):
-    print(f"{word:10}" + "".join(f"{share:8.2f}" for share in row))
+for title, results in found.items():
+    print(f"\n{title}, share of the gradient in percent and log10 of the norm over the last word's")
+    print("          " + "".join(f"{name:>21}" for name in results))
+    columns = []
+    for result in results.values():
+        logs = result.log_norms - result.log_norms[:, -1:]
+        columns += [100 * np.median(result.shares, 0), np.median(logs, 0) / math.log(10)]
+    for word, *row in zip(WORDS, *columns, strict=True):
+        pairs = zip(row[::2], row[1::2], strict=True)
+        print(f"{word:10}" + "".join(f"{share:13.1f}{norm:8.2f}" for share, norm in pairs))

@@ -25,6 +25,7 @@ from lstmgrad.plot._singular import singular_spectrum
 from lstmgrad.plot._swaps import swap_response
 from lstmgrad.plot._tagged_values import tagged_values
 from lstmgrad.plot._training import training_curve
+from lstmgrad.plot._words import words
 
 __all__ = [
     "Memory",
@@ -47,4 +48,5 @@ __all__ = [
     "tagged_values",
     "training_curve",
     "truncation_bias",
+    "words",
 ]

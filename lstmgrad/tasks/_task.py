@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from lstmgrad._checks import check_count
+from lstmgrad._compile import compiled
 
 Targets = Float[Array, " T"] | Int[Array, " T"]
 """What should be said at every step: a class, or a number."""
@@ -85,8 +86,7 @@ class Task(NamedTuple):
             ``inputs, targets, weights = lg.tasks.adding().batch(key, 32, 100)``
         """
         delay = check_count(delay, "delay", self.least_delay)
-        indices = jnp.arange(check_count(size, "size"))
-        return jax.vmap(lambda index: self.draw(jax.random.fold_in(key, index), delay))(indices)
+        return _batch(key, draw=self.draw, size=check_count(size, "size"), delay=delay)
 
     def baseline(self, delay: int) -> Performance:
         """Returns the exact loss and score without a memory.
@@ -104,6 +104,15 @@ class Task(NamedTuple):
             ``lg.tasks.delayed_recall().baseline(99)`` is (ln 4, 1/4).
         """
         return self.without_memory(check_count(delay, "delay", self.least_delay))
+
+
+@compiled
+def _batch(
+    key: PRNGKeyArray, *, draw: Callable[[PRNGKeyArray, int], Examples], size: int, delay: int
+) -> Examples:
+    """One sequence after the other: side by side they take longer to compile than to be drawn."""
+    indices = jnp.arange(size)
+    return jax.lax.map(lambda index: draw(jax.random.fold_in(key, index), delay), indices)
 
 
 def cross_entropy(

@@ -187,7 +187,7 @@ def evaluate(
     check_kind(task, Task, "task")
     size = check_count(size, "size")
     task.baseline(delay)  # refuses a delay that the task does not have
-    examples = _draw_one_by_one(key, task, size, delay)
+    examples = task.batch(key, size, delay)
     model, readout = fit.model, fit.readout
     if readout.bias.ndim == 2:
         return _evaluate(model, readout, examples, task, fit.read)
@@ -212,13 +212,6 @@ def _draw(keys: Array, first: Array, task: Task, every: int, size: int, delay: i
         return jax.lax.map(of_network, keys)
 
     return jax.lax.map(of_step, first + jnp.arange(every))
-
-
-@compiled
-def _draw_one_by_one(key: Array, task: Task, size: int, delay: int) -> Examples:
-    """The same as ``task.batch``, which takes longer to compile the larger the batch is."""
-    indices = jnp.arange(size)
-    return jax.lax.map(lambda index: task.draw(jax.random.fold_in(key, index), delay), indices)
 
 
 @compiled

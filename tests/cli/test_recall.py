@@ -54,7 +54,7 @@ def test_norms_are_singular_values_and_the_path_is_the_product_of_the_gates(smal
     inputs = _networks.sequences(task, options)[1]
     curves = small.arrays("recall.npz")
     for name in ("lstm", "lstm+chrono"):
-        cell, model, _, _ = _networks.make_networks(name, task, options)
+        cell, model, _ = _networks.make_networks(name, task, options)
         params = jax.tree.map(lambda leaf: leaf[1], model.params)
         states = lg.unroll(cell.step, params, cell.initial_state(), inputs).states
         norms, path = (curves[f"{name}_initial_log_{what}"][1] for what in ("norms", "path"))

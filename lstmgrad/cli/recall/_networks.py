@@ -9,7 +9,8 @@ import numpy as np
 
 import lstmgrad as lg
 from lstmgrad.cli._shared.kinds import KINDS
-from lstmgrad.cli.recall._options import CHRONO, Options
+from lstmgrad.cli._shared.networks import CHRONO, draw_networks
+from lstmgrad.cli.recall._options import Options
 
 PATH = "cell"
 """The tag of c_{t-1} in c_t = f ⊙ c_{t-1} + ...: the route of the additive path."""
@@ -20,7 +21,7 @@ OTHERS = 64
 SWAPPED = 8
 """First inputs that are tried, at most."""
 
-_SEQUENCES, _SCORES, _BIASES = 2**31, 2**31 + 1, 2**31 + 2
+_SEQUENCES, _SCORES = 2**31, 2**31 + 1
 """What random numbers are for; the networks have the numbers below."""
 
 
@@ -64,42 +65,24 @@ def part_of(name: str, options: Options) -> str:
 
 def make_networks(
     name: str, task: lg.tasks.Task, options: Options
-) -> tuple[lg.cells.Cell, lg.Model, jax.Array, float | None]:
-    """Returns the cell, the model with all networks on axis 0, their keys, and the forget bias.
-
-    With and without chrono biases the weights are the same. A network stays the same, whatever
-    networks and kinds there are beside it.
+) -> tuple[lg.cells.Cell, lg.Model, jax.Array]:
+    """Returns the cell, the model with all networks on axis 0, and their keys.
 
     Args:
         name: as in the options.
         task: what they will do.
         options: what the user asked for.
     """
-    kind = KINDS[name.removesuffix(CHRONO)]
-    cell = kind.make(task.input_size, options.hidden, dtype=jnp.dtype(options.dtype))
-    length = length_of(task, options.delay)
-
-    def init(key: jax.Array) -> Any:
-        params = cell.init(key)
-        if not name.endswith(CHRONO):
-            return params
-        return lg.cells.with_chrono_bias(params, jax.random.fold_in(key, _BIASES), length)
-
-    base = jax.random.fold_in(jax.random.key(options.seed), kind.number)
-    keys = [jax.random.fold_in(base, index) for index in range(options.seeds)]
-    # Not compiled: drawing weights takes longer to compile than all networks take to be drawn.
-    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(init, keys))
-    keys = jnp.stack(keys)
-    return cell, cell.model(params), keys, _forget_bias(params)
-
-
-def _forget_bias(params: Any) -> float | None:
-    """The one bias of all forget gates of an LSTM; None where they differ, or for other cells."""
-    gate = getattr(type(params), "forget_gate", None)
-    if not isinstance(params, lg.cells.LSTMParams) or gate is None:
-        return None
-    biases = np.split(np.asarray(params.bias), len(gate.order), axis=-1)[gate.order.index("f")]
-    return float(biases.flat[0]) if (biases == biases.flat[0]).all() else None
+    cell, params, keys = draw_networks(
+        name,
+        task.input_size,
+        length_of(task, options.delay),
+        count=options.seeds,
+        hidden=options.hidden,
+        seed=options.seed,
+        dtype=options.dtype,
+    )
+    return cell, cell.model(params), keys
 
 
 def length_of(task: lg.tasks.Task, delay: int) -> int:
@@ -113,6 +96,15 @@ def length_of(task: lg.tasks.Task, delay: int) -> int:
     return drawn.inputs.shape[0]
 
 
+def size_at(delay: int) -> int:
+    """Returns how many sequences a score is the mean of: fewer where they are long.
+
+    Args:
+        delay: the delay.
+    """
+    return int(np.clip(100_000 // delay, 25, 1000))
+
+
 def sequences(task: lg.tasks.Task, options: Options) -> jax.Array:
     """Returns the inputs along which gradients are measured, one sequence for each network.
 
@@ -123,7 +115,8 @@ def sequences(task: lg.tasks.Task, options: Options) -> jax.Array:
         options: what the user asked for.
     """
     key = jax.random.fold_in(jax.random.key(options.seed), _SEQUENCES)
-    return _inputs(task, key, max(options.seeds, OTHERS), options.delay)
+    size = max(options.seeds, size_at(options.delay))
+    return task.batch(key, size, options.delay).inputs
 
 
 def sequences_far(task: lg.tasks.Task, options: Options) -> jax.Array:
@@ -134,7 +127,8 @@ def sequences_far(task: lg.tasks.Task, options: Options) -> jax.Array:
         options: what the user asked for.
     """
     key = jax.random.fold_in(jax.random.key(options.seed), _SEQUENCES)
-    return _inputs(task, key, options.seeds, options.longest)
+    size = max(options.seeds, size_at(options.longest))
+    return task.batch(key, size, options.longest).inputs[: options.seeds]
 
 
 def score_key(options: Options) -> jax.Array:
@@ -144,11 +138,6 @@ def score_key(options: Options) -> jax.Array:
         options: what the user asked for.
     """
     return jax.random.fold_in(jax.random.key(options.seed), _SCORES)
-
-
-@eqx.filter_jit
-def _inputs(task: lg.tasks.Task, key: jax.Array, size: int, delay: int) -> jax.Array:
-    return task.batch(key, size, delay).inputs
 
 
 @eqx.filter_jit
@@ -185,32 +174,26 @@ def measure_swaps(model: lg.Model, inputs: jax.Array) -> Swaps | None:
         inputs: from `sequences`.
     """
     rows = np.asarray(inputs, np.float64)
-    others = np.unique(rows[:, 0], axis=0)[:SWAPPED]
+    others = np.unique(rows[:OTHERS, 0], axis=0)[:SWAPPED]
+    rows = rows[: len(jax.tree.leaves(model.params)[0])]
+    differ = (rows[:, :1] != others).any(axis=-1)
+    if not differ.any(axis=1).all():
+        return None
     with jax.enable_x64(True):
         params, state = jax.tree.map(_doubled, (model.params, model.state))
-        found = []
-        for index in range(len(jax.tree.leaves(params)[0])):
-            own = rows[index]
-            replacements = others[(others != own[0]).any(axis=1)]
-            if not len(replacements):
-                return None
-            own_params = jax.tree.map(lambda leaf, index=index: leaf[index], params)
-            swapped = lg.Model(model.step, own_params, state)
-            found.append(_moved(swapped, jnp.asarray(own), jnp.asarray(replacements)))
-    distances, noise = np.asarray(found, np.float64).T
-    return Swaps(distances, noise)
+        doubled = lg.Model(model.step, params, state)
+        found = jax.device_get(_swap(doubled, jnp.asarray(rows), jnp.asarray(others)))
+    # Replaced by itself an input moves nothing, which is no distance.
+    return Swaps(np.mean(found.distances[..., -1], axis=1, where=differ), found.noise[:, -1])
 
 
-def _moved(model: lg.Model, inputs: jax.Array, replacements: jax.Array) -> tuple[float, float]:
-    """The mean distance of h_T for one network, and the level of rounding."""
+@eqx.filter_jit
+def _swap(model: lg.Model, inputs: jax.Array, others: jax.Array) -> lg.SwapResponse:
+    def of_network(params: Any, inputs: jax.Array) -> lg.SwapResponse:
+        own = model._replace(params=params)
+        return lg.swap_response(own, inputs, at=0, replacements=others, of="h")
 
-    def last(inputs: jax.Array) -> np.ndarray:
-        return np.asarray(lg.unroll(*model, inputs).states.h[-1])
-
-    own = last(inputs)
-    others = [last(inputs.at[0].set(row)) for row in replacements]
-    noise = np.finfo(np.float64).eps * np.linalg.norm(own)
-    return float(np.mean([np.linalg.norm(other - own) for other in others])), float(noise)
+    return jax.vmap(of_network)(model.params, inputs)
 
 
 def _doubled(leaf: Any) -> Any:

@@ -11,12 +11,8 @@ import jax
 import lstmgrad as lg
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import KINDS
+from lstmgrad.cli._shared.networks import CHRONO, DEFAULT_CELLS
 from lstmgrad.cli._shared.parser import OUT, Parser, add_common, add_seed, add_whole, check_whole
-
-CHRONO = "+chrono"
-"""Behind the name of a cell that forgets: its biases are spread over time constants up to T."""
-
-DEFAULT_CELLS = ("rnn", "gru", "lstm", f"lstm{CHRONO}")
 
 _DESCRIPTION = """\
 Why does a plain RNN forget the first word, how does the LSTM keep it, and when

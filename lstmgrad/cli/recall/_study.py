@@ -8,7 +8,7 @@ import numpy as np
 import lstmgrad as lg
 from lstmgrad.cli._shared.command import Plan
 from lstmgrad.cli._shared.console import entry
-from lstmgrad.cli._shared.kinds import KINDS
+from lstmgrad.cli._shared.networks import forget_bias_of, label_of, title_of
 from lstmgrad.cli._shared.training import stage_titles
 from lstmgrad.cli.recall._lasting import Lasting, measure_lasting
 from lstmgrad.cli.recall._networks import (
@@ -21,8 +21,9 @@ from lstmgrad.cli.recall._networks import (
     read_norms,
     score_key,
     sequences,
+    size_at,
 )
-from lstmgrad.cli.recall._options import CHRONO, Options
+from lstmgrad.cli.recall._options import Options
 
 LEARNED = 0.95
 """The score from which a task counts as learned, where 1 is perfect."""
@@ -127,15 +128,6 @@ def delays(options: Options) -> list[int]:
     return sorted({*(d for d in powers if d < options.longest), options.delay, options.longest})
 
 
-def size_at(delay: int) -> int:
-    """Returns how many sequences a score is the mean of: fewer where they are long.
-
-    Args:
-        delay: the delay.
-    """
-    return int(np.clip(100_000 // delay, 25, 1000))
-
-
 def near_baseline(baseline: lg.tasks.Performance, size: int) -> float:
     """Returns how far from the baseline a score is no better: 0.06, or three of its errors.
 
@@ -147,15 +139,6 @@ def near_baseline(baseline: lg.tasks.Performance, size: int) -> float:
     return max(NEAR, 3 * (p * (1 - p) / size) ** 0.5)
 
 
-def title_of(name: str) -> str:
-    """Returns what networks are called in tables and sentences.
-
-    Args:
-        name: as in the options.
-    """
-    return KINDS[name.removesuffix(CHRONO)].title + (CHRONO if name.endswith(CHRONO) else "")
-
-
 def _measured(
     name: str,
     task: lg.tasks.Task,
@@ -163,7 +146,7 @@ def _measured(
     options: Options,
     sizes: dict[int, int],
 ) -> Networks:
-    cell, model, keys, bias = make_networks(name, task, options)
+    cell, model, keys = make_networks(name, task, options)
     inputs = sequences(task, options)
     title = title_of(name)
     fit = lg.training.fit(
@@ -193,9 +176,6 @@ def _measured(
     lasting = None
     if learned and readings[next(iter(readings))].path is not None:
         lasting = measure_lasting(fit.model, task, part, options)
-    label = title.removesuffix(CHRONO)
-    if bias is not None:
-        label += f", forget bias {bias:g}"
-    label += ", chrono biases" if name.endswith(CHRONO) else ""
+    label, bias = label_of(name, model.params), forget_bias_of(model.params)
     curve = fit.curve if options.train else None
     return Networks(name, title, label, part, bias, readings, swaps, curve, scores, lasting)

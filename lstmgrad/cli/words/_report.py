@@ -1,76 +1,98 @@
-"""What each word adds, in words: a table, a sentence, a figure, and a file with all numbers."""
+"""What each word adds, as tables, as a figure, and as a file with all numbers."""
 
 from typing import Any
 
 import numpy as np
 
-from lstmgrad.cli._shared.console import ends, fitted, listed, power, rounded, visible
+from lstmgrad.cli._shared.console import ends, fitted, rounded, visible
 from lstmgrad.cli._shared.json import NONFINITE, floats
-from lstmgrad.cli._shared.kinds import CELLS
-from lstmgrad.cli.words._study import Study
+from lstmgrad.cli.words._study import ASKED, LEARNED, QUANTILES, Networks, Stage, Study
+
+
+def quantiles(values: np.ndarray) -> np.ndarray:
+    """Returns the 10 % quantile, the median and the 90 % quantile over the draws, (3, ...).
+
+    Each is the value of one of the draws, so that -inf needs no mean.
+
+    Args:
+        values: draws first.
+    """
+    found = np.quantile(np.asarray(values, np.float64), QUANTILES, axis=0, method="inverted_cdf")
+    return np.asarray(found)
+
+
+def medians(values: np.ndarray) -> np.ndarray:
+    """Returns the median over the draws.
+
+    Args:
+        values: draws first.
+    """
+    return np.asarray(quantiles(values)[1])
 
 
 def tables(study: Study) -> list[str]:
-    """Returns the table: a row for every word, or for the first and the last ones."""
-    losses = [f"{CELLS[name].title} {read.loss:.3f}" for name, read in study.cells.items()]
-    columns = [
-        column
-        for read in study.cells.values()
-        for column in (100 * np.asarray(read.contributions.shares), read.log10_norms)
+    """Returns a table of the losses, and one with a row for every word for each stage."""
+    lines = [
+        *_recall(study),
+        "",
+        "What each word adds to the gradient of this loss with respect to the weights",
+        f"of the cell, median of {study.draws}. share: in percent; within one network all of them",
+        "add up to 100, and a word that works against the others is negative. norm:",
+        "log10 of its norm, relative to that of the last word read",
     ]
+    for stage, title in study.stages.items():
+        lines += ["", *_words(study, stage, title)]
+    return lines
+
+
+def _recall(study: Study) -> list[str]:
+    chance = f"{1 / study.vocabulary:.2f} by chance"
+    lines = [
+        "loss: -ln p(first word) after the last word, in nats, median; right: the",
+        f"share of right answers for {ASKED} random first words ({chance}), median;",
+        f"recall: the networks of {study.draws} with {LEARNED} or more",
+    ]
+    titles = "".join(f"{title:>28}" for title in study.stages.values())
+    lines.append(f"{'':14}{titles}")
+    lines.append(f"{'network':14}" + f"{'loss':>12}{'right':>8}{'recall':>8}" * len(study.stages))
+    for each in study.networks:
+        row = f"{each.title:14}"
+        for stage in each.stages.values():
+            loss, right = float(medians(stage.losses)), float(medians(stage.scores))
+            row += f"{loss:12.3f}{right:8.2f}{stage.learned:8}"
+        lines.append(row)
+    return lines
+
+
+def _words(study: Study, stage: str, title: str) -> list[str]:
+    columns = []
+    for each in study.networks:
+        found = each.stages[stage]
+        columns += [(100 * medians(found.shares), 7, 1), (medians(found.log10_ratios), 8, 2)]
     rows = [
-        f"{step + 1:4}  {fitted(visible(word), 16)}"
-        + "".join(
-            f"{rounded(float(column[step]), 2):>{width}}"
-            for column, width in zip(columns, (10, 8) * len(losses), strict=True)
-        )
-        for step, word in enumerate(study.words[:-1])
+        f"{step + 1:4}  {fitted(visible(word), 14)}"
+        + "".join(f"{rounded(float(values[step]), places):>{w}}" for values, w, places in columns)
+        for step, word in enumerate(study.words)
     ]
     return [
-        f"-ln p(last word): {', '.join(losses)} nats",
-        "",
-        "What each word before it adds to the gradient of this loss with respect to",
-        "the weights of the cell: its share in percent (all of them add up to 100, and",
-        "a word that works against the others is negative), and log10 of its norm",
-        " " * 22 + "".join(f"{CELLS[name].title:>18}" for name in study.cells),
-        fitted("   t  word", 22) + f"{'share':>10}{'norm':>8}" * len(losses),
+        f"{title[0].upper()}{title[1:]}:",
+        " " * 20 + "".join(f"{each.title:>15}" for each in study.networks),
+        fitted("   t  word", 20) + f"{'share':>7}{'norm':>8}" * len(study.networks),
         *ends(rows, " ...  {} more words; words.json has all"),
     ]
 
 
-def reading(study: Study) -> str:
-    """Returns one sentence that says what the table shows, whatever that is."""
-    if len(study.words) == 2:
-        return "A single word adds all of the gradient: with more of them there is more to see."
-    ratios = []
-    for name, read in study.cells.items():
-        norms = read.log10_norms
-        # Both may be exactly zero.
-        with np.errstate(invalid="ignore"):
-            ratios.append(f"{power(norms[0] - norms[-1])} in the {CELLS[name].title}")
-    text = (
-        f"{study.stage}, the norm of what the first word adds, divided by that of the last word "
-        f"read, is {listed(ratios)}. Another seed is another draw of the weights."
-    )
-    return text[0].upper() + text[1:]
-
-
 def figure(study: Study) -> Any:
-    """Returns the figure: the norm of what each word adds, one curve per cell."""
+    """Returns the figure: shares and norms by word, before and after training."""
     from lstmgrad import plot
 
-    # A dollar sign would begin mathematics.
-    labels = [visible(word)[:20].replace("$", r"\$") for word in study.words[:-1]]
-    thin = {"linewidth": 1.3, "markersize": 3}
-
-    def draw(ax) -> None:
-        for name, read in study.cells.items():
-            title = CELLS[name].title
-            plot.contributions(read.contributions, labels=labels, label=title, ax=ax, **thin)
-        ax.set_title(study.stage, fontsize=8, loc="left")
-        ax.legend()
-
-    return plot.page([draw], width=max(3.4, min(7.0, 1.5 + 0.22 * len(labels))), height=2.8)
+    return plot.words(
+        {
+            title: {each.label: each.stages[stage].contributions for each in study.networks}
+            for stage, title in study.stages.items()
+        },
+        words=[visible(word) for word in study.words],
+    )
 
 
 def record(study: Study) -> dict[str, Any]:
@@ -78,20 +100,32 @@ def record(study: Study) -> dict[str, Any]:
     return {
         **study.settings,
         "units": {
-            "loss": "-ln p(last word | words before it), nats",
-            "shares": "of each word before the last in dL/dtheta, <g_t, g>/||g||^2; sum 1",
+            "loss": "-ln p(first word) after the last word of the text, nats; one for each draw",
+            "score": f"share of right answers for {ASKED} random first words; one for each draw",
+            "shares": "of each word in dL/dtheta, <g_t, g>/||g||^2; sum 1 within a draw",
             "log10_norms": "log10 ||g_t||, over all weights and biases of the cell",
-            "residuals": "||g - g_L||/||g|| by L = 0, 1, ..., g_L the sum of the last L words",
+            "log10_ratios": "log10 ||g_t||/||g_T||, T the last word read",
         },
+        "quantiles": list(QUANTILES),
+        "chance": 1 / study.vocabulary,
         "nonfinite": NONFINITE,
         "words": list(study.words),
-        "cells": {
-            name: {
-                "loss": read.loss,
-                "shares": floats(read.contributions.shares),
-                "log10_norms": floats(read.log10_norms),
-                "residuals": floats(read.contributions.residuals),
-            }
-            for name, read in study.cells.items()
-        },
+        "cells": {each.name: _entry(each) for each in study.networks},
+    }
+
+
+def _entry(networks: Networks) -> dict[str, Any]:
+    return {stage: _stage(found) for stage, found in networks.stages.items()}
+
+
+def _stage(found: Stage) -> dict[str, Any]:
+    by_word = {
+        "shares": found.shares,
+        "log10_norms": found.log10_norms,
+        "log10_ratios": found.log10_ratios,
+    }
+    return {
+        "loss": floats(found.losses),
+        "score": floats(found.scores),
+        **{name: [floats(row) for row in quantiles(values)] for name, values in by_word.items()},
     }

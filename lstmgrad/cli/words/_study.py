@@ -1,59 +1,121 @@
-"""What each word adds to the gradient: one text through an RNN, a GRU and an LSTM."""
+"""What each word adds to the gradient, in many networks of each kind, before and after training."""
 
+import textwrap
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import lstmgrad as lg
 from lstmgrad.cli._shared.command import Plan
 from lstmgrad.cli._shared.console import entry, log10, visible
-from lstmgrad.cli._shared.kinds import CELLS, Kind
+from lstmgrad.cli._shared.networks import DEFAULT_CELLS, draw_networks, label_of, title_of
 from lstmgrad.cli._shared.sequences import Sequence, indexed
-from lstmgrad.cli._shared.training import build, chain_of, initial, stage_titles, summary_of, train
-from lstmgrad.cli.words._options import Options
+from lstmgrad.cli._shared.training import stage_titles
+from lstmgrad.cli.words._options import SHORT, Options
+from lstmgrad.cli.words._task import as_written, first_word, reading_model
+from lstmgrad.tasks._task import Examples, Task
+from lstmgrad.training._readout import part_vector
+
+BATCH = 16
+"""Texts in a training step."""
+
+ASKED = 100
+"""First words that a network is asked for."""
+
+LEARNED = 0.95
+"""The share of right answers from which a network recalls the first word."""
+
+QUANTILES = (0.1, 0.5, 0.9)
+"""Of the draws: the edges of the band, and the median."""
+
+_SCORES = 2**31 + 1
+"""What random numbers are for; the networks have the numbers below."""
 
 
-class Read(NamedTuple):
-    """What one cell made of the words.
+class Stage(NamedTuple):
+    """What the networks of one kind made of the words, with the draws of the weights on axis 0.
 
     Attributes:
-        loss: -ln p(last word), in nats.
-        contributions: of every word before the last.
+        contributions: of every word.
+        losses: (draws,), -ln p(first word) after the last word of the text, in nats.
+        scores: (draws,), the share of right answers, whatever the first word is.
     """
 
-    loss: float
     contributions: lg.Contributions
+    losses: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(draws, T), of each word in the gradient, ⟨g_t, g⟩/‖g‖²."""
+        return np.asarray(self.contributions.shares, np.float64)
 
     @property
     def log10_norms(self) -> np.ndarray:
-        """log₁₀ ‖g_t‖ of every word before the last."""
+        """(draws, T), log₁₀ ‖g_t‖."""
         return log10(self.contributions.log_norms)
+
+    @property
+    def log10_ratios(self) -> np.ndarray:
+        """(draws, T), log₁₀ of ‖g_t‖ over that of the last word; NaN where both are zero."""
+        logs = self.log10_norms
+        with np.errstate(invalid="ignore"):
+            return logs - logs[:, -1:]
+
+    @property
+    def learned(self) -> int:
+        """How many of the networks recall the first word."""
+        return int((self.scores >= LEARNED).sum())
+
+
+class Networks(NamedTuple):
+    """Networks of one kind.
+
+    Attributes:
+        name: a cell, perhaps with ``+chrono`` behind it.
+        title: its name in tables and sentences.
+        label: its name in the figure.
+        stages: what they made of the words, by stage.
+    """
+
+    name: str
+    title: str
+    label: str
+    stages: dict[str, Stage]
 
 
 class Study(NamedTuple):
     """Everything that was measured.
 
     Attributes:
-        words: all words; the last one is predicted.
-        cells: what each cell made of them, by name.
-        stage: when that was, in words.
+        words: all of them; the first one is to be recalled.
+        networks: of each kind.
+        stages: what each stage is called in a sentence.
+        draws: networks of each kind.
         settings: what was asked for, for the files.
     """
 
     words: tuple[str, ...]
-    cells: dict[str, Read]
-    stage: str
+    networks: tuple[Networks, ...]
+    stages: dict[str, str]
+    draws: int
     settings: dict[str, Any]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many different words there are."""
+        return len(set(self.words))
 
 
 def plan(options: Options) -> Plan:
     """Returns the run that the options ask for."""
     sequence = indexed(list(options.words), options.source, "word")
+    stages = stage_titles(options.train)
     settings = {
         "data": f"{sequence.source}: {sequence.summary}",
+        "draws": options.draws,
         "hidden": options.hidden,
         "training_steps": options.train,
         "seed": options.seed,
@@ -61,36 +123,124 @@ def plan(options: Options) -> Plan:
     }
 
     def measure() -> Study:
-        stage = list(stage_titles(options.train).values())[-1]
-        found = {name: read_words(kind, sequence, options) for name, kind in CELLS.items()}
-        return Study(options.words, found, stage, settings)
+        task = first_word(sequence.rows, sequence.width, jnp.dtype(options.dtype))
+        found = tuple(measure_kind(name, task, sequence, options) for name in DEFAULT_CELLS)
+        return Study(options.words, found, stages, options.draws, settings)
 
-    data = entry("data", f"{visible(sequence.source)}: {sequence.summary}")
-    return Plan([*data, *summary_of(CELLS.values(), sequence, options, options.dtype)], measure)
+    titles = ", ".join(title_of(name) for name in DEFAULT_CELLS)
+    networks = f"{titles}; {options.draws} of each, hidden size {options.hidden}, {options.dtype}"
+    training = f"{options.train} steps of Adam on recalling the first word, {BATCH} texts each"
+    lines = [
+        *entry("data", f"{visible(sequence.source)}: {sequence.summary}"),
+        *entry("networks", *textwrap.wrap(networks, 69)),
+        *entry("training", training if options.train else options.untrained),
+        *entry("seed", str(options.seed)),
+    ]
+    return Plan(lines, measure)
 
 
-def read_words(kind: Kind, sequence: Sequence, options: Options) -> Read:
-    """Returns the loss of the last word, and what each word before it adds to the gradient.
+def measure_kind(name: str, task: Task, sequence: Sequence, options: Options) -> Networks:
+    """Returns what the networks of one kind made of the words, before and after training.
 
     Args:
-        kind: which cell.
+        name: a cell, perhaps with ``+chrono`` behind it.
+        task: recall of the first word.
         sequence: the words.
         options: what the user asked for.
     """
-    model = build(kind, sequence, options.hidden, jnp.dtype(options.dtype))
-    params, key = initial(model, options.seed)
-    if options.train:
-        params = train(model, params, key, options.train)
+    length, dtype = len(sequence.rows), jnp.dtype(options.dtype)
+    cell, params, keys = draw_networks(
+        name,
+        sequence.width,
+        length,
+        count=options.draws,
+        hidden=options.hidden,
+        seed=options.seed,
+        dtype=options.dtype,
+    )
+    model = reading_model(cell, params, sequence.width, dtype)
+    text, asked = as_written(sequence.rows, dtype), asked_for(task, options)
+    read = _read_short if length <= SHORT else _read_long
+    stages = {}
+    for stage, steps in zip(stage_titles(options.train), (0, options.train), strict=False):
+        fit = lg.training.fit(
+            model,
+            task,
+            keys,
+            delay=length - 1,
+            steps=steps,
+            batch_size=BATCH,
+            title=title_of(name) if steps else None,
+        )
+        networks = (fit.model.params, fit.readout)
+        found = read(networks, model.state, text, asked, step=model.step, task=task)
+        losses, scores, parts = jax.device_get(found)
+        stages[stage] = Stage(parts, losses, scores)
+    return Networks(name, title_of(name), label_of(name, params), stages)
 
-    @jax.jit
-    def analyze(params, rows):
-        def loss(states):
-            predicted = params.weight @ states.h[-1] + params.bias
-            return optax.softmax_cross_entropy_with_integer_labels(predicted, rows[-1])
 
-        chain = chain_of(model, params, rows[:-1])
-        cotangents = lg.loss_cotangents(loss, chain.trajectory)
-        return loss(chain.trajectory.states), lg.contributions(chain, cotangents)
+def asked_for(task: Task, options: Options) -> Examples:
+    """Returns the texts whose first words every network is asked for.
 
-    loss, parts = jax.device_get(analyze(params, model.rows))
-    return Read(float(loss), parts)
+    Args:
+        task: recall of the first word.
+        options: what the user asked for.
+    """
+    key = jax.random.fold_in(jax.random.key(options.seed), _SCORES)
+    return task.batch(key, ASKED, task.least_delay)
+
+
+def _read(
+    networks: tuple[Any, lg.training.Readout],
+    state: Any,
+    text: Examples,
+    asked: Examples,
+    *,
+    step: Any,
+    task: Task,
+) -> tuple[jax.Array, jax.Array, lg.Contributions]:
+    """The loss at the end of the text, the score, and what each word adds, for each draw."""
+
+    def of_draw(params: Any, readout: lg.training.Readout) -> tuple:
+        def measure(how: Any, last: Any, examples: Examples) -> jax.Array:
+            answer = readout(part_vector(last, "h"))
+            return how(answer[None], examples.targets[-1:], examples.weights[-1:])
+
+        def loss(states: Any) -> jax.Array:
+            return measure(task.loss, jax.tree.map(lambda leaf: leaf[-1], states), text)
+
+        def score(examples: Examples) -> jax.Array:
+            # The last state alone: all states of a long text in every network would be too many.
+            def read(state: Any, position: jax.Array) -> tuple[Any, None]:
+                return step(params, state, position), None
+
+            return measure(task.score, jax.lax.scan(read, state, examples.inputs)[0], examples)
+
+        chain = lg.chain(lg.Model(step, params, state), text.inputs)
+        parts = lg.contributions(chain, lg.loss_cotangents(loss, chain.trajectory))
+        scores = jax.vmap(score)(asked)
+        return loss(chain.trajectory.states), jnp.mean(scores), _norms(parts)
+
+    return jax.vmap(of_draw)(*networks)
+
+
+_STATIC = ("step", "task")
+_read_long = jax.jit(_read, static_argnames=_STATIC)
+# A few words are read in milliseconds, however bad the code; good code takes seconds to compile.
+_read_short = jax.jit(
+    _read, static_argnames=_STATIC, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
+def _norms(parts: lg.Contributions) -> lg.Contributions:
+    """Without the gradients, which nobody asks for: they take longer to compile than the rest."""
+    return lg.Contributions(
+        leaf_log_norms=None,
+        log_norms=parts.log_norms,
+        shares=parts.shares,
+        cosines=parts.cosines,
+        residuals=parts.residuals,
+        input_log_norms=None,
+        gradient=None,
+        input_gradients=None,
+    )
