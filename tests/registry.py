@@ -34,6 +34,11 @@ every_representation = pytest.mark.parametrize("form", REPRESENTATIONS)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
+def slow(*case: Any) -> Any:
+    """A case of `parametrize` that is left out by default, since others beside it are not."""
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 class Problem(NamedTuple):
     """A model, where it starts and what it reads."""
 

@@ -177,6 +177,7 @@ def test_the_ring_of_the_lru():
     assert abs(np.mean(size) - 1) < 5 / np.sqrt(h)
 
 
+@pytest.mark.slow
 def test_where_the_other_diagonal_recurrences_start():
     griffin = lg.cells.rg_lru(1, 2000).init(KEY)
     left = sigmoid(np.asarray(griffin.decay)) ** 8

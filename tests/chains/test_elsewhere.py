@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from registry import slow
 
 import lstmgrad as lg
 from lstmgrad._chains.elsewhere import CurrentStep, current_step
@@ -77,7 +78,7 @@ def test_attributes(gain):
     np.testing.assert_allclose(last(again[1:]), last(chain[1:]), rtol=1e-14)
 
 
-@pytest.mark.parametrize("step", [from_globals, from_a_global_of_a_helper])
+@pytest.mark.parametrize("step", [slow(from_globals), from_a_global_of_a_helper])
 def test_globals(step, monkeypatch):
     for gain in (1.0, 2.0):
         monkeypatch.setitem(globals(), "GAIN", gain)
@@ -86,6 +87,7 @@ def test_globals(step, monkeypatch):
             np.testing.assert_allclose(last(chains(step)[0]), exact(gain * scale * W0), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_closures_and_arrays_of_numpy_that_are_written_into():
     weight = W0.copy()
 
@@ -150,6 +152,7 @@ def test_other_arguments_and_transformations():
     )
 
 
+@pytest.mark.slow
 def test_tags_and_contributions():
     net = Reservoir()
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from registry import slow
 
 import lstmgrad as lg
 
@@ -17,7 +18,7 @@ def empty(kind):
     return (lg.DenseChain.of(chain) if kind == "dense" else chain)[3:3]
 
 
-@pytest.mark.parametrize("kind", ["implicit", "wide", "dense", "diagonal"])
+@pytest.mark.parametrize("kind", ["implicit", slow("wide"), "dense", "diagonal"])
 def test_readings_of_the_identity(kind):
     chain = empty(kind)
     size = chain.layout.size

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import eps
+from registry import slow
 
 import lstmgrad as lg
 
@@ -64,6 +65,7 @@ def test_readings_of_a_model_in_half_precision_are_float32(dtype):
     close(pulled, np.abs(product.sum(axis=0)))
 
 
+@pytest.mark.slow
 def test_a_step_that_holds_half_precision_itself_is_no_exception():
     held = jnp.asarray(W, jnp.bfloat16)
 
@@ -150,7 +152,8 @@ def mixed(narrow, wide):
 
 
 @pytest.mark.parametrize(
-    ("narrow", "wide"), [("bfloat16", "float32"), ("float32", "float64"), ("float16", "float64")]
+    ("narrow", "wide"),
+    [("bfloat16", "float32"), slow("float32", "float64"), slow("float16", "float64")],
 )
 def test_a_state_of_two_precisions(narrow, wide):
     model, inputs = mixed(narrow, wide)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import block_log_norms, eps, log_norm, loop_product
-from registry import chain_of, random_chain
+from registry import chain_of, random_chain, slow
 
 import lstmgrad as lg
 
@@ -19,10 +19,10 @@ METHODS = {
     "blocks of 4": lg.Method.blocked(4),
     "blocks of 50": lg.Method.blocked(50),
 }
-LENGTHS = [0, 1, 7, 8]  # none, one, a prime, a power of two; 4 divides the last alone
+LENGTHS = [0, slow(1), slow(7), 8]  # none, one, a prime, a power of two; 4 divides the last alone
 
 every_method = pytest.mark.parametrize("method", METHODS)
-every_kind = pytest.mark.parametrize("method", ["sequential", "parallel", "blocks of 4"])
+every_kind = pytest.mark.parametrize("method", ["sequential", "parallel", slow("blocks of 4")])
 
 
 def chain_of_length(length, dtype="float64") -> Any:

@@ -19,6 +19,7 @@ from registry import (
     every_representation,
     problem,
     random_chain,
+    slow,
 )
 
 import lstmgrad as lg
@@ -65,7 +66,7 @@ def test_jacobian_is_jacrev_of_the_unroll_for_every_pair_of_times(form):
 
 @every_cell
 @every_representation
-@pytest.mark.parametrize("bounds", [(2, T), (3, 3)])
+@pytest.mark.parametrize("bounds", [(2, T), slow((3, 3))])
 def test_jacobian_is_jacrev_of_the_unroll_for_every_pair_of_parts(name, form, bounds):
     (k, t), truth, chain = bounds, truth_of(name), chain_of(name, form)
     for (of, wrt), got in every_block(chain[k:t]).items():

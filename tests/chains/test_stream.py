@@ -97,6 +97,7 @@ def test_what_needs_the_states_says_so(use):
         NEEDS_STATES[use](stream_of(problem("rnn")))
 
 
+@pytest.mark.slow
 def test_a_batch_of_streams_is_the_loop():
     given = problem("gru")
     inputs = np.random.default_rng(9).normal(size=(3, *given.inputs.shape))
@@ -129,6 +130,7 @@ def test_a_step_may_make_its_input_from_a_counter():
         np.testing.assert_allclose(got, want, **CLOSE)
 
 
+@pytest.mark.slow
 def test_slopes_in_the_parameters():
     given = problem("rnn")
 

@@ -129,6 +129,7 @@ def test_initial_norms_are_those_of_the_library(all_cells):
     np.testing.assert_allclose(np.exp(curves["lstm_c_path_initial"][1:]), products, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_cell_gives_the_same_whichever_run_beside_it(all_cells, one_cell):
     alone, together = one_cell.arrays("compare.npz"), all_cells.arrays("compare.npz")
     for name in ("rnn_h_initial", "rnn_h_trained"):
@@ -136,6 +137,7 @@ def test_a_cell_gives_the_same_whichever_run_beside_it(all_cells, one_cell):
     assert not np.array_equal(alone["rnn_h_initial"], alone["rnn_h_trained"])
 
 
+@pytest.mark.slow
 def test_the_same_options_give_the_same_bytes(one_cell, tmp_path):
     again = run(tmp_path / "again", "compare", *SMALL, "--cells", "rnn")
     for name in FILES:
@@ -172,6 +174,7 @@ def test_all_is_every_cell():
     assert parse(["--cells", "all"]).source == Cells(tuple(lg.cells.registry()))
 
 
+@pytest.mark.slow
 def test_a_matrix_state_and_a_complex_one(tmp_path):
     arguments = ["--cells", "lru,mlstm", "--hidden", "3", "--length", "6"]
     found = run(tmp_path, "compare", *arguments, "--train", "0")

@@ -175,6 +175,7 @@ def test_a_horizon_that_is_not_resolved():
     assert record(found)["rows"][0]["horizon"] is None
 
 
+@pytest.mark.slow
 def test_the_figure_says_how_many_curves_it_shows(tmp_path, monkeypatch):
     many = [curve(-0.01 * i, part=f"h{i}") for i in range(21)]
     monkeypatch.setattr(_cells, "measure_cell", lambda *_: (many, {"initial": 1.0}))

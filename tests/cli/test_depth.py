@@ -132,6 +132,7 @@ def test_a_deep_stack_has_its_ends_in_the_table(deep):
     assert rows == [1, *[*range(1, 13), *range(49, 61)] * 2]
 
 
+@pytest.mark.slow
 def test_one_layer_of_one_dead_unit(tmp_path):
     options = ["--layers", "1", "--width", "1", "--activation", "relu"]
     dead = next(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from registry import slow
 
 import lstmgrad as lg
 
@@ -99,7 +100,7 @@ def test_a_reverse_direction_reads_from_the_end(tmp_path):
     np.testing.assert_allclose(norms, truth, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("activation", [slow("tanh"), "relu"])
 def test_the_activation_of_a_plain_network(tmp_path, activation):
     options = ["--activation", activation, "--dtype", "float64"]
     assert run(tmp_path, weights(1), *options)[0] == 0
@@ -110,6 +111,7 @@ def test_the_activation_of_a_plain_network(tmp_path, activation):
     np.testing.assert_allclose(norms, truth, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_norm_below_the_range_of_float32_is_not_zero(tmp_path):
     # h reads h through weights that are tiny beside the way from c to c, which keeps c.
     network = weights(4)

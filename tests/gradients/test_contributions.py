@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import add, eps, flatten
-from registry import CELLS, D, H, Problem, T, problem
+from registry import CELLS, D, H, Problem, T, problem, slow
 
 import lstmgrad as lg
 
@@ -141,7 +141,7 @@ def assert_trees_close(got, want, **close):
 every_problem = pytest.mark.parametrize("name", PROBLEMS)
 
 
-@every_problem
+@pytest.mark.parametrize("name", ["rnn", slow("rnn-relu"), slow("gru"), "lstm", "turning"])
 def test_they_add_up_to_the_gradient(name):
     given, got = given_of(name), found(name)
     moving, fixed = eqx.partition(given.params, eqx.is_inexact_array)
@@ -188,7 +188,7 @@ def test_norms_shares_and_angles_of_the_parts(name):
     np.testing.assert_allclose(got.cumulative_shares, shares, **CLOSE)
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm", "turning"])
+@pytest.mark.parametrize("name", [slow("gru"), "lstm", slow("turning")])
 def test_the_adjoint_is_the_derivative_by_every_state(name):
     given, want = given_of(name), np.asarray(copies_of(name).states).sum(axis=0)
     chain, cotangents = given.chain(), cotangents_of(name)
@@ -206,7 +206,7 @@ def test_the_adjoint_is_the_derivative_by_every_state(name):
     np.testing.assert_array_equal(flat.to_array(), got.to_array())
 
 
-@pytest.mark.parametrize("name", ["rnn", "lstm", "turning"])
+@pytest.mark.parametrize("name", [slow("rnn"), "lstm", slow("turning")])
 def test_the_map_of_pairs(name):
     given = given_of(name)
     arguments = given.chain(), cotangents_of(name)
@@ -225,7 +225,7 @@ def test_the_map_of_pairs(name):
         assert np.all(some.log_norms[1, :4] == -np.inf)
 
 
-@pytest.mark.parametrize("name", ["rnn", "lstm", "turning"])
+@pytest.mark.parametrize("name", [slow("rnn"), "lstm", slow("turning")])
 def test_the_bias_of_truncation(name):
     given = given_of(name)
     arguments = given.chain(), cotangents_of(name)
@@ -255,7 +255,7 @@ def scalar(w: float, length: int, dtype: str) -> tuple[lg.Chain, jax.Array]:
     return chain, lg.loss_cotangents(lambda states: states[-1], chain.trajectory)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", slow("float64")])
 @pytest.mark.parametrize("w", [0.5, 1.5])
 def test_parts_far_outside_of_the_range(w, dtype):
     """At T = 3000 the parts span 2^±3000 or so; float32 ends at 2^±126 and float64 at 2^±1022."""
@@ -281,6 +281,7 @@ def test_parts_far_outside_of_the_range(w, dtype):
     assert got.log_norms.dtype == got.shares.dtype == got.gradient["w"].dtype == dtype
 
 
+@pytest.mark.slow
 def test_float32_is_as_good_as_float64():
     """The same rounded trajectory in both, with parts below 1e-300 at the first steps."""
     given = problem("lstm", "float32", length=600)
@@ -308,6 +309,7 @@ def test_float32_is_as_good_as_float64():
     np.testing.assert_allclose(got.cosines, want.cosines, rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_parameters_in_another_precision_than_the_state():
     """float32 weights in a float64 model, and a bias in float64."""
 
@@ -335,7 +337,7 @@ def test_parameters_in_another_precision_than_the_state():
     np.testing.assert_allclose(residuals, got.residuals, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", [slow("float16"), "bfloat16"])
 def test_half_precision(dtype):
     """Norms and shares are float32; no part overflows on its way."""
     got = lg.contributions(*scalar(0.5, 50, dtype))
@@ -427,6 +429,7 @@ def apply(module, state, x):
     return module(state, x)
 
 
+@pytest.mark.slow
 def test_modules_as_parameters_and_as_steps():
     module = Module(jax.random.normal(jax.random.key(0), (2, 2)), 0.8)
     inputs = jnp.cos(jnp.arange(8.0)).reshape(4, 2)

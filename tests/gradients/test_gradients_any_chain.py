@@ -62,6 +62,7 @@ def test_a_slice_is_the_stretch_of_the_trajectory():
     assert_same(lg.chain(chain.model, stretch.inputs).trajectory, stretch)
 
 
+@pytest.mark.slow
 def test_batches_of_slices_are_the_loop():
     given = problem("rnn")
     inputs = jax.random.normal(jax.random.key(4), (3, T, D))

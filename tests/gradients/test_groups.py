@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import D, H, jitter
+from registry import D, H, jitter, slow
 
 import lstmgrad as lg
 
@@ -85,7 +85,7 @@ def assert_trees_close(got, want, **close):
         np.testing.assert_allclose(one, other, **close)
 
 
-@pytest.mark.parametrize("depth", KINDS)
+@pytest.mark.parametrize("depth", [2, slow(3)])
 def test_layers_of_a_stack(depth):
     def loss(state):
         return jnp.sum(jnp.cos(getattr(state, f"h{depth - 1}")))
@@ -125,7 +125,7 @@ def apart(params, state, x):
     return Two(*(w * part + y for w, part, y in zip(params, state, x, strict=True)))
 
 
-@pytest.mark.parametrize("linearize", [lg.linearize, lg.linearize_diagonal])
+@pytest.mark.parametrize("linearize", [lg.linearize, slow(lg.linearize_diagonal)])
 def test_an_exploding_part_leaves_the_sum_of_the_other(linearize):
     """In float32 the one gradient is 2^300, beyond the range, and the other is 2."""
     length = 300
@@ -143,7 +143,7 @@ def test_an_exploding_part_leaves_the_sum_of_the_other(linearize):
     np.testing.assert_allclose(np.sum(got.shares), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["slstm", "mlstm"])
+@pytest.mark.parametrize("name", ["slstm", slow("mlstm")])
 def test_cells_of_several_groups(name):
     """Their parts act on one another in one direction, and the stabilizer m on none."""
     cell = lg.cells.registry()[name](D, H)
@@ -203,6 +203,7 @@ def chain_in_float64(chain: lg.Chain) -> Any:
     return jax.tree.map(lambda leaf: leaf if callable(leaf) else leaf.astype("float64"), arguments)
 
 
+@pytest.mark.slow
 def test_parameters_and_inputs_that_nothing_depends_on():
     chain = lg.chain(lg.Model(lambda params, s, x: 0.5 * s, jnp.ones(2), jnp.ones(3)), jnp.ones(4))
     cotangents = lg.loss_cotangents(lambda states: jnp.sum(states), chain.trajectory)

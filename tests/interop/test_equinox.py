@@ -84,6 +84,7 @@ def test_a_module_of_the_users_own_keeps_its_parts():
         lg.interop.from_equinox(Averager(jax.numpy.asarray(0.25)))
 
 
+@pytest.mark.slow
 def test_routes_part_the_gradient_by_the_state_that_it_comes_through():
     model = lg.interop.from_equinox(cell_of("lstm"))
     chain = lg.chain(model, sequence(length=5))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from registry import slow
 
 import lstmgrad as lg
 
@@ -41,7 +42,7 @@ class Changing(nnx.Module):
         return self.gru(carry, x)
 
 
-@pytest.mark.parametrize("extra", ["dropout", "batch norm", "counter"])
+@pytest.mark.parametrize("extra", ["dropout", slow("batch norm"), slow("counter")])
 def test_what_an_nnx_module_changes_is_forgotten(extra):
     """Against calls of a fresh copy, one after the other."""
     module = Changing(extra)
@@ -113,6 +114,7 @@ def network(inputs):
     return hk.dynamic_unroll(core, inputs, core.initial_state(None))
 
 
+@pytest.mark.slow
 def test_a_haiku_core_that_draws_random_numbers_is_named():
     with jax.numpy_dtype_promotion("standard"):  # Haiku multiplies numbers by booleans
         params = hk.transform(network).init(jax.random.key(0), X)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from parity import D, H, assert_parity, filled, sequence
 from readings import assert_means, gru, lstm
+from registry import slow
 
 import lstmgrad as lg
 
@@ -71,7 +72,7 @@ def own(layer):
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype"), [*((kind, "float64") for kind in KINDS), ("lstm", "float32")]
+    ("kind", "dtype"), [*((kind, "float64") for kind in KINDS), slow("lstm", "float32")]
 )
 def test_layers(kind, dtype):
     layer = layer_of(kind, dtype)
@@ -85,6 +86,7 @@ def test_a_cell_is_its_layer():
     assert of_cell.step is of_layer.step
 
 
+@pytest.mark.slow
 def test_stacked_cells():
     cells = [keras.layers.LSTMCell(H, activation=TANH, dtype="float64") for _ in range(2)]
     stacked = keras.layers.StackedRNNCells(cells, dtype="float64")

@@ -67,6 +67,7 @@ def test_budgets_and_shares_do_not_take_ignorance_for_zero():
     assert np.isneginf(lg.gain_budget(hidden[:1], of="c", wrt="a").log_norm)
 
 
+@pytest.mark.slow
 def test_norms_of_parts_in_half_precision_are_resolved():
     cell = lg.cells.lstm(2, 24, dtype=jnp.float16)
     inputs = jax.random.normal(jax.random.key(1), (T, 2), jnp.float16)

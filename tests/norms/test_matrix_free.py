@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from oracles import block_log_norms, eps
-from registry import chain_of, every_dtype, random_chain
+from registry import chain_of, random_chain, slow
 
 import lstmgrad as lg
 
@@ -16,7 +16,7 @@ def gaussian(seed=0, n=N, length=T):
     return np.random.default_rng(seed).normal(size=(length, n, n)) / np.sqrt(n)
 
 
-@every_dtype
+@pytest.mark.parametrize("dtype", ["float32", slow("float64")])
 def test_chosen_lags(dtype):
     factors = gaussian().astype(dtype)
     rtol = 1e-8 if dtype == "float64" else 1e-4

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import block_log_norms
-from registry import T, chain_of, random_chain
+from registry import T, chain_of, random_chain, slow
 
 import lstmgrad as lg
 from lstmgrad._numeric.tracked import SMALL
@@ -22,7 +22,7 @@ def log_norms_of_pairs(factors):
     return truth
 
 
-@pytest.mark.parametrize("every", [1, 2, 3, 7, 20, 22])
+@pytest.mark.parametrize("every", [slow(1), slow(2), 3, slow(7), slow(20), 22])
 def test_any_spacing_that_divides_the_length_or_not(every):
     chain = random_chain(3, 22)
     result = lg.norm_map(chain, every=every)
@@ -97,7 +97,7 @@ def test_nan_reaches_only_the_pairs_that_span_it():
     np.testing.assert_array_equal(got[~spans], want[~spans])
 
 
-@pytest.mark.parametrize("every", [1, 2, T])
+@pytest.mark.parametrize("every", [slow(1), 2, slow(T)])
 def test_progress_is_told_once_a_row_in_order(every):
     calls = []
     chain = random_chain(2, T)

@@ -16,6 +16,7 @@ from registry import (
     every_representation,
     problem,
     random_chain,
+    slow,
 )
 
 import lstmgrad as lg
@@ -46,7 +47,7 @@ def log_norms_of_pairs(name, form, of, wrt):
     return truth
 
 
-PARTS = [("rnn", None, None), ("gru", "h", "h"), ("lstm", "c", "c"), ("lstm", "h", "c")]
+PARTS = [("rnn", None, None), slow("gru", "h", "h"), slow("lstm", "c", "c"), ("lstm", "h", "c")]
 
 
 @every_representation
@@ -78,7 +79,7 @@ def test_parts_differ():
     assert np.min(np.abs(np.subtract.outer(last, last) + np.eye(3))) > 1e-3
 
 
-@pytest.mark.parametrize("every", [2, T])
+@pytest.mark.parametrize("every", [slow(2), T])
 def test_a_coarser_grid_is_every_so_many_entries_of_the_finer(every):
     chain = chain_of("rnn", "dense")
     backward, forward, both = readings(chain, None, None)
@@ -141,6 +142,7 @@ def test_vmap_is_the_loop():
             np.testing.assert_allclose(got[i], want, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_jit_is_eager():
     def everything(chain):
         profile = lg.backward_norms(chain)
@@ -156,7 +158,7 @@ def test_jit_is_eager():
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["rnn", "lstm"])
+@pytest.mark.parametrize("name", ["rnn", slow("lstm")])
 def test_slopes_in_the_parameters_are_those_of_finite_differences(name):
     """Through the trajectory and the chain, by the three ways to a log-norm at once."""
     given = problem(name)
@@ -244,7 +246,7 @@ def test_norms_beyond_the_range_of_float32():
 GAINS = np.asarray([0.3, 0.7, 1.0, 1.5, 3.0])
 
 
-@pytest.mark.parametrize("norms", [lg.backward_norms, lg.forward_norms])
+@pytest.mark.parametrize("norms", [lg.backward_norms, slow(lg.forward_norms)])
 def test_float32_over_a_hundred_thousand_steps(norms):
     """Against a float64 product, by its own recursion, of the same float32 factors."""
     length, size, stride = 100_000, 8, 1000

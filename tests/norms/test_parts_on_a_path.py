@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hand import lstm_jacobian
 from oracles import block_log_norms, eps, log_norm
+from registry import slow
 
 import lstmgrad as lg
 
@@ -75,7 +76,7 @@ def test_the_case_is_one_that_needs_it():
     assert float(slow) - truth("end")[-1] > 2 * np.log(2.0**126)
 
 
-@pytest.mark.parametrize("norms", [lg.backward_norms, lg.forward_norms])
+@pytest.mark.parametrize("norms", [slow(lg.backward_norms), lg.forward_norms])
 def test_a_profile_beside_a_slow_layer(norms):
     chain, _, _ = stacked()
     profile = norms(chain, of="c1", wrt="c1")
@@ -88,6 +89,7 @@ def test_a_profile_beside_a_slow_layer(norms):
     assert float(lg.horizon(profile, threshold=1e-100)) == last + 1
 
 
+@pytest.mark.slow
 def test_a_map_and_chosen_lags_beside_a_slow_layer():
     chain, _, _ = stacked()
     found = lg.norm_map(chain, of="c1", wrt="c1", every=EVERY)
@@ -99,7 +101,9 @@ def test_a_map_and_chosen_lags_beside_a_slow_layer():
     assert free.resolved.all()
 
 
-@pytest.mark.parametrize("reader", [lg.forward_singular_spectrum, lg.backward_singular_spectrum])
+@pytest.mark.parametrize(
+    "reader", [lg.forward_singular_spectrum, slow(lg.backward_singular_spectrum)]
+)
 def test_singular_values_beside_a_slow_layer(reader):
     chain, _, _ = stacked()
     found = reader(chain, of="c1", wrt="c1", every=EVERY)
@@ -236,6 +240,7 @@ def test_a_norm_below_the_range_of_its_path_is_marked(fixed):
     assert np.isnan(lg.horizon(profile, threshold=1e-38 / 10))
 
 
+@pytest.mark.slow
 def test_a_map_and_chosen_lags_below_the_range_are_marked():
     """The rows of a map and the search pull, and so meet what `backward_norms` meets."""
     chain = hiding("end")
@@ -251,7 +256,7 @@ def test_a_map_and_chosen_lags_below_the_range_are_marked():
     np.testing.assert_allclose(free.log_norms[0], 5 * np.log(1e-3), rtol=1e-6)
 
 
-@pytest.mark.parametrize("fixed", ["start", "end"])
+@pytest.mark.parametrize("fixed", [slow("start"), "end"])
 def test_singular_values_below_the_range_are_marked(fixed):
     readers = {"start": lg.forward_singular_spectrum, "end": lg.backward_singular_spectrum}
     got = readers[fixed](hiding(fixed), of="fast", wrt="fast", every=5)

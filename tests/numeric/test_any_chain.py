@@ -81,6 +81,7 @@ def spread_factors():
     return left * np.logspace(0, -8, 16) @ right
 
 
+@pytest.mark.slow
 def test_two_thousand_factors_of_spread_singular_values():
     factors = spread_factors()
     chain = lg.DenseChain(factors)

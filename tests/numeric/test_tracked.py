@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hand import lstm_jacobian
 from oracles import block_log_norms, eps
-from registry import every_dtype
+from registry import slow
 
 import lstmgrad as lg
 from lstmgrad._numeric.tracked import SMALL
@@ -102,7 +102,7 @@ def assert_holds(profile, truth, dtype):
 
 
 @both_ends
-@every_dtype
+@pytest.mark.parametrize("dtype", ["float32", slow("float64")])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_products_of_matrices(family, dtype, fixed):
     factors = np.asarray(FAMILIES[family](), dtype)
@@ -135,10 +135,10 @@ def lstm(dtype, forget_bias, gain):
 LSTMS = [(1.0, 1.0), (3.0, 1.0), (1.0, 4.0), (5.0, 0.5)]
 DECOUPLED = [(1.0, 0.0), (5.0, 0.0)]
 PARTS = [
-    ("float64", "c", "c"),
+    slow("float64", "c", "c"),
     ("float64", "h", "c"),
-    ("float64", None, None),
-    ("float32", None, None),
+    slow("float64", None, None),
+    slow("float32", None, None),
 ]
 
 
@@ -195,6 +195,7 @@ def test_heads_that_do_not_interact(size, fixed):
     assert np.all(below >= -rounding)
 
 
+@pytest.mark.slow
 def test_the_tolerance_is_what_is_paid_for():
     chain = lg.DenseChain(gaussian())
     loose, default, none = (lg.backward_norms(chain, rtol=rtol) for rtol in (1e-2, 1e-5, 0))

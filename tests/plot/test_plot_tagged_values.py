@@ -8,7 +8,7 @@ import numpy as np
 import plot_records
 import pytest
 from matplotlib.figure import Figure
-from registry import H, problem
+from registry import H, problem, slow
 
 import lstmgrad as lg
 from lstmgrad import plot
@@ -56,7 +56,7 @@ def closed_by_hand():
     return lg.routes(chain)["cell"], lg.tagged_values(chain)
 
 
-@pytest.mark.parametrize("norms", [lg.forward_norms, lg.backward_norms])
+@pytest.mark.parametrize("norms", [slow(lg.forward_norms), lg.backward_norms])
 def test_a_gate_closed_by_hand_is_marked_at_that_step(ax, norms):
     route, values = closed_by_hand()
     forget, given = {"forget": values["forget"]}, norms(route, of="c", wrt="c")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import eps, log_norm, loop_product
-from registry import H, Problem, T, chain_of, every_cell, problem, random_chain
+from registry import H, Problem, T, chain_of, every_cell, problem, random_chain, slow
 
 import lstmgrad as lg
 
@@ -43,7 +43,7 @@ def test_the_gains_add_up_to_the_norm(name):
     np.testing.assert_allclose(total, budget.log_norm, **CLOSE)
 
 
-@pytest.mark.parametrize(("of", "wrt"), [("h", "h"), ("c", "h"), ("c", "c"), (None, "c")])
+@pytest.mark.parametrize(("of", "wrt"), [("h", "h"), slow("c", "h"), slow("c", "c"), (None, "c")])
 def test_the_gains_of_a_block_add_up(of, wrt):
     chain = dense_of("lstm")
     rows, columns = chain.layout.block(of, "of"), chain.layout.block(wrt, "wrt")
@@ -175,6 +175,7 @@ def test_the_step_where_a_forget_gate_is_closed():
     assert np.diff(lost)[at - 1] > 16
 
 
+@pytest.mark.slow
 def test_batched_gains():
     given = problem("rnn")
     inputs = jax.random.normal(jax.random.key(3), (3, *given.inputs.shape))

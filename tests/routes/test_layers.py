@@ -117,6 +117,7 @@ def test_three_factors_a_layer(depth):
     assert np.all(factors.log_alignments <= 1e-15)
 
 
+@pytest.mark.slow
 def test_ten_sigmoid_layers_fall_by_the_bound():
     """‖dh_L/dh_{L-l}‖ <= (σ_max/4)^l, and the residual stack of the same weights does not fall."""
     weights, _, x = draw((8,) * 11, scale=0.7)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hand import lstm_parts
 from oracles import eps, log_norm, loop_product
-from registry import CELLS, H, T, chain_of, problem
+from registry import CELLS, H, T, chain_of, problem, slow
 
 import lstmgrad as lg
 from lstmgrad._routes.routes import RouteChain
@@ -32,7 +32,7 @@ def dense(routes):
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"), [*((name, "float64") for name in CELLS), ("lstm", "float32")]
+    ("name", "dtype"), [*((name, "float64") for name in CELLS), slow("lstm", "float32")]
 )
 def test_the_routes_of_a_cell_add_up_to_its_chain(name, dtype):
     given = problem(name, dtype)
@@ -227,6 +227,7 @@ def test_compiled_and_batched_routes_are_the_loop():
     np.testing.assert_allclose(shares["cell"], together[1]["cell"][0], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_slopes_of_a_route_in_the_parameters():
     given = problem("lstm")
 
@@ -288,6 +289,7 @@ def incomplete(params, s, x):
     return lg.tag(0.2 * inner, "outer") + lg.tag(0.4 * s, "main") + 0.1 * s + x
 
 
+@pytest.mark.slow
 def test_what_is_missing_has_a_size():
     """Norms and shares of the two rests say how much of the step crosses no tag, or two."""
     chain = lg.chain(lg.Model(incomplete, None, jnp.ones(3)), jnp.ones((4, 3)))
@@ -312,7 +314,7 @@ def assert_adds_up(shares, tolerance=1e-10):
     np.testing.assert_allclose(sum(shares.shares.values()), np.ones(LONG), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize(("name", "of", "wrt"), [("gru", None, None), ("lstm", "c", "h")])
+@pytest.mark.parametrize(("name", "of", "wrt"), [("gru", None, None), slow("lstm", "c", "h")])
 def test_shares_of_the_top_pair(name, of, wrt):
     chain, routes = long(name)
     shares = lg.route_shares(chain, routes, of=of, wrt=wrt)
@@ -351,6 +353,7 @@ def test_shares_by_numpy():
             np.testing.assert_allclose(got[name][t], u @ route[t] @ v / sigma[0], **CLOSE)
 
 
+@pytest.mark.slow
 def test_shares_in_float32():
     chain, routes = long("gru", "float32")
     shares = lg.route_shares(chain, routes)
@@ -358,6 +361,7 @@ def test_shares_in_float32():
     assert_adds_up(shares, 1e-4)
 
 
+@pytest.mark.slow
 def test_a_gate_closed_by_hand():
     """At the step where the forget gate is shut nothing comes along the cell."""
     free, at = problem("lstm", length=LONG), 29

@@ -37,6 +37,7 @@ def assert_same(got, want, **close):
         np.testing.assert_allclose(one, other, **(close or CLOSE))
 
 
+@pytest.mark.slow
 def test_a_slice_is_the_stretch_of_the_trajectory():
     given = problem("lstm")
     chain, run = given.chain(), given.run()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hand import lstm_parts
 from oracles import eps
-from registry import T, chain_of, problem, random_chain
+from registry import T, chain_of, problem, random_chain, slow
 
 import lstmgrad as lg
 
@@ -58,7 +58,7 @@ def test_cells_are_the_numpy_loop(name):
     np.testing.assert_allclose(found.exponents, loop(chain_of(name, "dense").factors), **CLOSE)
 
 
-@pytest.mark.parametrize("interval", [None, 1, 4, 7])
+@pytest.mark.parametrize("interval", [None, slow(1), 4, slow(7)])
 def test_intervals_burn_in_and_frame_are_those_of_the_loop(interval):
     _, chain, dense = long_lstm()
     frame = np.random.default_rng(0).normal(size=(6, 4))
@@ -67,6 +67,7 @@ def test_intervals_burn_in_and_frame_are_those_of_the_loop(interval):
     assert found.times[-1] == found.state.num_steps == LONG - 9
 
 
+@pytest.mark.slow
 def test_sum_of_a_driven_lstm_is_the_time_mean_of_its_determinants():
     given, chain, _ = long_lstm()
     states = given.run().states
@@ -114,6 +115,7 @@ def test_a_diagonal_chain():
 # -- invariance ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rotating_coordinates_and_frame_together_changes_nothing():
     _, _, dense = long_lstm()
     generator = np.random.default_rng(1)
@@ -136,6 +138,7 @@ def test_an_identity_step_changes_the_number_of_steps_alone():
     np.testing.assert_allclose(found.exponents, want, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_no_exponent_exceeds_the_norm_of_the_product():
     """ln‖J_T ··· J_1‖ >= T λ_1, and the two part by less and less per step."""
     _, chain, _ = long_lstm()
@@ -151,6 +154,7 @@ def test_no_exponent_exceeds_the_norm_of_the_product():
 # -- going on, many at once ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_calls_are_one():
     given, _, dense = long_lstm()
     whole = lg.lyapunov_spectrum(dense, burn_in=5)
@@ -173,6 +177,7 @@ def spectrum_of(params, inputs, interval):
     return lg.lyapunov_spectrum(chain, num_exponents=4, interval=interval, burn_in=3)
 
 
+@pytest.mark.slow
 def test_vmap_over_inputs_and_parameters_is_a_loop():
     given = problem("lstm", length=LONG)
     inputs = jnp.stack([given.inputs, -given.inputs])

@@ -56,6 +56,7 @@ def test_they_grow_at_the_exponents(found):
     np.testing.assert_allclose(grown + ends[1] - ends[0], total, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_streams_batches_and_fewer_vectors(found):
     given, _, whole = found
     stream = lg.stream(given.step, given.params, given.state, given.inputs)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import eps, exact_log_singular_values, pairwise_jacobians
-from registry import Problem, T, chain_of, every_dtype, problem
+from registry import Problem, T, chain_of, every_dtype, problem, slow
 
 import lstmgrad as lg
 from lstmgrad._chains.layout import layout_of
@@ -112,8 +112,8 @@ def short_factors():
 @pytest.mark.parametrize(
     ("reader", "of", "wrt"),
     [
-        ("forward", None, None),
-        ("backward", None, None),
+        slow("forward", None, None),
+        slow("backward", None, None),
         ("forward", "h", "c"),
         ("backward", "c", None),
     ],
@@ -168,6 +168,7 @@ def test_a_part_that_nothing_reads_is_zero(reader):
         assert np.all(got.resolved)
 
 
+@pytest.mark.slow
 def test_zero_rows_do_not_spoil_the_rest():
     given = np.array(factors("gaussian")[:T])
     given[2, 1], given[3, :, 3] = 0, 0
@@ -213,6 +214,7 @@ def test_batches_and_jit():
     assert got.resolved.shape == (2, T + 1, N)
 
 
+@pytest.mark.slow
 def test_streams_and_diagonals_are_the_same_chain():
     given = problem("lstm")
     streamed = lg.stream(given.step, given.params, given.state, given.inputs)

@@ -80,6 +80,7 @@ def test_training_is_adam_on_the_mean_loss_behind_a_clipping(pair):
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_network_is_the_member_of_a_batch(pair):
     alone = lg.training.fit(CELL.model(CELL.init(KEYS[0])), TASK, KEYS[0], **HOW)
     for one, both in zip(jax.tree.leaves(alone), jax.tree.leaves(pair), strict=True):
@@ -97,6 +98,7 @@ def test_one_network_is_the_member_of_a_batch(pair):
     assert np.shape(members[0].score) == ()
 
 
+@pytest.mark.slow
 def test_keys_of_the_older_kind_are_the_same_keys(pair):
     raw = jax.random.key_data(KEYS)
     again = lg.training.fit(CELL.model(jax.vmap(CELL.init)(KEYS)), TASK, raw, **HOW)
@@ -128,6 +130,7 @@ def test_a_task_that_can_be_learned_is_learned():
     assert "after 200 steps" in repr(found.curve)
 
 
+@pytest.mark.slow
 def test_another_optimizer_another_part_and_whole_numbers_beside():
     """Integers among the parameters are not trained; the readout may look at any part."""
 

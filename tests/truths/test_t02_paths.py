@@ -12,6 +12,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hand import lstm_parts
 from oracles import loop_product
 from registry import H, T, problem
@@ -107,6 +108,7 @@ def log_ratio(scale, seed):
     return jnp.log(jnp.linalg.norm(path, 2) / jnp.linalg.norm(whole - path, 2))
 
 
+@pytest.mark.slow
 def test_the_rest_drowns_the_cell_path_as_the_weights_grow():
     """The observation of h-detach: n = 64, T = 50, forget bias 1, inputs N(0, 1).
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import eps
+from registry import slow
 
 import lstmgrad as lg
 
@@ -53,14 +54,14 @@ def test_a_non_normal_matrix_peaks_before_it_sinks(truth):
     assert np.argmax(norms) == 4
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", slow("float64")])
 def test_the_shift_matrix_dies_at_once(dtype):
     got = log_norms(jnp.eye(8, k=-1, dtype=dtype), 20)
     np.testing.assert_allclose(got[:8], 0.0, rtol=0, atol=8 * eps(dtype))
     np.testing.assert_array_equal(got[8:], -np.inf)
 
 
-@pytest.mark.parametrize("gain", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize("gain", [0.5, slow(1.0), slow(1.7)])
 def test_orthogonal_matrices_scale_every_direction(gain):
     orthogonal = jax.nn.initializers.orthogonal()(jax.random.key(0), (5, 5), jnp.float64)
     k = np.arange(1, 101)

@@ -43,6 +43,7 @@ def test_z_scores(n, steps, truth):
     assert np.abs(np.log(ratio)).max() < 5 / np.sqrt(54)
 
 
+@pytest.mark.slow
 def test_the_largest_singular_value_of_a_product_of_large_matrices(truth):
     """(L+1)^(L+1)/L^L for σ² as n → ∞.
 

@@ -11,6 +11,7 @@ import decimal
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from registry import slow
 
 import lstmgrad as lg
 
@@ -41,7 +42,9 @@ def test_sum(gain, truth):
     np.testing.assert_allclose(jnp.mean(lg.log_abs_det(chain)), exact, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize(("dtype", "gain", "gap"), [("float64", 10.0, 0.2), ("float32", 5.0, 0.1)])
+@pytest.mark.parametrize(
+    ("dtype", "gain", "gap"), [slow("float64", 10.0, 0.2), ("float32", 5.0, 0.1)]
+)
 def test_trap(dtype, gain, gap):
     """N = 200: the QR sum is too high per unit, which is said, and the determinant is right."""
     n = 200

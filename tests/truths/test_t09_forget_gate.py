@@ -48,6 +48,7 @@ def test_a_forget_bias_of_one(truth):
     truth("half-life of a forget gate of bias 1", 2.21, half_life, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_chrono_initialization(truth):
     longest, points, length = 100, 20_000, 100
     u = 1 + (longest - 2) * (jnp.arange(0.0, points) + 0.5) / points

@@ -68,6 +68,7 @@ def test_order_and_transposes_matter():
     np.testing.assert_allclose(pulled.T, pushed, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_plain_float32_dies_at_lag_110_where_the_truth_is_not():
     """A tanh network of gain 0.7: jacrev through the scan is exactly zero long before lag 200."""
     size, length = H, 200
