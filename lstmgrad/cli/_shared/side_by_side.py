@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,7 +28,8 @@ def side_by_side(function: Callable[[T, Callable[[int], None]], R], items: Itera
             `lg.training.fit`. It must not decompose matrices, which two threads had better not do.
         items: what it is called with.
     """
-    stopped, wide = threading.Event(), bool(jax.config.jax_enable_x64)
+    stopped = threading.Event()
+    wide = jnp.zeros(()).dtype == jnp.float64
 
     def report(_: int) -> None:
         if stopped.is_set():
