@@ -146,7 +146,7 @@ def test_a_network_is_the_same_whatever_is_beside_it():
     for one, both in zip(jax.tree.leaves(few), jax.tree.leaves(many), strict=True):
         np.testing.assert_array_equal(one[0], both[0])
     inputs = [_networks.sequences(task, Options(delay=3, seeds=seeds)) for seeds in (1, 70)]
-    np.testing.assert_array_equal(inputs[0], inputs[1][:64])
+    np.testing.assert_array_equal(inputs[0][:64], inputs[1][:64])
 
 
 def test_ctrl_c_in_the_middle_of_training(tmp_path, monkeypatch):
@@ -156,7 +156,7 @@ def test_ctrl_c_in_the_middle_of_training(tmp_path, monkeypatch):
         def report(count):
             raise KeyboardInterrupt
 
-        return fit(*args, **options, report=report)
+        return fit(*args, **{**options, "report": report})
 
     monkeypatch.setattr(_study.lg.training, "fit", interrupted)
     found = run(tmp_path / "new", *SMALL, "--cells", "rnn")

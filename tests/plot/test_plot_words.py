@@ -3,6 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
 
 import lstmgrad as lg
 from lstmgrad import plot
@@ -30,22 +33,30 @@ def draws(length: int, last: float = 0.0) -> lg.Contributions:
     return record(steps + last, np.arange(length) / 100 + np.array([[0.0], [0.3], [-0.1]]))
 
 
+def bars(ax: Axes) -> list[Rectangle]:
+    return [bar for bar in ax.patches if isinstance(bar, Rectangle)]
+
+
+def curves(ax: Axes) -> list[np.ndarray]:
+    return [np.asarray(line.get_ydata(), float) for line in ax.lines if isinstance(line, Curve)]
+
+
 def test_bars_are_shares_and_lines_are_norms_over_the_last():
     stages = {"before": {"RNN": draws(4), "LSTM": draws(4, last=7.0)}, "after": {}}
     stages["after"] = stages["before"]
     figure = plot.words(stages, words=["a", "$b$", "c", "d" * 30])
     shares, _, norms, _ = figure.axes
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["before", "after", "", ""]
-    heights = [bar.get_height() for bar in shares.patches]
+    heights = [bar.get_height() for bar in bars(shares)]
     np.testing.assert_allclose(heights, 2 * [0, 1, 2, 3], atol=1e-6)
-    places = [bar.get_x() + bar.get_width() / 2 for bar in shares.patches]
+    places = [bar.get_x() + bar.get_width() / 2 for bar in bars(shares)]
     np.testing.assert_allclose(places, [*np.arange(4) - 0.21, *np.arange(4) + 0.21])
-    ends = np.concatenate([each.get_segments() for each in shares.collections])[:, :, 1]
+    whiskers = [each for each in shares.collections if isinstance(each, LineCollection)]
+    ends = np.concatenate([each.get_segments() for each in whiskers])[:, :, 1]
     np.testing.assert_allclose(ends[:4] - np.arange(4)[:, None], [[-10, 30]] * 4, atol=1e-5)
-    lines = [line for line in norms.lines if isinstance(line, Curve)]
-    assert len(lines) == 2
-    for line in lines:
-        np.testing.assert_allclose(line.get_ydata(), [-3, -2, -1, 0], atol=1e-6)
+    assert len(curves(norms)) == 2
+    for line in curves(norms):
+        np.testing.assert_allclose(line, [-3, -2, -1, 0], atol=1e-6)
     labels = [label.get_text() for label in norms.get_xticklabels()]
     assert labels == ["a", r"\$b\$", "c", "d" * 14]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RNN", "LSTM"]
@@ -58,10 +69,10 @@ def test_of_a_long_text_both_ends_are_drawn():
     shares, norms = figure.axes
     labels = [label.get_text() for label in norms.get_xticklabels()]
     assert labels == [*words[:8], "...", *words[-8:]]
-    (line,) = (line for line in norms.lines if isinstance(line, Curve))
+    (line,) = curves(norms)
     expected = [*np.arange(8.0) - 17, np.nan, *np.arange(10.0, 18) - 17]
-    np.testing.assert_allclose(line.get_ydata(), expected, atol=1e-5)
-    heights = [bar.get_height() for bar in shares.patches]
+    np.testing.assert_allclose(line, expected, atol=1e-5)
+    heights = [bar.get_height() for bar in bars(shares)]
     np.testing.assert_allclose(heights, [*range(8), np.nan, *range(10, 18)], atol=1e-5)
     whole = plot.words({"before": {"RNN": draws(17)}}, words=words[:17])
     assert len(whole.axes[1].get_xticklabels()) == 17
@@ -72,9 +83,9 @@ def test_zeros_and_numbers_that_are_none_leave_gaps():
     nothing = record([-np.inf] * 3, [np.nan] * 3)
     figure = plot.words({"before": {"RNN": zero, "GRU": nothing}}, words=list("abc"))
     norms = figure.axes[1]
-    rnn, gru = (line for line in norms.lines if isinstance(line, Curve))
-    np.testing.assert_array_equal(rnn.get_ydata(), [np.nan, np.nan, 0.0])
-    assert np.isnan(np.asarray(gru.get_ydata())).all()
+    rnn, gru = curves(norms)
+    np.testing.assert_array_equal(rnn, [np.nan, np.nan, 0.0])
+    assert np.isnan(gru).all()
     plot.encode(figure, "svg")
 
 

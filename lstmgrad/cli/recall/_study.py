@@ -1,14 +1,17 @@
 """What is trained and measured, as the record that all output is made from."""
 
 import textwrap
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 import lstmgrad as lg
 from lstmgrad.cli._shared.command import Plan
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.networks import forget_bias_of, label_of, title_of
+from lstmgrad.cli._shared.side_by_side import side_by_side
 from lstmgrad.cli._shared.training import stage_titles
 from lstmgrad.cli.recall._lasting import Lasting, measure_lasting
 from lstmgrad.cli.recall._networks import (
@@ -100,7 +103,15 @@ def plan(options: Options) -> Plan:
     stages = stage_titles(options.train)
 
     def measure() -> Study:
-        found = tuple(_measured(name, task, parts[name], options, sizes) for name in parts)
+        drawn = {name: make_networks(name, task, options) for name in parts}
+        trained = side_by_side(
+            lambda name, report: _trained(name, *drawn[name][1:], task, options, sizes, report),
+            parts,
+        )
+        found = tuple(
+            _measured(name, task, parts[name], *drawn[name][:2], *done, options)
+            for name, done in zip(parts, trained, strict=True)
+        )
         return Study(found, stages, options, task.baseline(options.delay), sizes, length)
 
     titles = ", ".join(title_of(name) for name in parts)
@@ -139,16 +150,16 @@ def near_baseline(baseline: lg.tasks.Performance, size: int) -> float:
     return max(NEAR, 3 * (p * (1 - p) / size) ** 0.5)
 
 
-def _measured(
+def _trained(
     name: str,
+    model: lg.Model,
+    keys: jax.Array,
     task: lg.tasks.Task,
-    part: str,
     options: Options,
     sizes: dict[int, int],
-) -> Networks:
-    cell, model, keys = make_networks(name, task, options)
-    inputs = sequences(task, options)
-    title = title_of(name)
+    report: Callable[[int], None],
+) -> tuple[lg.training.Fit, dict[int, np.ndarray]]:
+    """The networks after training, and their scores by delay."""
     fit = lg.training.fit(
         model,
         task,
@@ -156,26 +167,43 @@ def _measured(
         delay=options.delay,
         steps=options.train,
         batch_size=BATCH,
-        title=title,
+        title=title_of(name),
+        report=report,
     )
-    stages = dict(zip(stage_titles(options.train), (model, fit.model), strict=False))
-    readings = {
-        stage: read_norms(at, inputs[: options.seeds], part, cell.diagonal)
-        for stage, at in stages.items()
-    }
-    swaps = {stage: measure_swaps(at, inputs) for stage, at in stages.items()}
     baseline = task.baseline(options.delay)
     near = near_baseline(baseline, sizes[options.delay])
     scores: dict[int, np.ndarray] = {}
     for delay in sorted(sizes, key=lambda delay: (delay != options.delay, delay)):
         score = lg.training.evaluate(fit, task, score_key(options), delay=delay, size=sizes[delay])
         scores[delay] = np.asarray(score.score)
+        report(0)
         if delay == options.delay and (np.abs(scores[delay] - baseline.score) <= near).all():
             break  # what is not recalled at this delay is not asked for at longer ones
+    return fit, scores
+
+
+def _measured(
+    name: str,
+    task: lg.tasks.Task,
+    part: str,
+    cell: lg.cells.Cell,
+    model: lg.Model,
+    fit: lg.training.Fit,
+    scores: dict[int, np.ndarray],
+    options: Options,
+) -> Networks:
+    inputs = sequences(task, options)
+    stages = dict(zip(stage_titles(options.train), (model, fit.model), strict=False))
+    readings = {
+        stage: read_norms(at, inputs[: options.seeds], part, cell.diagonal)
+        for stage, at in stages.items()
+    }
+    swaps = {stage: measure_swaps(at, inputs) for stage, at in stages.items()}
     learned = np.median(scores[options.delay]) >= LEARNED
     lasting = None
     if learned and readings[next(iter(readings))].path is not None:
         lasting = measure_lasting(fit.model, task, part, options)
     label, bias = label_of(name, model.params), forget_bias_of(model.params)
     curve = fit.curve if options.train else None
+    title = title_of(name)
     return Networks(name, title, label, part, bias, readings, swaps, curve, scores, lasting)

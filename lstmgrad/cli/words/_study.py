@@ -1,6 +1,7 @@
 """What each word adds to the gradient, in many networks of each kind, before and after training."""
 
 import textwrap
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +11,9 @@ import numpy as np
 import lstmgrad as lg
 from lstmgrad.cli._shared.command import Plan
 from lstmgrad.cli._shared.console import entry, log10, visible
-from lstmgrad.cli._shared.networks import DEFAULT_CELLS, draw_networks, label_of, title_of
+from lstmgrad.cli._shared.networks import CHRONO, DEFAULT_CELLS, draw_networks, label_of, title_of
 from lstmgrad.cli._shared.sequences import Sequence, indexed
+from lstmgrad.cli._shared.side_by_side import side_by_side
 from lstmgrad.cli._shared.training import stage_titles
 from lstmgrad.cli.words._options import SHORT, Options
 from lstmgrad.cli.words._task import as_written, first_word, reading_model
@@ -124,8 +126,18 @@ def plan(options: Options) -> Plan:
 
     def measure() -> Study:
         task = first_word(sequence.rows, sequence.width, jnp.dtype(options.dtype))
-        found = tuple(measure_kind(name, task, sequence, options) for name in DEFAULT_CELLS)
-        return Study(options.words, found, stages, options.draws, settings)
+        # One after the other where they share what is compiled; these take longest and come first.
+        groups: dict[str, list[str]] = {}
+        for name in DEFAULT_CELLS:
+            groups.setdefault(name.removesuffix(CHRONO), []).append(name)
+
+        def of_group(names: list[str], report: Callable[[int], None]) -> list[Networks]:
+            return [measure_kind(name, task, sequence, options, report=report) for name in names]
+
+        ordered = sorted(groups.values(), key=len, reverse=True)
+        found = {each.name: each for group in side_by_side(of_group, ordered) for each in group}
+        networks = tuple(found[name] for name in DEFAULT_CELLS)
+        return Study(options.words, networks, stages, options.draws, settings)
 
     titles = ", ".join(title_of(name) for name in DEFAULT_CELLS)
     networks = f"{titles}; {options.draws} of each, hidden size {options.hidden}, {options.dtype}"
@@ -139,7 +151,14 @@ def plan(options: Options) -> Plan:
     return Plan(lines, measure)
 
 
-def measure_kind(name: str, task: Task, sequence: Sequence, options: Options) -> Networks:
+def measure_kind(
+    name: str,
+    task: Task,
+    sequence: Sequence,
+    options: Options,
+    *,
+    report: Callable[[int], None] | None = None,
+) -> Networks:
     """Returns what the networks of one kind made of the words, before and after training.
 
     Args:
@@ -147,6 +166,7 @@ def measure_kind(name: str, task: Task, sequence: Sequence, options: Options) ->
         task: recall of the first word.
         sequence: the words.
         options: what the user asked for.
+        report: as `lg.training.fit` takes it.
     """
     length, dtype = len(sequence.rows), jnp.dtype(options.dtype)
     cell, params, keys = draw_networks(
@@ -171,6 +191,7 @@ def measure_kind(name: str, task: Task, sequence: Sequence, options: Options) ->
             steps=steps,
             batch_size=BATCH,
             title=title_of(name) if steps else None,
+            report=report,
         )
         networks = (fit.model.params, fit.readout)
         found = read(networks, model.state, text, asked, step=model.step, task=task)
