@@ -14,14 +14,26 @@ import numpy as np
 import pytest
 from equations import ORACLES
 from oracles import flatten, loop_product, pairwise_jacobians
-from registry import D, H, Problem
+from registry import D, H, Problem, slow
 
 import lstmgrad as lg
 
 T = 3
 EXACT = {"rtol": 0, "atol": 1e-12}
 REGISTRY = lg.cells.registry()
+# Of cells that are alike one has the battery by default, and the others in the slow set.
+ALIKE = {
+    "leaky_rnn", "residual_rnn", "antisymmetric_rnn", "co_rnn", "mgu", "min_lstm", "rg_lru",
+    "lstm_1997", "peephole_lstm", "coupled_lstm",
+}  # fmt: skip
 every_cell = pytest.mark.parametrize("name", REGISTRY)
+
+
+def battery_of(names):
+    return pytest.mark.parametrize("name", [slow(n) if n in ALIKE else n for n in names])
+
+
+every_battery = battery_of(REGISTRY)
 
 
 def make(name, dtype="float64", **options) -> lg.cells.Cell:
@@ -70,7 +82,7 @@ def battery(name) -> dict[str, Any]:
     return measure(given(name), make(name).diagonal)
 
 
-@every_cell
+@every_battery
 def test_the_chain_is_jacrev_of_the_unroll(name):
     found, pairs = battery(name), pairwise_jacobians(given(name))
     wanted = [pairs[t + 1, :, t] for t in range(T)]
@@ -82,7 +94,7 @@ def test_the_chain_is_jacrev_of_the_unroll(name):
     assert np.abs(wanted).max() > 1e-3
 
 
-@every_cell
+@every_battery
 def test_the_routes_are_complete_and_disjoint(name):
     whole, routes = battery(name)["factors"], battery(name)["routes"]
     tolerance = 1e-13 * max(1, np.abs(whole).max())
@@ -93,7 +105,7 @@ def test_the_routes_are_complete_and_disjoint(name):
     assert all(np.abs(routes[route]).max() > 1e-4 for route in ORACLES[name].routes)
 
 
-@every_cell
+@every_battery
 def test_a_batch_is_the_loop(name):
     after = jax.tree.map(lambda leaf: leaf[1:], battery(name)["states"])
     for got, want in zip(
@@ -102,7 +114,7 @@ def test_a_batch_is_the_loop(name):
         np.testing.assert_allclose(got, want, **EXACT)
 
 
-@every_cell
+@every_battery
 def test_a_broken_input_is_not_hidden(name):
     assert np.all(np.isnan(battery(name)["broken"].h))
 
@@ -119,7 +131,7 @@ def test_complex_states_do_not_underflow():
     np.testing.assert_allclose(profile.log_norms, want, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in ORACLES if make(name).diagonal])
+@battery_of(name for name in ORACLES if make(name).diagonal)
 def test_declared_diagonal_it_is_the_same_chain(name):
     found = battery(name)
     np.testing.assert_allclose(found["declared"], found["factors"], **EXACT)
@@ -131,11 +143,11 @@ def test_declared_diagonal_it_is_the_same_chain(name):
 def test_the_step_is_the_papers_equation(name):
     equation, problem = ORACLES[name].equation, given(name)
     params = type(problem.params)(*map(np.asarray, problem.params))
-    state = type(problem.state)(*map(np.asarray, problem.state))
+    state, states = type(problem.state)(*map(np.asarray, problem.state)), problem.run().states
     for t in range(T):
         state = type(state)(*equation(params, state, np.asarray(problem.inputs[t])))
         for part, want in zip(state._fields, state, strict=True):
-            got = getattr(battery(name)["states"], part)[t + 1]
+            got = getattr(states, part)[t + 1]
             np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12, err_msg=part)
 
 
@@ -175,7 +187,7 @@ def test_the_registry_is_complete():
     assert lg.cells.registry() == REGISTRY
 
 
-@every_cell
+@every_battery
 def test_a_cell_is_diagonal_exactly_if_it_says_so(name):
     """No number of the state, complex or real, reaches another one."""
     numbers = np.concatenate(
@@ -188,7 +200,7 @@ def test_a_cell_is_diagonal_exactly_if_it_says_so(name):
     assert make(name).diagonal != battery(name)["factors"][:, across].any()
 
 
-@every_cell
+@every_battery
 def test_a_part_is_held_exactly_if_the_cell_says_so(name):
     """Nothing comes out of such a part, and nothing goes into it."""
     factors, held, start = battery(name)["factors"], [], 0
@@ -268,7 +280,7 @@ def test_a_kernel_of_one_makes_every_pixel_its_own():
         lg.cells.conv_lstm(D, H, space=(2, 0))
 
 
-GAUGED = pytest.mark.parametrize("name", ["slstm", "mlstm"])
+GAUGED = pytest.mark.parametrize("name", ["slstm", slow("mlstm")])
 
 
 def unstabilized(name, params, state, x):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import loop_product
-from registry import T, chain_of, every_cell, every_representation, problem, random_chain
+from registry import T, chain_of, every_cell, every_representation, problem, random_chain, slow
 
 import lstmgrad as lg
 
@@ -190,7 +190,7 @@ def test_a_second_module_of_the_same_shape_does_not_trace_again():
     assert not np.allclose(one, other)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", [slow("float16"), "bfloat16"])
 def test_half_precision_chains(dtype):
     def step(params, s, x):
         return jnp.tanh(params * s + x)

@@ -171,6 +171,7 @@ def test_a_batch_is_the_loop():
         lg.backward_norms(chains)
 
 
+@pytest.mark.slow
 def test_slopes_in_the_parameters():
     def log_norm(params):
         inputs = jnp.cos(jnp.arange(15.0)).reshape(5, 3)

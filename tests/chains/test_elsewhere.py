@@ -63,7 +63,7 @@ def chains(step):
     return lg.chain(model, INPUTS), lg.linearize(step, None, trajectory)
 
 
-@pytest.mark.parametrize("gain", [1.0, 2.0])
+@pytest.mark.parametrize("gain", [1.0, slow(2.0)])
 def test_attributes(gain):
     net = Reservoir()
     for scale in (1.0, 1.5):
@@ -129,6 +129,7 @@ def test_pure_steps_are_left_alone():
         assert current_step(step, W, START, INPUTS) is step
 
 
+@pytest.mark.slow
 def test_other_arguments_and_transformations():
     net = Reservoir()
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import T, problem
+from registry import T, problem, slow
 
 import lstmgrad as lg
 
@@ -104,7 +104,7 @@ def test_volumes_and_singular_values_of_a_declared_diagonal(kind):
 
 
 @every_state
-@pytest.mark.parametrize(("count", "burn_in"), [(None, 0), (3, 5)])
+@pytest.mark.parametrize(("count", "burn_in"), [(None, 0), slow(3, 5)])
 def test_exponents_of_a_declared_diagonal(kind, count, burn_in):
     declared, general = STATES[kind]()
     got = lg.lyapunov_spectrum(declared, num_exponents=count, burn_in=burn_in)
@@ -125,6 +125,7 @@ def test_exponents_of_a_declared_diagonal(kind, count, burn_in):
         np.testing.assert_allclose(got.exponents, every[:count], **CLOSE)
 
 
+@pytest.mark.slow
 def test_exponents_of_a_declared_diagonal_go_on():
     declared, _ = declared_and_general()
     half = lg.lyapunov_spectrum(declared[:6])
@@ -165,6 +166,7 @@ def test_the_way_in_is_its_two_halves_bit_for_bit():
     assert_equal(chain.model, given.model)
 
 
+@pytest.mark.slow
 def test_the_way_in_under_jit_and_vmap():
     given = problem("lstm")
     batch = jnp.stack([given.inputs, -given.inputs])

@@ -181,6 +181,7 @@ def test_a_state_of_two_precisions(narrow, wide):
     np.testing.assert_allclose(gradient / scale, np.sum(by_weights["W"], axis=0) / scale, **rough)
 
 
+@pytest.mark.slow
 def test_complex_and_real_parts_of_two_precisions():
     def step(a, state, x):
         z, r = state

@@ -225,6 +225,7 @@ def test_dtypes_stay(name, form, dtype):
         assert leaf.dtype in (jnp.dtype(dtype), jnp.int32)
 
 
+@pytest.mark.slow
 def test_a_product_is_differentiable_in_the_parameters():
     given = problem("rnn", length=2)
     trajectory = given.run()

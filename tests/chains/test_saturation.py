@@ -168,6 +168,7 @@ def tagged(a, h, x):
     return jnp.tanh(lg.tag(a + 0.5 * h, "all")) + 0 * x
 
 
+@pytest.mark.slow
 def test_gradients_of_norms_with_respect_to_parameters():
     """d/da of ln |dh_T/dh_0| against finite differences of the closed form."""
 

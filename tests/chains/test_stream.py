@@ -42,6 +42,7 @@ def test_every_forward_reading():
     assert_same(readings(stream_of(given)), readings(given.chain()))
 
 
+@pytest.mark.slow
 def test_parts_are_those_of_the_state():
     given = problem("lstm")
     stream, chain = stream_of(given), given.chain()

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import D, H, T, every_cell, every_dtype, problem
+from registry import D, H, T, every_cell, every_dtype, problem, slow
 
 import lstmgrad as lg
 
@@ -162,7 +162,7 @@ def test_a_partial_is_a_step():
         )
 
 
-@pytest.mark.parametrize("name", ["rnn-relu", "lstm"])
+@pytest.mark.parametrize("name", [slow("rnn-relu"), "lstm"])
 def test_nan_in_the_inputs_is_nan_from_that_step_on_and_finite_before(name):
     given = problem(name)
     inputs = np.array(given.inputs)

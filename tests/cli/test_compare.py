@@ -154,6 +154,7 @@ def test_without_training_and_with_another_seed(all_cells, tmp_path):
     assert "At initialization, " in other.out
 
 
+@pytest.mark.slow
 def test_numbers_in_double_precision(numbers):
     assert numbers.code == 0, numbers.err
     assert "40 rows of 3 columns, standardized (1 constant, only centered)" in numbers.out

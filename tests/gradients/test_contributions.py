@@ -141,7 +141,7 @@ def assert_trees_close(got, want, **close):
 every_problem = pytest.mark.parametrize("name", PROBLEMS)
 
 
-@pytest.mark.parametrize("name", ["rnn", slow("rnn-relu"), slow("gru"), "lstm", "turning"])
+@pytest.mark.parametrize("name", [slow("rnn"), slow("rnn-relu"), slow("gru"), "lstm", "turning"])
 def test_they_add_up_to_the_gradient(name):
     given, got = given_of(name), found(name)
     moving, fixed = eqx.partition(given.params, eqx.is_inexact_array)
@@ -512,6 +512,7 @@ def test_cotangents_that_do_not_fit(kind):
         lg.contributions(given.chain(), cotangents)
 
 
+@pytest.mark.slow
 def test_adjoints_of_slices_and_of_other_chains():
     given, cotangents = given_of("lstm"), cotangents_of("lstm")
     chain, whole = given.chain(), lg.adjoint(given.chain(), cotangents).to_array()

@@ -38,6 +38,7 @@ def assert_same(got, want, **close):
         np.testing.assert_allclose(one, other, **(close or CLOSE))
 
 
+@pytest.mark.slow
 def test_a_slice_is_the_stretch_of_the_trajectory():
     given = problem("rnn")
     run = given.run()

@@ -175,6 +175,7 @@ def on_a_frozen_part(upper, state, x):
     return Trained(frozen, jnp.tanh(upper * state.upper + frozen))
 
 
+@pytest.mark.slow
 def test_a_frozen_part_beside_does_not_count():
     """The part that is read by the loss, too, and remembers, while the trained one forgets."""
     weights = jnp.full(2, 0.1, "float32")

@@ -38,6 +38,7 @@ def test_token_ids_are_inputs_without_a_gradient():
     assert found.input_log_norms is None
 
 
+@pytest.mark.slow
 def test_a_broken_part_beside_the_loss_breaks_nothing():
     params = {"a": jax.random.normal(jax.random.key(0), (N, N)), "b": jnp.full((N, N), jnp.nan)}
     start = {name: jnp.full(N, 0.1) for name in "ab"}

@@ -59,6 +59,7 @@ def test_vanished_and_broken_products():
     np.testing.assert_array_equal(nan.resolved, [True, False, False])
 
 
+@pytest.mark.slow
 def test_too_few_steps_are_admitted():
     chain = lg.DenseChain(gaussian())
     few, many = (lg.matrix_free_norms(chain, LAGS, rtol=1e-8, max_steps=n) for n in (4, 200))
@@ -69,6 +70,7 @@ def test_too_few_steps_are_admitted():
     assert many.resolved[1]
 
 
+@pytest.mark.slow
 def test_the_slope_of_a_norm():
     factors = gaussian(1, 6, 4)
 

@@ -39,6 +39,7 @@ def wide_factors():
     return np.random.default_rng(0).normal(size=(6, SMALL + 1, SMALL + 1)) / 6
 
 
+@pytest.mark.slow
 def test_tracked_norms_of_every_pair():
     factors = wide_factors()
     chain, rtol = lg.DenseChain(factors), 1e-5
@@ -120,6 +121,7 @@ def test_options_may_be_numpy_scalars():
     np.testing.assert_array_equal(got.log_norms, lg.norm_map(chain, every=7, rtol=0).log_norms)
 
 
+@pytest.mark.slow
 def test_the_slope_of_a_pair():
     def log_norm(scale):
         factors = jnp.broadcast_to(scale * jnp.eye(2), (4, 2, 2))

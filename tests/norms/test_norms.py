@@ -95,6 +95,7 @@ def test_a_coarser_grid_is_every_so_many_entries_of_the_finer(every):
         np.testing.assert_allclose(profile.log_norms, fine.log_norms[::every], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_map_is_nan_above_the_diagonal_and_nowhere_else():
     both = readings(chain_of("rnn"), None, None)[2]
     above = np.triu(np.ones((T + 1, T + 1), bool), 1)
@@ -246,7 +247,8 @@ def test_norms_beyond_the_range_of_float32():
 GAINS = np.asarray([0.3, 0.7, 1.0, 1.5, 3.0])
 
 
-@pytest.mark.parametrize("norms", [lg.backward_norms, slow(lg.forward_norms)])
+@pytest.mark.slow
+@pytest.mark.parametrize("norms", [lg.backward_norms, lg.forward_norms])
 def test_float32_over_a_hundred_thousand_steps(norms):
     """Against a float64 product, by its own recursion, of the same float32 factors."""
     length, size, stride = 100_000, 8, 1000

@@ -169,6 +169,7 @@ def beside_step(params, s, x):
     return {"a": a, "b": 0.25 * s["b"] + a, "wild": params * s["wild"] + s["b"] + a}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wild", [1e10, jnp.nan])
 def test_what_explodes_or_breaks_beside_changes_nothing(wild):
     state = {

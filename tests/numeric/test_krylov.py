@@ -143,6 +143,7 @@ def test_a_frame_that_hides_the_top_proves_nothing():
     assert proved_error(found, jnp.trace(matrix), 0.0) > relative_gap(matrix, found.vectors)
 
 
+@pytest.mark.slow
 def test_the_least_and_the_largest_number_of_steps_are_kept():
     matrix, calls = jnp.asarray(with_spectrum([1.0])), []
     frame = start_frame(N, matrix.dtype)

@@ -250,6 +250,7 @@ def test_slopes_are_those_of_finite_differences():
     np.testing.assert_allclose(along, (ahead - behind) / (2 * step), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_slope_beside_a_vanished_norm():
     def log_norm_at(scale, lag):
         factors = jnp.broadcast_to(scale * jnp.eye(N, k=-1), (T, N, N))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import eps, log_norm, loop_product
-from registry import H, Problem, T, chain_of, every_cell, problem, random_chain, slow
+from registry import H, Problem, T, chain_of, problem, random_chain, slow
 
 import lstmgrad as lg
 
@@ -31,7 +31,7 @@ def assert_adds_up(budget, log_sigma):
     np.testing.assert_allclose(total, log_sigma, **CLOSE)
 
 
-@every_cell
+@pytest.mark.parametrize("name", ["rnn", slow("rnn-relu"), slow("gru"), "lstm"])
 def test_the_gains_add_up_to_the_norm(name):
     chain = chain_of(name)
     budget = lg.gain_budget(chain, through=tags_of(name))
@@ -149,6 +149,7 @@ def test_a_tag_that_all_of_the_gradient_bypasses():
     np.testing.assert_allclose(budget.station_log_gains["state"][1], np.log(0.5), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_the_step_where_a_forget_gate_is_closed():
     """A bias of -20 at t = 60 costs the cell route 20 nats there, and only there."""
     free, at = problem("lstm", length=LONG), 60

@@ -325,6 +325,7 @@ def test_shares_of_the_top_pair(name, of, wrt):
     np.testing.assert_allclose(shares.log_norm, norm, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_shares_of_a_loss():
     chain, routes = long("lstm")
     cotangent = jax.random.normal(jax.random.key(5), (2 * H,))

@@ -58,7 +58,7 @@ def test_cells_are_the_numpy_loop(name):
     np.testing.assert_allclose(found.exponents, loop(chain_of(name, "dense").factors), **CLOSE)
 
 
-@pytest.mark.parametrize("interval", [None, slow(1), 4, slow(7)])
+@pytest.mark.parametrize("interval", [None, slow(1), slow(4), slow(7)])
 def test_intervals_burn_in_and_frame_are_those_of_the_loop(interval):
     _, chain, dense = long_lstm()
     frame = np.random.default_rng(0).normal(size=(6, 4))
@@ -195,6 +195,7 @@ def test_vmap_over_inputs_and_parameters_is_a_loop():
     assert np.abs(chosen.exponents[0] - chosen.exponents[1]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_slopes():
     """With a given interval there are derivatives: Σλ has those of the determinants."""
     _, _, dense = long_lstm()
@@ -290,7 +291,7 @@ def test_exact_zeros():
     assert lg.lyapunov_spectrum(lg.DenseChain(0 * factors)).exponents[0] == -np.inf
 
 
-@pytest.mark.parametrize("options", [{}, {"burn_in": 12}, {"interval": 3}])
+@pytest.mark.parametrize("options", [slow({}), {"burn_in": 12}, slow({"interval": 3})])
 def test_a_tangent_that_became_zero_stays_zero_and_costs_the_others_nothing(options):
     factors = np.tile(np.diag([3.0, 2.0, 0.5]), (30, 1, 1))
     factors[7, :, 0] = 0  # the first tangent, of the largest rate

@@ -131,6 +131,7 @@ def test_blocks_against_automatic_differentiation(reader, of, wrt):
     assert got.fixed == {"forward": "start", "backward": "end"}[reader]
 
 
+@pytest.mark.slow
 def test_blocks_in_the_tail():
     """Part of a long product: the small rows of one part, the columns of another."""
     parts = layout_of({"a": jnp.ones(1), "b": jnp.ones(3)})
@@ -143,7 +144,7 @@ def test_blocks_in_the_tail():
     assert np.all(got.resolved)
 
 
-@every_reader
+@pytest.mark.parametrize("reader", ["forward", slow("backward")])
 def test_exact_zeros_are_exact(reader):
     """Shifts lose one direction a step, and all of them in the end."""
     shift = np.broadcast_to(np.eye(8, k=-1, dtype=np.float32), (9, 8, 8))
@@ -153,7 +154,7 @@ def test_exact_zeros_are_exact(reader):
     assert np.all(got.resolved)
 
 
-@every_reader
+@pytest.mark.parametrize("reader", ["forward", slow("backward")])
 def test_a_part_that_nothing_reads_is_zero(reader):
     """An LSTM without recurrent weights forgets h at once, and keeps c by its forget gates."""
     given = problem("lstm")
@@ -246,6 +247,7 @@ def test_short_and_narrow():
     np.testing.assert_allclose(got.log_values[1:, 0], want, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_half_precision_says_what_it_costs():
     given = jnp.asarray(factors("ill-conditioned")[:T], jnp.bfloat16)
     got = lg.forward_singular_spectrum(lg.DenseChain(given))

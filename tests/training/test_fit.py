@@ -118,6 +118,7 @@ def test_evaluation_is_the_mean_over_fresh_sequences(pair):
         assert np.asarray(found.score)[network] == pytest.approx(score)
 
 
+@pytest.mark.slow
 def test_a_task_that_can_be_learned_is_learned():
     task = lg.tasks.adding()
     cell = lg.cells.lstm(2, 8)

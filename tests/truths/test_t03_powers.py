@@ -28,6 +28,7 @@ def log_norms(matrix, count):
     return np.asarray(forward)
 
 
+@pytest.mark.slow
 def test_jordan_block(truth):
     norms = np.exp(log_norms([[0.9, 1.0], [0.0, 0.9]], 200))
     for k, figure in [
@@ -47,6 +48,7 @@ def test_jordan_block(truth):
     np.testing.assert_allclose(norms[1:], closed, rtol=200 * 8 * EPS)
 
 
+@pytest.mark.slow
 def test_a_non_normal_matrix_peaks_before_it_sinks(truth):
     norms = np.exp(log_norms([[0.95, 5.0], [0.0, 0.5]], 50))
     for k, figure in [(1, 5.11310765), (4, 8.39546062), (50, 0.858399710)]:

@@ -7,6 +7,7 @@ tune.
 
 import numpy as np
 import pytest
+from registry import slow
 from scipy.special import digamma, polygamma
 
 import lstmgrad as lg
@@ -27,7 +28,7 @@ def test_closed_form():
     np.testing.assert_allclose(exponents(2, 1 / 2), [-0.28860783, -0.98175501], rtol=0, atol=5e-9)
 
 
-@pytest.mark.parametrize(("n", "steps"), [(2, 5000), (8, 5000), (32, 1500)])
+@pytest.mark.parametrize(("n", "steps"), [(2, 5000), (8, 5000), slow(32, 1500)])
 def test_z_scores(n, steps, truth):
     factors = np.random.default_rng(n).normal(size=(steps, n, n)) / np.sqrt(n)
     found = lg.lyapunov_spectrum(lg.DenseChain(factors))

@@ -83,6 +83,7 @@ def test_the_regularizer_of_any_chain_and_loss():
     assert lg.pascanu_regularizer(lg.DenseChain(factors), jnp.zeros((T + 1, H))) == 0
 
 
+@pytest.mark.slow
 def test_the_spectral_radius_bounds_nothing(truth):
     """W has radius 0.7483, and the step at its fixed point (0, s) has radius 1.1997."""
     s = np.tanh(5.0)

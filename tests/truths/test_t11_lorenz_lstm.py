@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import lstmgrad as lg
 
@@ -25,6 +26,7 @@ def closed_loop(params, state, _):
     return CELL.step(weights, state, state.h @ kernel + bias)
 
 
+@pytest.mark.slow
 def test_exponents(truth):
     with np.load(Path(__file__).parents[1] / "data" / "lorenz_lstm30.npz") as file:
         data = {name: jnp.asarray(file[name], jnp.float64) for name in file}

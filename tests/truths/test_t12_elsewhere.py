@@ -34,6 +34,7 @@ def random_lstm(forget_bias):
     return lg.linearize(cell.step, params, trajectory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("forget_bias", "frozen", "full"),
     [(0.0, -1.95, -0.485), (1.0, -1.97, -0.174), (3.0, -1.98, -0.002)],

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import lstmgrad as lg
 
@@ -46,6 +47,7 @@ def largest_exponents(bias):
     ]
 
 
+@pytest.mark.slow
 def test_the_cell_must_not_be_frozen():
     frozen, full = jax.vmap(largest_exponents)(BIASES)
     np.testing.assert_allclose(frozen, FROZEN, rtol=0, atol=0.1)
