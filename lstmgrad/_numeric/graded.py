@@ -89,15 +89,24 @@ def log_singular_values(
     return values, jnp.where(values == -jnp.inf, 0.0, jnp.where(jnp.isnan(values), values, errors))
 
 
-def row_amplification(upper: Float[Array, "p n"]) -> Float[Array, " p"]:
+def row_amplification(
+    upper: Float[Array, "p n"], sizes: Int[Array, " n"] | None = None
+) -> Float[Array, " p"]:
     """The norms of the columns of a triangle's inverse: what an error of size one in a row becomes.
 
     Zero for a row of zeros, which has no error, and inf where there is no inverse.
+
+    Args:
+        upper: the triangle, with each column divided by 2^size.
+        sizes: of the columns; None is zero for all.
     """
     square = upper[:, : upper.shape[0]]
     diagonal, zero = jnp.diagonal(square), jnp.all(upper == 0, axis=1)
     square = square + jnp.diag(zero.astype(upper.dtype))
-    norms = norms_along(inverse_of_upper(square), axis=0)
+    inverse = inverse_of_upper(square)
+    if sizes is not None:
+        inverse = jnp.where(inverse == 0, 0.0, shifted(inverse, -sizes[: len(inverse), None]))
+    norms = norms_along(inverse, axis=0)
     norms = jnp.where(jnp.isnan(norms) | (diagonal == 0), jnp.inf, norms)
     return jnp.where(zero, 0.0, norms)
 

@@ -1,18 +1,10 @@
 """How many directions survive: all singular values of ds_t/ds_0 or ds_T/ds_k, by lag.
 
-The product is never formed. A frame of orthonormal vectors goes through the chain, and what each
-factor does to it is split into a new frame and a triangle, J_t Q = Q' R; the triangles multiply up
-in a `Graded` matrix, whose singular values are those of the product:
-
-    ds_t/ds_0 = J_t ··· J_1 = Q_t (R_t ··· R_1).
-
-Before each split the rows are ordered by size, and the columns by the size that they have in the
-product: rows and columns that are exactly zero stay so, and a saturated unit's small row keeps its
-own relative precision.
+The product is never formed: see `factored`.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,18 +17,10 @@ from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_count
 from lstmgrad._compile import compiled
-from lstmgrad._numeric import lapack
-from lstmgrad._numeric.graded import (
-    Graded,
-    graded,
-    log_singular_values,
-    multiply,
-    norms_along,
-    row_amplification,
-    shift_within,
-)
-from lstmgrad._numeric.scaled import Scaled, log_of, normalize, widen
+from lstmgrad._numeric.graded import Graded, graded, log_singular_values
+from lstmgrad._numeric.scaled import Scaled, widen
 from lstmgrad._result import Result, block_name, chosen, number, reading, seen
+from lstmgrad._spectra.factored import FactoredProduct, apply, level_of_hidden
 from lstmgrad._types import Fixed, PartName
 
 _RESOLVED = 1e-2
@@ -107,20 +91,6 @@ class SingularSpectrum(Result):
             "longest_lag": self.lags[-1],
             "num_resolved": np.sum(self.resolved[-1]),
         }
-
-
-class _Product(NamedTuple):
-    """The factors so far: frame · graded.
-
-    Attributes:
-        frame: (m, n), orthonormal rows: the columns of Q_t.
-        graded: R_t ··· R_1.
-        losses: (m,), Σ over the factors of the condition of each row of R.
-    """
-
-    frame: Float[Array, "m n"]
-    graded: Graded
-    losses: Float[Array, " m"]
 
 
 @compiled
@@ -270,21 +240,21 @@ def _read_values(block: Block, every: int, fixed: Fixed):
     frame = widen(unit)
     size, dtype = frame.shape[0], frame.dtype
     zero = jnp.zeros((), jnp.int32)
-    product = _Product(frame, graded(jnp.eye(size, dtype=dtype), zero), jnp.zeros(size, dtype))
+    product = FactoredProduct(
+        frame, graded(jnp.eye(size, dtype=dtype), zero), jnp.zeros(size, dtype)
+    )
+    finfo = jnp.finfo(chain.layout.dtype)  # of the factors, which may be in half precision
 
-    def renew(product: _Product, block: Scaled) -> tuple[_Product, Scaled]:
-        product = _apply(Scaled(widen(block.mantissa).T, block.exponent), product)
+    def renew(product: FactoredProduct, block: Scaled) -> tuple[FactoredProduct, Scaled]:
+        factor = Scaled(widen(block.mantissa).T, block.exponent)
+        product = apply(factor, product, finfo)
         return product, Scaled(product.frame.astype(block.mantissa.dtype), zero)
 
-    finfo = jnp.finfo(chain.layout.dtype)  # of the products, which may be in half precision
-    lost = chain.layout.size * float(finfo.tiny)  # of a frame, as in `within_range` of a block
-
-    def read(product: _Product, block: Scaled) -> tuple[_Product, Scaled, tuple]:
+    def read(product: FactoredProduct, block: Scaled) -> tuple[FactoredProduct, Scaled, tuple]:
         seen, level = product, jnp.full((), -jnp.inf, dtype)
         if _size(part) < chain.layout.size:
-            factor = Scaled(product.frame[:, part].T, zero)
-            seen = _apply(factor, product, lost / float(finfo.eps))
-            level = _level_of_hidden(product, part, lost)
+            seen = apply(Scaled(product.frame[:, part].T, zero), product, finfo, select=True)
+            level = level_of_hidden(product, part, finfo)
         return product, block, (seen.graded, seen.losses, level)
 
     if fixed == "start":
@@ -306,53 +276,6 @@ def _read_values(block: Block, every: int, fixed: Fixed):
     if losses.shape[0] <= batch:
         return jax.vmap(values)(*read_off)
     return jax.lax.map(lambda one: values(*one), read_off, batch_size=batch)
-
-
-def _level_of_hidden(product: _Product, part: slice, lost: float) -> Float[Array, ""]:
-    """Ln of what the directions that leave no trace in the part may have there; -inf without any.
-
-    Args:
-        product: the factors so far.
-        part: of the flat state.
-        lost: the size below which an entry of a frame is gone.
-    """
-    (rows, exponents), frame = product.graded, product.frame
-    traceless = jnp.all(frame[:, part] == 0, axis=1) & jnp.any(frame != 0, axis=1)
-    heights = jnp.where(traceless, norms_along(rows, axis=1), 0.0)
-    return jnp.max(jax.vmap(log_of)(heights, exponents)) + math.log(lost)
-
-
-def _apply(factor: Scaled, product: _Product, floor: float = 0.0) -> _Product:
-    """One factor more, given as factor · frame, (n, m).
-
-    Rounding has moved row k of the factor by an epsilon of its norm, and so R by Qᵀ δ: row i of
-    the product, to first order, by Σ_k |Q_ki| ‖row k‖ times the norm of column i of R⁻¹.
-
-    Args:
-        factor: times the frame.
-        product: the factors so far.
-        floor: the norm of a row whose rounding is as large as what the range of the dtype has cost.
-    """
-    matrix = jnp.where(jnp.any(jnp.isnan(factor.mantissa)), jnp.nan, factor.mantissa)
-    block, exponent = normalize(Scaled(matrix, factor.exponent))
-    (rows, exponents), losses = product.graded, product.losses
-    sizes_of_rows = norms_along(block, axis=1)
-    if floor:
-        sizes_of_rows += shift_within(jnp.asarray(floor, block.dtype), factor.exponent - exponent)
-    heights, sizes = jnp.frexp(jnp.max(jnp.abs(block), axis=0))
-    dead = (heights == 0) | jnp.all(rows == 0, axis=1)
-    # What meets a row of zeros counts for nothing, and must not pass for a near dependence.
-    block = jnp.where(dead[None], 0.0, block)
-    by_column = jnp.lexsort((-heights, -(sizes + exponents), dead))
-    by_row = jnp.argsort(-sizes_of_rows)
-    block, rows, exponents = block[by_row][:, by_column], rows[by_column], exponents[by_column]
-    frame, upper = lapack.qr(block)
-    total = multiply(upper, Graded(rows, exponents))
-    total = Graded(total.mantissa, total.exponents + exponent)
-    moved = norms_along(frame * sizes_of_rows[by_row][:, None], axis=0)
-    ours = moved * row_amplification(upper)
-    back = jnp.zeros_like(by_row).at[by_row].set(jnp.arange(by_row.shape[0]))
-    return _Product(frame[back].T, total, losses[by_column][: ours.shape[0]] + ours)
 
 
 def _diagonal_values(gains: Float[Array, "T n"], block: Block, every: int):

@@ -31,6 +31,9 @@ def factors(kind, dtype="float64"):
     gaussian = rng.normal(size=(LONG, N, N))
     left, right = orthogonal(rng, LONG, N), orthogonal(rng, LONG, N)
     steep, mild = 10.0 ** np.array([0, -5, -12, -20]), 10.0 ** np.array([0, -1, -2, -4])
+    blocks = np.zeros((LONG, N, N))
+    blocks[:, 0, 0], blocks[:, 1:, 1:] = 1.0, orthogonal(rng, LONG, N - 1)
+    in_turn = np.where(np.arange(LONG)[:, None] % 14 < 7, [1, 1e-3, 1e-3, 1e-3], [1e-6, 1, 1, 1])
     made = {
         "gaussian": gaussian,
         "small rows": steep[None, :, None] * gaussian,
@@ -39,6 +42,9 @@ def factors(kind, dtype="float64"):
         "ill-conditioned": (left * mild) @ right,
         "triangular": np.triu(gaussian),
         "orthogonal": 0.5 * left,
+        # One unit beside a group of three, which shrink in turn, so that what has fallen behind by
+        # more than all digits leads again: it must not start from the rounding of the others.
+        "in turn": in_turn[:, :, None] * blocks,
         "Jordan": np.broadcast_to(0.9 * np.eye(N) + np.eye(N, k=1), (LONG, N, N)),
     }
     return made[kind].astype(dtype)
@@ -58,7 +64,7 @@ def spectrum(kind, reader, dtype):
 
 KINDS = [
     *("gaussian", "small rows", "small columns", "small both"),
-    *("ill-conditioned", "triangular", "orthogonal", "Jordan"),
+    *("ill-conditioned", "triangular", "orthogonal", "Jordan", "in turn"),
 ]
 
 
@@ -307,6 +313,27 @@ def test_numbers_of_a_spectrum():
     np.testing.assert_allclose(lg.isometry_distance(logs), [1e4 + np.log(3), np.inf, np.inf])
     for number in (lg.effective_rank, lg.participation_ratio, lg.log_condition):
         assert np.isnan(number(jnp.asarray([0.0, np.nan])))
+
+
+@every_reader
+def test_what_rounding_or_the_range_took_is_no_exact_zero(reader):
+    """Factors without an exact dependence: rank one but for rounding, or of entries of any size."""
+    rng = np.random.default_rng(1)
+    one = rng.normal(size=(LONG, N, 1)) @ rng.normal(size=(LONG, 1, N))
+    rows, columns = 10.0 ** rng.uniform(-6, 6, (2, LONG, N))
+    for given in (
+        one,
+        np.ones((LONG, N, N)),
+        rows[:, :, None] * factors("gaussian") * columns[:, None],
+    ):
+        got = READERS[reader](lg.DenseChain(given.astype(np.float32)), every=EVERY)
+        assert not np.any((got.log_values[1:] == -np.inf) & got.resolved[1:])
+        assert got.resolved[1:, 0].all()
+    # What has no entries to come from is zero exactly.
+    dead = one * (np.arange(N) > 0)[:, None]
+    got = READERS[reader](lg.DenseChain(dead.astype(np.float32)), every=EVERY)
+    np.testing.assert_array_equal(got.log_values[1:, -1], -np.inf)
+    assert got.resolved[1:, -1].all()
 
 
 @every_dtype
