@@ -123,8 +123,9 @@ def forward_singular_spectrum(
             `num_values` below 1 or above min(n_of, n_wrt).
 
     Notes:
-        A push of n_wrt tangents, a QR, a triangular solve and two products of n_wrt³ per step; an
-        SVD by Jacobi rotations per lag, 0.1 s for n = 200 on one core. O(L n_of n_wrt) memory.
+        A push of n_wrt tangents, two passes of Gram-Schmidt (more where rows differ by more than
+        the digits), the inverse of a triangle and two products of n_wrt³ per step; an SVD by Jacobi
+        rotations per lag, 0.1 s for n = 200 on one core. O(L n_of n_wrt) memory.
         `every` saves the SVDs, `num_values` saves nothing but memory. Not differentiable in reverse
         mode: see `forward_norms`.
 
@@ -132,8 +133,10 @@ def forward_singular_spectrum(
         relative to each row, J_t + δJ_t. Value i of the product moves by Σ_t |uᵀδJ_t v| / |uᵀJ_t v|
         in its logarithm, where v and u are its own directions at t-1 and t: by an epsilon per step
         where J_t is well conditioned, and by everything where J_t shrinks v by more than 1/epsilon
-        relative to the rest. `errors` estimates that sum to an order of magnitude or so (too high
-        where directions fall together exactly), and `resolved` tells which values are left.
+        relative to the rest. `errors` estimates that sum to an order of magnitude or so, and
+        `resolved` tells which values are left. It is too high where directions fall together
+        exactly, and too low where one overtakes another that had shrunk by more than all digits and
+        is coupled to it: in one of 20 products of triangular factors whose diagonals change places.
         Factors whose small part is due to small rows, as a saturated layer's diag(φ′) W, lose
         nothing when pushed; from the other side, in `backward_singular_spectrum`, they do.
 
@@ -143,7 +146,7 @@ def forward_singular_spectrum(
     References:
         Bojanczyk, Ewerbring, Luk & Van Dooren 1991, An accurate product SVD algorithm. Stewart
         1995, On graded QR decompositions of products of matrices. Demmel & Veselić 1992 for
-        Jacobi's relative precision. Cox & Higham 1998 for the order of the rows.
+        Jacobi's relative precision.
     """
     check_chain(chain)
     return _spectrum(chain, of, wrt, every, num_values, "start")
