@@ -29,14 +29,17 @@ REPRESENTATIONS: dict[str, Callable[[StoredChain], StoredChain]] = {
     "dense": lambda chain: lg.DenseChain.of(chain),
 }
 
-every_cell = pytest.mark.parametrize("name", CELLS)
-every_representation = pytest.mark.parametrize("form", REPRESENTATIONS)
-every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
 
 def slow(*case: Any) -> Any:
     """A case of `parametrize` that is left out by default, since others beside it are not."""
     return pytest.param(*case, marks=pytest.mark.slow)
+
+
+every_cell = pytest.mark.parametrize("name", CELLS)
+# Where each cell has to be compiled anew.
+plain_and_gated = pytest.mark.parametrize("name", ["rnn", slow("rnn-relu"), slow("gru"), "lstm"])
+every_representation = pytest.mark.parametrize("form", REPRESENTATIONS)
+every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
 class Problem(NamedTuple):

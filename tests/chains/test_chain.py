@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import loop_product
-from registry import T, chain_of, every_cell, every_representation, problem, random_chain, slow
+from registry import T, chain_of, every_representation, plain_and_gated, problem, random_chain, slow
 
 import lstmgrad as lg
 
 
-@every_cell
+@plain_and_gated
 def test_materialized_factors_are_the_jacobians_of_the_step(name):
     given, chain = problem(name), chain_of(name)
     states, dense = given.run().states, lg.DenseChain.of(chain)

@@ -17,6 +17,7 @@ from registry import (
     every_cell,
     every_dtype,
     every_representation,
+    plain_and_gated,
     problem,
     random_chain,
     slow,
@@ -64,7 +65,7 @@ def test_jacobian_is_jacrev_of_the_unroll_for_every_pair_of_times(form):
         np.testing.assert_allclose(got, truth[t, :, k], rtol=0, atol=1e-12, err_msg=f"{k}:{t}")
 
 
-@every_cell
+@plain_and_gated
 @every_representation
 @pytest.mark.parametrize("bounds", [(2, T), slow((3, 3))])
 def test_jacobian_is_jacrev_of_the_unroll_for_every_pair_of_parts(name, form, bounds):
@@ -75,7 +76,7 @@ def test_jacobian_is_jacrev_of_the_unroll_for_every_pair_of_parts(name, form, bo
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-12, err_msg=f"{of} {wrt}")
 
 
-@every_cell
+@plain_and_gated
 @every_representation
 def test_float32_jacobian_is_the_float64_one_to_float32_rounding(name, form):
     truth = truth_of(name, "float32")
@@ -99,7 +100,7 @@ def whole_products(chain):
     )
 
 
-@every_cell
+@plain_and_gated
 @every_representation
 def test_push_of_identity_is_pull_of_identity_and_products_compose(name, form):
     truth = truth_of(name)[T, :, 0]

@@ -144,6 +144,7 @@ def test_the_same_options_give_the_same_bytes(one_cell, tmp_path):
         assert (again.directory / name).read_bytes() == (one_cell.directory / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_without_training_and_with_another_seed(all_cells, tmp_path):
     other = run(tmp_path, "compare", *SMALL[:-1], "0", "--cells", "rnn", "--seed", "1")
     curves = other.arrays("compare.npz")

@@ -121,6 +121,7 @@ def test_json_agrees_with_the_curves(small):
     assert curves["lstm_scores_in_training"].shape == (2, 1)
 
 
+@pytest.mark.slow
 def test_without_training_one_network_of_another_task(tmp_path):
     options = ["--task", "temporal_order", "--delay", "12", "--cells", "gru", "--hidden", "3"]
     found = run(tmp_path, "recall", *options, "--train", "0", "--seeds", "1", "--longest", "12")
@@ -137,6 +138,7 @@ def test_without_training_one_network_of_another_task(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_network_is_the_same_whatever_is_beside_it():
     task = lg.tasks.delayed_recall()
     few, many = (

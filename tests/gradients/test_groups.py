@@ -143,7 +143,8 @@ def test_an_exploding_part_leaves_the_sum_of_the_other(linearize):
     np.testing.assert_allclose(np.sum(got.shares), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["slstm", slow("mlstm")])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["slstm", "mlstm"])
 def test_cells_of_several_groups(name):
     """Their parts act on one another in one direction, and the stabilizer m on none."""
     cell = lg.cells.registry()[name](D, H)

@@ -11,9 +11,9 @@ from oracles import eps, log_norm, loop_log_norms
 from registry import (
     T,
     chain_of,
-    every_cell,
     every_dtype,
     every_representation,
+    plain_and_gated,
     problem,
     random_chain,
     slow,
@@ -47,7 +47,7 @@ def log_norms_of_pairs(name, form, of, wrt):
     return truth
 
 
-PARTS = [("rnn", None, None), slow("gru", "h", "h"), slow("lstm", "c", "c"), ("lstm", "h", "c")]
+PARTS = [slow("rnn", None, None), slow("gru", "h", "h"), slow("lstm", "c", "c"), ("lstm", "h", "c")]
 
 
 @every_representation
@@ -112,7 +112,7 @@ def test_two_parts_begin_at_zero_and_the_empty_chain_has_one_lag():
         np.testing.assert_array_equal(result.log_norms.ravel(), [-np.inf])
 
 
-@every_cell
+@plain_and_gated
 @every_dtype
 def test_dtypes_stay(name, dtype):
     def results(chain):

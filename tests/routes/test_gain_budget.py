@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import eps, log_norm, loop_product
-from registry import H, Problem, T, chain_of, problem, random_chain, slow
+from registry import H, Problem, T, chain_of, plain_and_gated, problem, random_chain, slow
 
 import lstmgrad as lg
 
@@ -31,7 +31,7 @@ def assert_adds_up(budget, log_sigma):
     np.testing.assert_allclose(total, log_sigma, **CLOSE)
 
 
-@pytest.mark.parametrize("name", ["rnn", slow("rnn-relu"), slow("gru"), "lstm"])
+@plain_and_gated
 def test_the_gains_add_up_to_the_norm(name):
     chain = chain_of(name)
     budget = lg.gain_budget(chain, through=tags_of(name))

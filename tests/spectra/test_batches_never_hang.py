@@ -35,6 +35,7 @@ def _run(names: list[str], limit: float) -> None:
     subprocess.run(command, check=True, timeout=limit, env={**os.environ, "JAX_PLATFORMS": "cpu"})
 
 
+@pytest.mark.slow
 def test_a_batch_of_spectra_comes_to_an_end():
     _run(["singular", "lyapunov"], limit=120)
 
