@@ -116,11 +116,12 @@ def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
             )
 
 
-def check_differentiable(params: Any, inputs: Any) -> None:
-    """There is a leaf that a gradient can be taken with respect to."""
+def check_differentiable(params: Any, *inputs: Any) -> None:
+    """There is a leaf that a gradient can be taken with respect to, in inputs too if they count."""
     if not jax.tree.leaves((params, inputs)):
+        where = " or the inputs" if inputs else ""
         raise ValueError(
-            "params: expected a floating-point or complex array in the parameters or the inputs, "
-            "to take a gradient with respect to, but there is none. If a module is its own step, "
-            "pass the module as params: step = lambda module, state, x: module(state, x)."
+            f"params: expected a floating-point or complex array in the parameters{where}, to take "
+            "a gradient with respect to, but there is none. If a module is its own step, pass the "
+            "module as params: step = lambda module, state, x: module(state, x)."
         )

@@ -104,7 +104,7 @@ def contribution_map(chain: Chain, cotangents: State, *, every: int = 1) -> Cont
     every = check_spacing(every, chain)
     step, params = run.step.parts()
     moving, fixed = differentiable(params)
-    check_differentiable(moving, None)
+    check_differentiable(moving)
     flat = flat_cotangents(cotangents, chain.layout, length)
     chain, flat = fed_by_parameters(chain, flat, moving, fixed)
     sources = jax.vmap(scaled)(flat)

@@ -90,7 +90,7 @@ def truncation_bias(
         length = check_count(max_length, "max_length", most=length, limit="T")
     step, params = run.step.parts()
     moving, fixed = differentiable(params)
-    check_differentiable(moving, None)
+    check_differentiable(moving)
     direct = flat_cotangents(cotangents, chain.layout, len(chain))
     chain, direct = fed_by_parameters(chain, direct, moving, fixed)
     local = LocalStep(step, fixed, chain.layout)

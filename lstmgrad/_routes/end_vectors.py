@@ -9,6 +9,7 @@ from lstmgrad._chains.base import Chain
 from lstmgrad._chains.blocks import Block
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.propagate import pull_back
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import norm_of, widen
 
 
@@ -29,7 +30,7 @@ def end_vectors(
     rows, columns = block.rows, block.columns
     if cotangent is None:
         pulled = pull_back(block.chain, jnp.eye(size, dtype=dtype)[rows])
-        left, _, right = jnp.linalg.svd(widen(pulled.mantissa[:, columns]), full_matrices=False)
+        left, _, right = lapack.svd(widen(pulled.mantissa[:, columns]))
         u = jnp.zeros(size, dtype).at[rows].set(left[:, 0].astype(dtype))
         v = right[0].astype(dtype)
     else:

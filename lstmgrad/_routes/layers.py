@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_stored
 from lstmgrad._compile import compiled
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import widen
 from lstmgrad._result import Result, chosen, number
 from lstmgrad._routes.budget import STATE, gain_budget, splitting_tags
@@ -96,7 +97,7 @@ def layer_factors(chain: Chain, cotangent: Float[Array, " n"] | None = None) -> 
         )
     weights = layers.weight
     budget = gain_budget(chain, cotangent, through=["branch"])
-    norms = jax.vmap(lambda weight: jnp.linalg.norm(widen(weight), 2))(weights)
+    norms = jax.vmap(lambda weight: lapack.singular_values(widen(weight))[0])(weights)
     log_weights = jnp.log(norms).astype(weights.dtype)
     log_slopes, log_gains = (budget.station_log_gains[label] for label in ("branch", STATE))
     deaths = (budget.log_gains == -jnp.inf).astype(int)

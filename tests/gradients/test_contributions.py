@@ -558,3 +558,36 @@ def test_what_has_no_residuals():
             lg.truncation_bias(*arguments, max_length=length)
     with pytest.raises(ValueError, match=f"every: {whole} {T + 1}"):
         lg.contribution_map(*arguments, every=T + 1)
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_inputs_without_a_gradient_and_parameters_without_one():
+    """Tokens in an embedding: its gradient is that of the whole run. Only inputs: theirs."""
+    cell = lg.cells.rnn(2, 3, dtype=jnp.float64)
+    keys = jax.random.split(jax.random.key(0))
+    params = {"rows": jax.random.normal(keys[0], (5, 2)), "cell": cell.init(keys[1])}
+    tokens = jnp.asarray([0, 3, 3, 1, 4])
+
+    def step(params, state, token):
+        return cell.step(params["cell"], state, params["rows"][token])
+
+    def loss(params):
+        return jnp.sum(lg.unroll(step, params, cell.initial_state(), tokens).states.h[-1] ** 2)
+
+    chain = lg.chain(lg.Model(step, params, cell.initial_state()), tokens)
+    cotangents = lg.loss_cotangents(lambda s: jnp.sum(s.h[-1] ** 2), chain.trajectory)
+    found = lg.contributions(chain, cotangents)
+    want = jax.grad(loss)(params)["rows"]
+    np.testing.assert_allclose(found.gradient["rows"], want, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(want[2], 0.0)
+    np.testing.assert_allclose(np.sum(found.shares), 1.0, rtol=1e-12)
+
+    bare = lg.Model(lambda params, state, x: jnp.tanh(state + x.astype(float)), None, jnp.zeros(2))
+    chain = lg.chain(bare, jnp.ones((len(tokens), 2)))
+    cotangents = lg.loss_cotangents(lambda states: jnp.sum(states[-1]), chain.trajectory)
+    for reading in (lg.contribution_map, lg.truncation_bias):
+        with pytest.raises(ValueError, match="complex array in the parameters, to take"):
+            reading(chain, cotangents)
+    chain = lg.chain(bare, jnp.ones((len(tokens), 2), int))
+    with pytest.raises(ValueError, match="complex array in the parameters or the inputs, to take"):
+        lg.contributions(chain, cotangents)
