@@ -1,6 +1,6 @@
 """A fixture that holds a figure to its reference, and the table of all that were held.
 
-`pytest tests/truths --truths-table FILE` writes the table as Markdown; README.md here is one.
+`pytest tests/truths -m "" --truths-table FILE` writes the table as Markdown; README.md here is one.
 """
 
 import re
@@ -15,7 +15,7 @@ independent calculations. The sources, and why the tolerances are what they are,
 each file. Last digits differ between machines. This table is written by
 
 ```sh
-pytest tests/truths --truths-table tests/truths/README.md
+pytest tests/truths -m "" --truths-table tests/truths/README.md
 ```
 
 | truth | quantity | reference | ours | difference | tolerance |
