@@ -38,7 +38,7 @@ print(f"{'network':12} within {NEAR:g}  {LEARNED:g} or above  seconds  scores")
 holds = True
 for name in options.cells:
     start = time.perf_counter()
-    _, model, keys, _ = make_networks(name, task, options)
+    _, model, keys = make_networks(name, task, options)
     fit = lg.training.fit(
         model, task, keys, delay=options.delay, steps=options.train, batch_size=BATCH
     )

@@ -8,7 +8,8 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-T = TypeVar("T")
+from lstmgrad.cli._shared.networks import CHRONO
+
 R = TypeVar("R")
 
 _THREADS = 2
@@ -18,32 +19,42 @@ class _StoppedError(Exception):
     """The others are told to end by it; nobody sees it."""
 
 
-def side_by_side(function: Callable[[T, Callable[[int], None]], R], items: Iterable[T]) -> list[R]:
-    """Returns ``[function(item, report) for item in items]``, two of them at a time.
+def side_by_side(
+    function: Callable[[str, Callable[[int], None]], R], names: Iterable[str]
+) -> dict[str, R]:
+    """Returns ``{name: function(name, report)}``, two at a time.
 
-    If one fails, or on Ctrl-C, the others end at their next report.
+    A cell with and without chrono biases goes one after the other, because it has one compiled
+    program. If one fails, or on Ctrl-C, the others end at their next report.
 
     Args:
-        function: is given an item, and what it has to call now and then: `report` of
+        function: is given a name, and what it has to call now and then: `report` of
             `lg.training.fit`. It must not decompose matrices, which two threads had better not do.
-        items: what it is called with.
+        names: of cells, perhaps with `CHRONO` behind them.
     """
     stopped = threading.Event()
     wide = jnp.zeros(()).dtype == jnp.float64
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.removesuffix(CHRONO), []).append(name)
 
     def report(_: int) -> None:
         if stopped.is_set():
             raise _StoppedError
 
-    def call(item: T) -> R:
-        report(0)
+    def call(group: list[str]) -> dict[str, R]:
+        found = {}
         with jax.enable_x64(wide):  # which holds for one thread
-            return function(item, report)
+            for name in group:
+                report(0)
+                found[name] = function(name, report)
+        return found
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        futures = [pool.submit(call, item) for item in items]
+        longest_first = sorted(groups.values(), key=len, reverse=True)
+        futures = [pool.submit(call, group) for group in longest_first]
         try:
-            return [future.result() for future in futures]
+            return {name: each for future in futures for name, each in future.result().items()}
         except BaseException:
             stopped.set()
             raise

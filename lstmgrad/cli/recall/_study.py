@@ -109,8 +109,8 @@ def plan(options: Options) -> Plan:
             parts,
         )
         found = tuple(
-            _measured(name, task, parts[name], *drawn[name][:2], *done, options)
-            for name, done in zip(parts, trained, strict=True)
+            _measured(name, task, parts[name], *drawn[name][:2], *trained[name], options)
+            for name in parts
         )
         return Study(found, stages, options, task.baseline(options.delay), sizes, length)
 

@@ -11,7 +11,7 @@ import numpy as np
 import lstmgrad as lg
 from lstmgrad.cli._shared.command import Plan
 from lstmgrad.cli._shared.console import entry, log10, visible
-from lstmgrad.cli._shared.networks import CHRONO, DEFAULT_CELLS, draw_networks, label_of, title_of
+from lstmgrad.cli._shared.networks import DEFAULT_CELLS, draw_networks, label_of, title_of
 from lstmgrad.cli._shared.sequences import Sequence, indexed
 from lstmgrad.cli._shared.side_by_side import side_by_side
 from lstmgrad.cli._shared.training import stage_titles
@@ -126,16 +126,10 @@ def plan(options: Options) -> Plan:
 
     def measure() -> Study:
         task = first_word(sequence.rows, sequence.width, jnp.dtype(options.dtype))
-        # One after the other where they share what is compiled; these take longest and come first.
-        groups: dict[str, list[str]] = {}
-        for name in DEFAULT_CELLS:
-            groups.setdefault(name.removesuffix(CHRONO), []).append(name)
-
-        def of_group(names: list[str], report: Callable[[int], None]) -> list[Networks]:
-            return [measure_kind(name, task, sequence, options, report=report) for name in names]
-
-        ordered = sorted(groups.values(), key=len, reverse=True)
-        found = {each.name: each for group in side_by_side(of_group, ordered) for each in group}
+        found = side_by_side(
+            lambda name, report: measure_kind(name, task, sequence, options, report=report),
+            DEFAULT_CELLS,
+        )
         networks = tuple(found[name] for name in DEFAULT_CELLS)
         return Study(options.words, networks, stages, options.draws, settings)
 
