@@ -1,6 +1,7 @@
 """Far beyond the delay: when the path of a trained network vanishes, and what its gates did."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
-from lstmgrad.cli.recall._networks import PATH, Reading, read_norms, sequences_far
+from lstmgrad.cli.recall._networks import PATH, Reading, norm_reader, sequences_far
 from lstmgrad.cli.recall._options import Options
 
 LAGS = 100
@@ -59,8 +60,10 @@ class Lasting(NamedTuple):
             return longest * self.floor / np.minimum(last, -1e-300)
 
 
-def measure_lasting(model: lg.Model, task: lg.tasks.Task, part: str, options: Options) -> Lasting:
-    """Returns what a sequence of the longest delay leaves of the gradient.
+def lasting_reader(
+    model: lg.Model, task: lg.tasks.Task, part: str, options: Options
+) -> Callable[[], Lasting]:
+    """Returns what measures a sequence of the longest delay, compiled but not called yet.
 
     Args:
         model: trained networks on axis 0 of the parameters.
@@ -69,11 +72,11 @@ def measure_lasting(model: lg.Model, task: lg.tasks.Task, part: str, options: Op
         options: what the user asked for.
     """
     inputs = sequences_far(task, options)
-    every = max(1, inputs.shape[1] // LAGS)
-    reading = read_norms(model, inputs, part, False, every)
+    read_norms = norm_reader(model, inputs, part, False, max(1, inputs.shape[1] // LAGS))
     forget = _forget_gates(model, inputs)
+    gates = None if forget is None else _gates(np.asarray(forget))
     floor = math.log(float(jnp.finfo(inputs.dtype).tiny))
-    return Lasting(reading, None if forget is None else _gates(np.asarray(forget)), floor)
+    return lambda: Lasting(read_norms(model, inputs), gates, floor)
 
 
 @eqx.filter_jit

@@ -1,5 +1,6 @@
 """Networks of one kind, and what is read off them at one stage of their training."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -164,6 +165,22 @@ def read_norms(
         return Reading(norms, lg.backward_norms(routes[PATH], of=part, wrt=part, every=every))
 
     return jax.vmap(of_network)(model.params, inputs)
+
+
+def norm_reader(
+    model: lg.Model, inputs: jax.Array, part: str, diagonal: bool, every: int = 1
+) -> Callable[[lg.Model, jax.Array], Reading]:
+    """Returns `read_norms` of models and inputs like these, compiled but not called yet.
+
+    Args:
+        model: networks on axis 0 of the parameters.
+        inputs: (networks, T, d).
+        part: which part.
+        diagonal: whether the step Jacobian is diagonal.
+        every: read the lags 0, every, 2·every, ...
+    """
+    compiled = read_norms.lower(model, inputs, part, diagonal, every).compile()
+    return lambda model, inputs: compiled(model, inputs, part, diagonal, every)
 
 
 def measure_swaps(model: lg.Model, inputs: jax.Array) -> Swaps | None:

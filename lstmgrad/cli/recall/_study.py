@@ -13,15 +13,15 @@ from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.networks import forget_bias_of, label_of, title_of
 from lstmgrad.cli._shared.side_by_side import side_by_side
 from lstmgrad.cli._shared.training import stage_titles
-from lstmgrad.cli.recall._lasting import Lasting, measure_lasting
+from lstmgrad.cli.recall._lasting import Lasting, lasting_reader
 from lstmgrad.cli.recall._networks import (
     Reading,
     Swaps,
     length_of,
     make_networks,
     measure_swaps,
+    norm_reader,
     part_of,
-    read_norms,
     score_key,
     sequences,
     size_at,
@@ -105,13 +105,12 @@ def plan(options: Options) -> Plan:
     def measure() -> Study:
         drawn = {name: make_networks(name, task, options) for name in parts}
         trained = side_by_side(
-            lambda name, report: _trained(name, *drawn[name][1:], task, options, sizes, report),
+            lambda name, report: _trained(
+                name, task, parts[name], *drawn[name], options, sizes, report
+            ),
             parts,
         )
-        found = tuple(
-            _measured(name, task, parts[name], *drawn[name][:2], *trained[name], options)
-            for name in parts
-        )
+        found = tuple(_measured(name, task, parts[name], trained[name], options) for name in parts)
         return Study(found, stages, options, task.baseline(options.delay), sizes, length)
 
     titles = ", ".join(title_of(name) for name in parts)
@@ -150,16 +149,38 @@ def near_baseline(baseline: lg.tasks.Performance, size: int) -> float:
     return max(NEAR, 3 * (p * (1 - p) / size) ** 0.5)
 
 
+class _Trained(NamedTuple):
+    """Networks of one kind after training, and what is to be read off them.
+
+    Attributes:
+        models: by stage.
+        curve: of the training.
+        scores: (networks,) by delay.
+        swaps: by stage.
+        read_norms: compiled.
+        read_lasting: compiled; None where nothing lasts.
+    """
+
+    models: dict[str, lg.Model]
+    curve: lg.training.TrainingCurve
+    scores: dict[int, np.ndarray]
+    swaps: dict[str, Swaps | None]
+    read_norms: Callable[[lg.Model, jax.Array], Reading]
+    read_lasting: Callable[[], Lasting] | None
+
+
 def _trained(
     name: str,
+    task: lg.tasks.Task,
+    part: str,
+    cell: lg.cells.Cell,
     model: lg.Model,
     keys: jax.Array,
-    task: lg.tasks.Task,
     options: Options,
     sizes: dict[int, int],
     report: Callable[[int], None],
-) -> tuple[lg.training.Fit, dict[int, np.ndarray]]:
-    """The networks after training, and their scores by delay."""
+) -> _Trained:
+    """Everything that calls no decomposition: what two threads may do at a time."""
     fit = lg.training.fit(
         model,
         task,
@@ -179,31 +200,34 @@ def _trained(
         report(0)
         if delay == options.delay and (np.abs(scores[delay] - baseline.score) <= near).all():
             break  # what is not recalled at this delay is not asked for at longer ones
-    return fit, scores
+    inputs = sequences(task, options)
+    models = dict(zip(stage_titles(options.train), (model, fit.model), strict=False))
+    swaps = {stage: measure_swaps(at, inputs) for stage, at in models.items()}
+    reader = norm_reader(model, inputs[: options.seeds], part, cell.diagonal)
+    learned = part == "c" and np.median(scores[options.delay]) >= LEARNED
+    lasting = lasting_reader(fit.model, task, part, options) if learned else None
+    return _Trained(models, fit.curve, scores, swaps, reader, lasting)
 
 
 def _measured(
-    name: str,
-    task: lg.tasks.Task,
-    part: str,
-    cell: lg.cells.Cell,
-    model: lg.Model,
-    fit: lg.training.Fit,
-    scores: dict[int, np.ndarray],
-    options: Options,
+    name: str, task: lg.tasks.Task, part: str, trained: _Trained, options: Options
 ) -> Networks:
-    inputs = sequences(task, options)
-    stages = dict(zip(stage_titles(options.train), (model, fit.model), strict=False))
-    readings = {
-        stage: read_norms(at, inputs[: options.seeds], part, cell.diagonal)
-        for stage, at in stages.items()
-    }
-    swaps = {stage: measure_swaps(at, inputs) for stage, at in stages.items()}
-    learned = np.median(scores[options.delay]) >= LEARNED
+    inputs = sequences(task, options)[: options.seeds]
+    readings = {stage: trained.read_norms(at, inputs) for stage, at in trained.models.items()}
+    first = next(iter(readings))
     lasting = None
-    if learned and readings[next(iter(readings))].path is not None:
-        lasting = measure_lasting(fit.model, task, part, options)
-    label, bias = label_of(name, model.params), forget_bias_of(model.params)
-    curve = fit.curve if options.train else None
-    title = title_of(name)
-    return Networks(name, title, label, part, bias, readings, swaps, curve, scores, lasting)
+    if trained.read_lasting is not None and readings[first].path is not None:
+        lasting = trained.read_lasting()
+    params = trained.models[first].params
+    return Networks(
+        name,
+        title_of(name),
+        label_of(name, params),
+        part,
+        forget_bias_of(params),
+        readings,
+        trained.swaps,
+        trained.curve if options.train else None,
+        trained.scores,
+        lasting,
+    )
