@@ -179,7 +179,8 @@ def norm_reader(
         diagonal: whether the step Jacobian is diagonal.
         every: read the lags 0, every, 2·every, ...
     """
-    compiled = read_norms.lower(model, inputs, part, diagonal, every).compile()
+    lower = read_norms.lower  # pyright: ignore[reportFunctionMemberAccess]
+    compiled = lower(model, inputs, part, diagonal, every).compile()
     return lambda model, inputs: compiled(model, inputs, part, diagonal, every)
 
 
