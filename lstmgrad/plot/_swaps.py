@@ -9,6 +9,8 @@ from lstmgrad._responses.swaps import SwapResponse
 from lstmgrad.plot._curves import draw_curve
 from lstmgrad.plot._style import axes_of, check_result, check_single, number_steps
 
+NOISE = "what rounding may do"
+
 
 def swap_response(
     result: SwapResponse, *, ax: Axes | None = None, label: str | None = None, **artist: Any
@@ -42,10 +44,12 @@ def swap_response(
         noise = np.log10(np.asarray(result.noise, np.float64))[moving]
     below = ~np.asarray(result.resolved)[:, moving]
     draw_curve(ax, times, distances, label, artist, unresolved=below & np.isfinite(distances))
-    ax.plot(times, noise, color="0.6", linewidth=0.8, zorder=1, label="_noise")
+    named = any(line.get_label() == NOISE for line in ax.lines)
+    name = "_" + NOISE if named else NOISE
+    ax.plot(times, noise, color="0.6", linewidth=0.8, zorder=1, label=name)
     if not ax.get_xlabel():
         ax.set_xlabel("t")
     if not ax.get_ylabel():
-        ax.set_ylabel("log₁₀ ‖Δs_t‖₂")
+        ax.set_ylabel(rf"$\log_{{10}}\,\Vert\Delta {result.of or 's'}_t\Vert_2$")
     number_steps(ax)
     return ax

@@ -16,5 +16,10 @@ def test_distances_and_noise_are_drawn_from_the_first_state_that_moves():
         np.allclose(xy, [[2, 0], [3, -2], [4, -4]], atol=1e-6) for xy in drawn if len(xy) == 3
     )
     assert any(np.allclose(xy[:, 1], -7, atol=1e-6) for xy in drawn if len(xy) == 3)
+    assert ax.get_ylabel() == r"$\log_{10}\,\Vert\Delta s_t\Vert_2$"
+    # A second curve brings its own noise, which the legend names once.
+    lg.plot.swap_response(lg.SwapResponse(distances, noise / 10, at=1, of="h"), ax=ax, label="h")
+    labels = [line.get_label() for line in ax.lines]
+    assert labels.count("what rounding may do") == 1
     with pytest.raises(ValueError, match="expected one sequence"):
         lg.plot.swap_response(lg.SwapResponse(distances[None], noise[None], at=1, of=None))
