@@ -1,6 +1,7 @@
 """What is trained and measured, as the record that all output is made from."""
 
 import textwrap
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -103,13 +104,14 @@ def plan(options: Options) -> Plan:
     stages = stage_titles(options.train)
 
     def measure() -> Study:
-        drawn = {name: make_networks(name, task, options) for name in parts}
-        trained = side_by_side(
-            lambda name, report: _trained(
-                name, task, parts[name], *drawn[name], options, sizes, report
-            ),
-            parts,
-        )
+        drawing = threading.Lock()
+
+        def train(name: str, report: Callable[[int], None]) -> _Trained:
+            with drawing:  # weights are orthogonal: drawing them decomposes matrices
+                drawn = make_networks(name, task, options)
+            return _trained(name, task, parts[name], *drawn, options, sizes, report)
+
+        trained = side_by_side(train, parts)
         found = tuple(_measured(name, task, parts[name], trained[name], options) for name in parts)
         return Study(found, stages, options, task.baseline(options.delay), sizes, length)
 
