@@ -41,6 +41,7 @@ from lstmgrad._norms.matrix_free import matrix_free_norms
 from lstmgrad._norms.profiles import backward_norms, forward_norms
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.scaled import Scaled, scaled
+from lstmgrad._responses.finite import FirstNonFinite, first_non_finite
 from lstmgrad._responses.swaps import SwapResponse, swap_response
 from lstmgrad._result import summary
 from lstmgrad._routes.budget import GainBudget, gain_budget
@@ -92,6 +93,7 @@ __all__ = [
 ]
 # How far does the gradient reach?
 __all__ += [
+    "FirstNonFinite",
     "Method",
     "NormMap",
     "NormProfile",
@@ -99,6 +101,7 @@ __all__ += [
     "SwapResponse",
     "backward_norms",
     "decay_rate",
+    "first_non_finite",
     "forward_norms",
     "horizon",
     "jacobian",

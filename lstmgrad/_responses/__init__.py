@@ -1,1 +1,1 @@
-"""How far the states of a model move when an input is another one."""
+"""How the states of a model respond: to another input, and where they leave the numbers."""

@@ -161,6 +161,18 @@ def swap_response() -> lg.SwapResponse:
     return lg.SwapResponse(distances=distances, noise=jnp.full(21, 1e-16), at=0, of="h")
 
 
+def first_non_finite() -> lg.FirstNonFinite:
+    """States of an LSTM that overflow at 87, h before c."""
+    return lg.FirstNonFinite(
+        state_time=jnp.asarray(87),
+        state_parts={"c": jnp.asarray(False), "h": jnp.asarray(True)},
+        factor_time=jnp.asarray(88),
+        factor_parts={"c": jnp.asarray(True), "h": jnp.asarray(True)},
+        finite_steps=jnp.asarray(86),
+        length=100,
+    )
+
+
 def training_curve() -> lg.training.TrainingCurve:
     """Forty reports."""
     steps = 10 * jnp.arange(1, 41)
@@ -191,6 +203,7 @@ RECORDS = {
         contribution_map,
         truncation_bias,
         swap_response,
+        first_non_finite,
         training_curve,
     )
 }
