@@ -74,6 +74,9 @@ def log_singular_values(
     exponents = matrix.exponents[order]
     # G = D M, D the powers of two, M = L V with V orthogonal: D L has the same values, ...
     lower = lapack.triangle(matrix.mantissa[order].T).T
+    # A zero on the diagonal of a row that is not zero is what rounding left, and no exact zero.
+    left = float(jnp.finfo(lower.dtype).eps) * jnp.linalg.norm(lower, axis=1)
+    lower = lower + jnp.diag(jnp.where((jnp.diagonal(lower) == 0) & ~zero[order], left, 0.0))
     # ... and its columns D L e_j are nearly orthogonal where their sizes differ, so that few
     # rotations are left to do. They are the rows from here on.
     sizes = jnp.frexp(lower)[1] + exponents[:, None]

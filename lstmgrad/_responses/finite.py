@@ -21,7 +21,8 @@ class FirstNonFinite(Result):
         factor_time: t of the first J_t = ds_t/ds_{t-1} with an inf or a NaN, 1..T; -1 for none.
         factor_parts: by part, whether its rows of that J_t do.
         finite_steps: how many steps there are before: all states and step Jacobians of
-            ``chain[:finite_steps]`` are finite. T where that holds for all of them.
+            ``chain[:finite_steps]`` are finite. T where that holds for all of them; 0 also where
+            s_0 itself is not finite.
         length: T.
     """
 
@@ -83,8 +84,8 @@ def first_non_finite(chain: Chain) -> FirstNonFinite:
         ValueError: a batch of chains: use `jax.vmap`.
 
     Notes:
-        One push through every factor, of a vector without zeros: an inf or a NaN in J_t shows in
-        the product. O(T) memory beside the states.
+        One push through every factor, of the vector of ones: an inf or a NaN in J_t shows in the
+        product, as does a row whose sum leaves the range. O(T) memory beside the states.
 
     Example:
         ```python

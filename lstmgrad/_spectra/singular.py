@@ -136,7 +136,8 @@ def forward_singular_spectrum(
         relative to the rest. `errors` estimates that sum to an order of magnitude or so, and
         `resolved` tells which values are left. It is too high where directions fall together
         exactly, and too low where one overtakes another that had shrunk by more than all digits and
-        is coupled to it: in one of 20 products of triangular factors whose diagonals change places.
+        is coupled to it: for some value of one in nine products of triangular factors whose
+        diagonals change places, and for none of 96 products of twelve other kinds.
         Factors whose small part is due to small rows, as a saturated layer's diag(φ′) W, lose
         nothing when pushed; from the other side, in `backward_singular_spectrum`, they do.
 

@@ -317,13 +317,20 @@ def test_numbers_of_a_spectrum():
 
 @every_reader
 def test_what_rounding_or_the_range_took_is_no_exact_zero(reader):
-    """Factors without an exact dependence: rank one but for rounding, or of entries of any size."""
+    """Factors without an exact dependence.
+
+    Rank one but for rounding, entries of any size, and triangles of which half vanishes.
+    """
     rng = np.random.default_rng(1)
     one = rng.normal(size=(LONG, N, 1)) @ rng.normal(size=(LONG, 1, N))
     rows, columns = 10.0 ** rng.uniform(-6, 6, (2, LONG, N))
     for given in (
         one,
         rows[:, :, None] * factors("gaussian") * columns[:, None],
+        *(
+            np.tril(rng.normal(size=(LONG, N, N)), -1) + np.diag([3e-8, 1, 3e-8, 1])
+            for _ in range(20)
+        ),
     ):
         got = READERS[reader](lg.DenseChain(given.astype(np.float32)), every=EVERY)
         assert not np.any((got.log_values[1:] == -np.inf) & got.resolved[1:])

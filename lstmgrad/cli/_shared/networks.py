@@ -1,5 +1,6 @@
 """Many networks of one kind, each from weights of its own, with chrono biases where asked for."""
 
+import threading
 from typing import Any
 
 import jax
@@ -17,6 +18,9 @@ DEFAULT_CELLS = ("rnn", "gru", "lstm", f"lstm{CHRONO}")
 
 _BIASES = 2**31 + 2
 """What a key is folded with for the biases; the networks have small numbers."""
+
+_DRAWING = threading.Lock()
+"""Orthogonal weights are a decomposition, which two threads had better not do at once."""
 
 
 def title_of(name: str) -> str:
@@ -57,7 +61,8 @@ def draw_networks(
     base = jax.random.fold_in(jax.random.key(seed), kind.number)
     keys = [jax.random.fold_in(base, index) for index in range(count)]
     # Not compiled: drawing weights takes longer to compile than all networks take to be drawn.
-    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(init, keys))
+    with _DRAWING:
+        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(init, keys))
     return cell, params, jnp.stack(keys)
 
 

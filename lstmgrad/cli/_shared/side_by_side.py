@@ -29,7 +29,7 @@ def side_by_side(
 
     Args:
         function: is given a name, and what it has to call now and then: `report` of
-            `lg.training.fit`. It must not decompose matrices, which two threads had better not do.
+            `lg.training.fit`. It decomposes matrices in `draw_networks` alone, which takes turns.
         names: of cells, perhaps with `CHRONO` behind them.
     """
     stopped = threading.Event()

@@ -141,11 +141,12 @@ def score_key(options: Options) -> jax.Array:
     return jax.random.fold_in(jax.random.key(options.seed), _SCORES)
 
 
-@eqx.filter_jit
-def read_norms(
+def norm_reader(
     model: lg.Model, inputs: jax.Array, part: str, diagonal: bool, every: int = 1
-) -> Reading:
-    """Returns the norms of one part by itself, and those of the additive path alone.
+) -> Callable[[lg.Model, jax.Array], Reading]:
+    """Returns what reads the norms of models and inputs like these, compiled but not called yet.
+
+    Those of one part by itself, and those of the additive path alone.
 
     Args:
         model: networks on axis 0 of the parameters.
@@ -154,6 +155,15 @@ def read_norms(
         diagonal: whether the step Jacobian is diagonal.
         every: read the lags 0, every, 2·every, ...
     """
+    lower = _read_norms.lower  # pyright: ignore[reportFunctionMemberAccess]
+    compiled = lower(model, inputs, part, diagonal, every).compile()
+    return lambda model, inputs: compiled(model, inputs, part, diagonal, every)
+
+
+@eqx.filter_jit
+def _read_norms(
+    model: lg.Model, inputs: jax.Array, part: str, diagonal: bool, every: int
+) -> Reading:
     linearize = lg.linearize_diagonal if diagonal else lg.linearize
 
     def of_network(params: Any, inputs: jax.Array) -> Reading:
@@ -165,23 +175,6 @@ def read_norms(
         return Reading(norms, lg.backward_norms(routes[PATH], of=part, wrt=part, every=every))
 
     return jax.vmap(of_network)(model.params, inputs)
-
-
-def norm_reader(
-    model: lg.Model, inputs: jax.Array, part: str, diagonal: bool, every: int = 1
-) -> Callable[[lg.Model, jax.Array], Reading]:
-    """Returns `read_norms` of models and inputs like these, compiled but not called yet.
-
-    Args:
-        model: networks on axis 0 of the parameters.
-        inputs: (networks, T, d).
-        part: which part.
-        diagonal: whether the step Jacobian is diagonal.
-        every: read the lags 0, every, 2·every, ...
-    """
-    lower = read_norms.lower  # pyright: ignore[reportFunctionMemberAccess]
-    compiled = lower(model, inputs, part, diagonal, every).compile()
-    return lambda model, inputs: compiled(model, inputs, part, diagonal, every)
 
 
 def measure_swaps(model: lg.Model, inputs: jax.Array) -> Swaps | None:

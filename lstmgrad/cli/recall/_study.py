@@ -1,7 +1,6 @@
 """What is trained and measured, as the record that all output is made from."""
 
 import textwrap
-import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -104,14 +103,9 @@ def plan(options: Options) -> Plan:
     stages = stage_titles(options.train)
 
     def measure() -> Study:
-        drawing = threading.Lock()
-
-        def train(name: str, report: Callable[[int], None]) -> _Trained:
-            with drawing:  # weights are orthogonal: drawing them decomposes matrices
-                drawn = make_networks(name, task, options)
-            return _trained(name, task, parts[name], *drawn, options, sizes, report)
-
-        trained = side_by_side(train, parts)
+        trained = side_by_side(
+            lambda name, report: _trained(name, task, parts[name], options, sizes, report), parts
+        )
         found = tuple(_measured(name, task, parts[name], trained[name], options) for name in parts)
         return Study(found, stages, options, task.baseline(options.delay), sizes, length)
 
@@ -175,14 +169,12 @@ def _trained(
     name: str,
     task: lg.tasks.Task,
     part: str,
-    cell: lg.cells.Cell,
-    model: lg.Model,
-    keys: jax.Array,
     options: Options,
     sizes: dict[int, int],
     report: Callable[[int], None],
 ) -> _Trained:
-    """Everything that calls no decomposition: what two threads may do at a time."""
+    """Everything that two threads may do at a time: compiled, but with no norm read yet."""
+    cell, model, keys = make_networks(name, task, options)
     fit = lg.training.fit(
         model,
         task,
