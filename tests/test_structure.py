@@ -23,6 +23,7 @@ ROOMS = (
     ("interop", "theory", "tasks", "_chains"),
     ("_norms", "_spectra", "_routes", "_gradients", "_responses"),
     ("training",),
+    ("diagnosis",),
     ("plot",),
     ("face",),
     ("cli",),

@@ -1,0 +1,23 @@
+"""From numbers to answers: readings of a chain, what they say is wrong, and what helps.
+
+    chains = jax.vmap(lambda inputs: lg.chain(model, inputs))(batch)
+    found = lg.diagnose(chains, cotangents, lag=200)
+    print(found)                        what was found, with numbers, thresholds and sources
+    found["reach"].verdict              "found", "clear" or "undecided"
+    found["reach"].remedies[0].apply    from parameters to parameters
+
+A `Finding` is what one rule says. Its evidence are numbers with their intervals, each held against
+a threshold whose origin is said: a formula, the rounding of the dtype, or the noise that was
+measured. Where the interval straddles the threshold, the rule says "undecided".
+"""
+
+from lstmgrad.diagnosis._records import (
+    Diagnosis,
+    Evidence,
+    Finding,
+    Prediction,
+    Remedy,
+    Settings,
+)
+
+__all__ = ["Diagnosis", "Evidence", "Finding", "Prediction", "Remedy", "Settings"]

@@ -1,0 +1,330 @@
+"""What a diagnosis is made of: findings with evidence, and remedies with what they predict."""
+
+import math
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, overload
+
+from lstmgrad._result import WIDTH, number
+
+Verdict = Literal["found", "clear", "undecided"]
+Severity = Literal["severe", "mild", "none"]
+Side = Literal["above", "below"]
+
+
+class Evidence(NamedTuple):
+    """A number that was read, how well it is known, and what it is held against.
+
+    Attributes:
+        value: what was read, in the unit said.
+        error: half the width of the interval about it: of the mean over the sequences of a batch
+            at 95 %, or what the arithmetic leaves; inf where nothing is known.
+        threshold: what it is held against; None where it is there to be read alone.
+        side: on which side of the threshold the trouble lies.
+        unit: "ln" for a natural logarithm, "steps", "nats per step", or "" for a plain number.
+        text: what the number is, in words.
+        basis: where the threshold comes from; empty where there is none.
+    """
+
+    value: float
+    error: float = 0.0
+    threshold: float | None = None
+    side: Side = "below"
+    unit: str = ""
+    text: str = ""
+    basis: str = ""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The least and the largest value that the number may have."""
+        if math.isinf(self.error):
+            return -math.inf, math.inf
+        return self.value - self.error, self.value + self.error
+
+    @property
+    def verdict(self) -> Verdict:
+        """Found on the side of the trouble, clear on the other, undecided in between.
+
+        Undecided, too, where the number is NaN, and where it is held against nothing.
+        """
+        if self.threshold is None or math.isnan(self.value):
+            return "undecided"
+        low, high = self.interval
+        if low <= self.threshold <= high and low < high:
+            return "undecided"
+        beyond = low > self.threshold if self.side == "above" else high < self.threshold
+        return "found" if beyond else "clear"
+
+
+class Prediction(NamedTuple):
+    """What a reading is predicted to be once a remedy is applied.
+
+    Attributes:
+        reading: the name of the evidence, in the same finding.
+        value: what it will be, in the unit of the evidence.
+        low: the least that it may be.
+        high: the largest that it may be.
+        formula: how the number was computed.
+    """
+
+    reading: str
+    value: float
+    low: float
+    high: float
+    formula: str
+
+    def holds(self, value: float) -> bool:
+        """Returns whether a later reading lies in the interval.
+
+        Args:
+            value: of the evidence of that name, in a diagnosis of what the remedy made.
+        """
+        return self.low <= value <= self.high
+
+
+class Remedy(NamedTuple):
+    """What to change, and what that will do.
+
+    Attributes:
+        name: a stable name, such as "forget-bias".
+        kind: what is changed: the "parameters" of the model, the options of the "training" (the
+            length of truncation, the clipping), or the "model" that is chosen.
+        why: a sentence.
+        apply: from parameters to parameters, or from a dict of training options to another one; it
+            changes nothing in place.
+        predicted: what readings will be, computed from a formula; empty where there is none.
+        code: the same as a piece of Python for weights of PyTorch; empty where there is none.
+    """
+
+    name: str
+    kind: Literal["parameters", "training", "model"]
+    why: str
+    apply: Callable[[Any], Any]
+    predicted: tuple[Prediction, ...] = ()
+    code: str = ""
+
+
+class Finding(NamedTuple):
+    """What a rule says about a model.
+
+    Attributes:
+        rule: the stable name of the rule, such as "reach".
+        verdict: "found": it is so; "clear": it is not; "undecided": the intervals do not say, or
+            something that the rule needs was not given.
+        severity: how bad it is where it is found: "severe", "mild", or "none" for good news.
+        title: the finding in a few words.
+        evidence: the numbers by name, the one that decides first.
+        because: what follows from them, in plain sentences.
+        source: the formula, and who says so.
+        remedies: what helps, the best first.
+    """
+
+    rule: str
+    verdict: Verdict
+    severity: Severity
+    title: str
+    evidence: dict[str, Evidence]
+    because: str
+    source: str
+    remedies: tuple[Remedy, ...] = ()
+
+    def __str__(self) -> str:
+        """The title, the reason and the numbers."""
+        lines = [f"{self.verdict}: {self.title} [{self.rule}]"]
+        lines += _wrapped(self.because)
+        for name, entry in self.evidence.items():
+            lines += _wrapped(f"{name} = {_with_error(entry)}{_against(entry)}. {entry.text}")
+        for remedy in self.remedies:
+            lines += _wrapped(f"remedy {remedy.name}: {remedy.why}")
+        return "\n".join(lines)
+
+
+class Settings(NamedTuple):
+    """What was diagnosed, and how.
+
+    Attributes:
+        length: T.
+        lag: how far back the task needs the gradient to reach.
+        sequences: how many the intervals come from; with one of them they are those of the
+            arithmetic alone, and the verdicts hold for this sequence.
+        loss: "given", or what stands in for it.
+        clip: the largest norm that gradients are allowed in training; None is none.
+        truncation: the steps that back-propagation goes back in training; None is all of them.
+        batch_size: sequences in a batch of the training, whose mean gradient is clipped.
+        dtype: of the flat state.
+        step: the name of the step function.
+        sizes: the numbers in each part of the state.
+        versions: of the packages.
+    """
+
+    length: int
+    lag: int
+    sequences: int
+    loss: str
+    clip: float | None
+    truncation: int | None
+    batch_size: int
+    dtype: str
+    step: str
+    sizes: dict[str, int]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Sequence[Finding]):
+    """The findings on a model, one for each rule, the worst first.
+
+    A sequence of `Finding`; ``diagnosis["reach"]`` is the one of that rule.
+
+    Attributes:
+        findings: all of them.
+        settings: what was diagnosed, and how.
+        readings: the `Readings` that the findings come from, with sequences on axis 0.
+    """
+
+    findings: tuple[Finding, ...]
+    settings: Settings
+    readings: Any
+
+    @property
+    def found(self) -> tuple[Finding, ...]:
+        """What was found to be wrong, severe findings first."""
+        return tuple(f for f in self.findings if f.verdict == "found" and f.severity != "none")
+
+    @property
+    def severe(self) -> tuple[Finding, ...]:
+        """What was found to be badly wrong."""
+        return tuple(f for f in self.found if f.severity == "severe")
+
+    @overload
+    def __getitem__(self, key: int | str) -> Finding: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Finding, ...]: ...
+    def __getitem__(self, key: int | str | slice) -> Finding | tuple[Finding, ...]:
+        """The finding of a rule by its name, or by its place."""
+        if not isinstance(key, str):
+            return self.findings[key]
+        for finding in self.findings:
+            if finding.rule == key:
+                return finding
+        known = ", ".join(finding.rule for finding in self.findings)
+        raise KeyError(f"diagnosis[...]: expected a rule ({known}), but got {key!r}.")
+
+    def __len__(self) -> int:
+        """The number of findings."""
+        return len(self.findings)
+
+    def __iter__(self) -> Iterator[Finding]:
+        """All findings."""
+        return iter(self.findings)
+
+    def summary(self) -> dict[str, float]:
+        """Returns the diagnosis as a flat dict of floats, as every logger takes it.
+
+        Returns:
+            ``{rule}/found`` is 1 for found, 0 for clear and NaN for undecided; ``{rule}/{name}``
+            the value of each piece of evidence.
+        """
+        marks = {"found": 1.0, "clear": 0.0, "undecided": math.nan}
+        flat = {}
+        for finding in self.findings:
+            flat[f"{finding.rule}/found"] = marks[finding.verdict]
+            for name, entry in finding.evidence.items():
+                flat[f"{finding.rule}/{name}"] = float(entry.value)
+        return flat
+
+    def plain(self) -> dict[str, Any]:
+        """Returns the diagnosis as dicts, lists, strings and numbers, for a JSON file.
+
+        Returns:
+            All but the readings; numbers that are not finite are the strings "nan", "inf" and
+            "-inf". A remedy is said by name, with its sentence, predictions and code.
+        """
+        return _strict(
+            {
+                "format": "lstmgrad diagnosis",
+                "format_version": 1,
+                "settings": self.settings._asdict(),
+                "findings": [_plain_finding(finding) for finding in self.findings],
+            }
+        )
+
+    def __repr__(self) -> str:
+        """One line: what was found."""
+        names = ", ".join(finding.rule for finding in self.found) or "nothing"
+        return f"Diagnosis(lag {self.settings.lag} of T = {self.settings.length}, found: {names})"
+
+    def __str__(self) -> str:
+        """What was found in full, and the other rules by name."""
+        parts = [repr(self)]
+        parts += [str(finding) for finding in self.findings if finding.verdict == "found"]
+        for verdict in ("undecided", "clear"):
+            names = [f.rule for f in self.findings if f.verdict == verdict]
+            if names:
+                parts.append(f"{verdict}: {', '.join(names)}")
+        return "\n\n".join(parts)
+
+
+def shown(entry: Evidence) -> str:
+    """Writes the value of a piece of evidence; logarithms as powers of ten.
+
+    Args:
+        entry: the evidence.
+    """
+    return _shown(entry.value, entry.unit)
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit == "ln":
+        decades = value / math.log(10)
+        return "0" if decades == -math.inf else f"10^{number(decades, 3)}"
+    return f"{number(value, 3)} {unit}".rstrip()
+
+
+def _with_error(entry: Evidence) -> str:
+    if entry.error == 0 or math.isnan(entry.value):
+        return shown(entry)
+    if math.isinf(entry.error):
+        return f"{shown(entry)}, not resolved"
+    low, high = entry.interval
+    return f"{shown(entry)} ({_shown(low, entry.unit)} to {_shown(high, entry.unit)})"
+
+
+def _against(entry: Evidence) -> str:
+    if entry.threshold is None:
+        return ""
+    return f"; trouble {entry.side} {_shown(entry.threshold, entry.unit)}: {entry.basis}"
+
+
+def _wrapped(text: str) -> list[str]:
+    indent = "  "
+    return textwrap.wrap(text, WIDTH - 2, initial_indent=indent, subsequent_indent=indent)
+
+
+def _plain_finding(finding: Finding) -> dict[str, Any]:
+    return {
+        **finding._asdict(),
+        "evidence": {name: entry._asdict() for name, entry in finding.evidence.items()},
+        "remedies": [
+            {
+                "name": remedy.name,
+                "kind": remedy.kind,
+                "why": remedy.why,
+                "predicted": [prediction._asdict() for prediction in remedy.predicted],
+                "code": remedy.code,
+            }
+            for remedy in finding.remedies
+        ],
+    }
+
+
+def _strict(value: Any) -> Any:
+    """The same for JSON, which has no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    return value
