@@ -14,7 +14,8 @@ takes it.
 """
 
 from lstmgrad.training._curve import TrainingCurve
-from lstmgrad.training._fit import Fit, evaluate, fit
+from lstmgrad.training._evaluation import evaluate
+from lstmgrad.training._fit import Fit, fit
 from lstmgrad.training._readout import Readout
 
 __all__ = ["Fit", "Readout", "TrainingCurve", "evaluate", "fit"]

@@ -1,4 +1,4 @@
-"""Adam on a memory task: every network on sequences of its own, in one compiled loop per report."""
+"""Adam on a memory task: every network on sequences of its own, one report after the other."""
 
 import functools
 from collections.abc import Callable
@@ -11,15 +11,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
 
-from lstmgrad._chains.trajectory import unroll
 from lstmgrad._checks import check_count, check_kind
-from lstmgrad._compile import compiled
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, PartName
-from lstmgrad.tasks import Examples, Performance, Task
+from lstmgrad.tasks import Performance, Task
 from lstmgrad.training._curve import TrainingCurve
+from lstmgrad.training._loop import batched, draw_batches, outputs_of, train_steps
 from lstmgrad.training._progress import progress_bar
-from lstmgrad.training._readout import Readout, init_readout, part_vector
+from lstmgrad.training._readout import Readout, init_readout
 
 Keys = PRNGKeyArray | Key[Array, " networks"] | UInt32[Array, "networks 2"]
 """One random key, or one for each network."""
@@ -49,7 +48,7 @@ class Fit(NamedTuple):
         Args:
             inputs: T on axis 0.
         """
-        return _outputs(self.model, self.readout, inputs, self.read)
+        return outputs_of(self.model, self.readout, inputs, self.read)
 
 
 @functools.cache
@@ -128,7 +127,7 @@ def fit(
     steps, every = check_count(steps, "steps", 0), check_count(every, "every")
     size = check_count(batch_size, "batch_size")
     baseline = task.baseline(delay)
-    keys, params = (key, model.params) if not single else _batched((key, model.params))
+    keys, params = (key, model.params) if not single else batched((key, model.params))
     _check_networks(len(keys), params)
     pairs = jax.vmap(jax.random.split)(keys)
     readout = jax.vmap(lambda key: init_readout(key, model.state, read, task.output_size))(
@@ -142,8 +141,8 @@ def fit(
     with progress_bar(steps, title) as advance:
         for first in range(0, steps, every):
             count = min(every, steps - first)
-            examples = _draw(pairs[:, 1], jnp.asarray(first), task, every, size, delay)
-            carry, means = _advance(carry, fixed, how, task, examples, jnp.asarray(count))
+            examples = draw_batches(pairs[:, 1], jnp.asarray(first), task, every, size, delay)
+            carry, means = train_steps(carry, fixed, how, task, examples, jnp.asarray(count))
             # Waiting keeps the bar where the training is, and Ctrl-C prompt.
             reports.append((first + count, *jax.device_get(means)))
             advance(count)
@@ -156,118 +155,6 @@ def fit(
         return found
     params, readout, curve = jax.tree.map(lambda leaf: leaf[0], (params, readout, curve))
     return Fit(model._replace(params=params), readout, curve, read)
-
-
-def evaluate(
-    fit: Fit, task: Task, key: PRNGKeyArray, *, delay: int, size: int = 100
-) -> Performance:
-    """Returns the loss and the score of a trained network on fresh sequences.
-
-    Args:
-        fit: from `lg.training.fit`.
-        task: the same, or one with inputs and outputs of the same sizes.
-        key: random key of the sequences, which all networks of the fit are given.
-        delay: the delay of the sequences, which may be another than the one trained at.
-        size: sequences.
-
-    Returns:
-        `Performance(loss, score)`: means over the sequences, one for each network of the fit.
-        The standard error of a share p of right answers is √(p (1 - p) / size).
-
-    Raises:
-        ValueError: a number is not whole or too small.
-
-    Notes:
-        Compiled for every delay.
-
-    Example:
-        ``evaluate(fit, task, key, delay=10_000).score`` is its recall over 10 000 steps.
-    """
-    check_kind(fit, Fit, "fit")
-    check_kind(task, Task, "task")
-    size = check_count(size, "size")
-    task.baseline(delay)  # refuses a delay that the task does not have
-    examples = task.batch(key, size, delay)
-    model, readout = fit.model, fit.readout
-    if readout.bias.ndim == 2:
-        return _evaluate(model, readout, examples, task, fit.read)
-    params, readout = _batched((model.params, readout))
-    one = _evaluate(model._replace(params=params), readout, examples, task, fit.read)
-    return jax.tree.map(lambda leaf: leaf[0], one)
-
-
-def _outputs(model: Model, readout: Readout, inputs: Inputs, read: PartName) -> Array:
-    states = unroll(*model, inputs).states
-    return jax.vmap(lambda state: readout(part_vector(state, read)))(states)[1:]
-
-
-@compiled
-def _draw(keys: Array, first: Array, task: Task, every: int, size: int, delay: int) -> Examples:
-    """The batches of some steps, one after the other: (every, networks, size, ...)."""
-
-    def of_step(index: Array) -> Examples:
-        def of_network(key: Array) -> Examples:
-            return task.batch(jax.random.fold_in(key, index), size, delay)
-
-        return jax.lax.map(of_network, keys)
-
-    return jax.lax.map(of_step, first + jnp.arange(every))
-
-
-@compiled
-def _advance(
-    carry: Any, fixed: Any, how: tuple, task: Task, examples: Examples, count: Array
-) -> tuple[Any, tuple[Array, Array]]:
-    """Some training steps of all networks; and the means of loss and score over them."""
-    step, state, read, optimizer = how
-
-    def mean_loss(trained: Any, fixed: Any, batch: Examples) -> tuple[Array, Array]:
-        params, readout = eqx.combine(trained, fixed)
-
-        def of_one(inputs: Inputs, targets: Array, weights: Array) -> tuple[Array, Array]:
-            outputs = _outputs(Model(step, params, state), readout, inputs, read)
-            answer = (outputs, targets, weights)
-            return task.loss(*answer), task.score(*answer)
-
-        losses, scores = jax.vmap(of_one)(*batch)
-        return jnp.mean(losses), jnp.mean(scores)
-
-    def update(trained: Any, optimizer_state: Any, fixed: Any, batch: Examples) -> tuple:
-        marks, gradients = jax.value_and_grad(mean_loss, has_aux=True)(trained, fixed, batch)
-        # Adam raises a float to an integer count, which strict promotion forbids.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, optimizer_state = optimizer.update(gradients, optimizer_state, trained)
-        return (optax.apply_updates(trained, updates), optimizer_state), marks
-
-    def body(index: Array, state: tuple) -> tuple:
-        carry, sums = state
-        batch = jax.tree.map(lambda leaf: leaf[index], examples)
-        carry, marks = jax.vmap(update)(carry[0], carry[1], fixed, batch)
-        return carry, jax.tree.map(jnp.add, sums, marks)
-
-    zeros = jnp.zeros(examples.weights.shape[1], examples.weights.dtype)
-    carry, sums = jax.lax.fori_loop(0, count, body, (carry, (zeros, zeros)))
-    return carry, jax.tree.map(lambda total: total / count, sums)
-
-
-@compiled
-def _evaluate(
-    model: Model, readout: Readout, examples: Examples, task: Task, read: PartName
-) -> Performance:
-    def of_network(params: Any, readout: Readout) -> Performance:
-        def of_one(inputs: Inputs, targets: Array, weights: Array) -> Performance:
-            outputs = _outputs(model._replace(params=params), readout, inputs, read)
-            answer = (outputs, targets, weights)
-            return Performance(task.loss(*answer), task.score(*answer))
-
-        return jax.tree.map(jnp.mean, jax.vmap(of_one)(*examples))
-
-    return jax.vmap(of_network)(model.params, readout)
-
-
-def _batched(tree: Any) -> Any:
-    """One network as a batch of one."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
 
 
 def _check_networks(count: int, params: Any) -> None:
