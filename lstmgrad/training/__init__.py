@@ -15,7 +15,16 @@ takes it.
 
 from lstmgrad.training._curve import TrainingCurve
 from lstmgrad.training._evaluation import evaluate
-from lstmgrad.training._fit import Fit, fit
+from lstmgrad.training._fit import Fit, Snapshot, fit
 from lstmgrad.training._readout import Readout
+from lstmgrad.training._state import TrainingState
 
-__all__ = ["Fit", "Readout", "TrainingCurve", "evaluate", "fit"]
+__all__ = [
+    "Fit",
+    "Readout",
+    "Snapshot",
+    "TrainingCurve",
+    "TrainingState",
+    "evaluate",
+    "fit",
+]

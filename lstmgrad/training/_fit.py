@@ -19,6 +19,7 @@ from lstmgrad.training._curve import TrainingCurve
 from lstmgrad.training._loop import batched, draw_batches, outputs_of, train_steps
 from lstmgrad.training._progress import progress_bar
 from lstmgrad.training._readout import Readout, init_readout
+from lstmgrad.training._state import TrainingState, resumed, words_of
 
 Keys = PRNGKeyArray | Key[Array, " networks"] | UInt32[Array, "networks 2"]
 """One random key, or one for each network."""
@@ -51,6 +52,20 @@ class Fit(NamedTuple):
         return outputs_of(self.model, self.readout, inputs, self.read)
 
 
+class Snapshot(NamedTuple):
+    """A training in progress.
+
+    Attributes:
+        steps: the training steps behind it.
+        fit: the network as it is, and the curve so far.
+        state: `TrainingState`, to go on from: ``lg.save("state.npz", snapshot.state)``.
+    """
+
+    steps: int
+    fit: Fit
+    state: TrainingState
+
+
 @functools.cache
 def default_optimizer() -> optax.GradientTransformation:
     """Returns Adam at 0.003 with gradients clipped to a norm of 1, always the same object."""
@@ -70,6 +85,8 @@ def fit(
     optimizer: optax.GradientTransformation | None = None,
     title: str | None = None,
     report: Callable[[int], object] | None = None,
+    observe: Callable[[Snapshot], object] | None = None,
+    start: TrainingState | None = None,
 ) -> Fit:
     """Returns the model and a linear readout, trained on a task.
 
@@ -93,6 +110,11 @@ def fit(
             is no bar.
         report: called with the number of steps since the last report, at every report; an exception
             in it ends the training.
+        observe: called with a `Snapshot` at every report: the network as it is, for
+            `lg.training.monitor` and every analysis, and the state to go on from.
+        start: goes on from the state of a `Snapshot` of the same training, as it is or out of a
+            file. `steps` counts from the beginning, and the result is that of a training without
+            the break, digit for digit.
 
     Returns:
         `Fit`: model, readout, and the curve of loss and score. With several networks all of its
@@ -100,7 +122,8 @@ def fit(
 
     Raises:
         ValueError: a number is not whole or too small; an unknown part; several keys for the
-            parameters of another number of networks; inputs that the model does not take.
+            parameters of another number of networks; inputs that the model does not take; a state
+            to start from that belongs to another training.
 
     Notes:
         Two compiled programs for a task and a kind of model, whatever the number of steps: one
@@ -113,7 +136,13 @@ def fit(
         ```python
         keys = jax.random.split(jax.random.key(0), 3)
         model = cell.model(jax.vmap(cell.init)(keys))
-        fit = lg.training.fit(model, lg.tasks.delayed_recall(), keys, delay=99)
+        task = lg.tasks.delayed_recall()
+        fit = lg.training.fit(
+            model, task, keys, delay=99, observe=lambda now: lg.save("state.npz", now.state)
+        )
+        more = lg.training.fit(
+            model, task, keys, delay=99, steps=800, start=lg.load("state.npz")
+        )
         ```
 
     References:
@@ -135,11 +164,25 @@ def fit(
     )
     network, fixed = eqx.partition((params, readout), eqx.is_inexact_array)
     optimizer = optimizer or default_optimizer()
-    carry = (network, jax.vmap(optimizer.init)(network))
-    reports = []
+    carry, reports = (network, jax.vmap(optimizer.init)(network)), []
+    if start is not None:
+        carry = resumed(start, carry, keys, task, (delay, size, steps))
+        reports = _reports_of(start.curve)
     how = (model.step, model.state, read, optimizer)
-    with progress_bar(steps, title) as advance:
-        for first in range(0, steps, every):
+
+    def snapshot(carry: tuple) -> Snapshot:
+        curve = _curve(reports, len(keys), task, delay, baseline)
+        state = TrainingState(tuple(jax.tree.leaves(carry)), words_of(keys), curve, size)
+        params, readout = eqx.combine(carry[0], fixed)
+        found = params, readout, curve
+        params, readout, curve = jax.tree.map(lambda leaf: leaf[0], found) if single else found
+        return Snapshot(
+            state.steps, Fit(model._replace(params=params), readout, curve, read), state
+        )
+
+    done = 0 if start is None else start.steps
+    with progress_bar(steps - done, title) as advance:
+        for first in range(done, steps, every):
             count = min(every, steps - first)
             examples = draw_batches(pairs[:, 1], jnp.asarray(first), task, every, size, delay)
             carry, means = train_steps(carry, fixed, how, task, examples, jnp.asarray(count))
@@ -148,13 +191,9 @@ def fit(
             advance(count)
             if report is not None:
                 report(count)
-    params, readout = eqx.combine(carry[0], fixed)
-    curve = _curve(reports, len(keys), task, delay, baseline)
-    found = Fit(model._replace(params=params), readout, curve, read)
-    if not single:
-        return found
-    params, readout, curve = jax.tree.map(lambda leaf: leaf[0], (params, readout, curve))
-    return Fit(model._replace(params=params), readout, curve, read)
+            if observe is not None:
+                observe(snapshot(carry))
+    return snapshot(carry).fit
 
 
 def _check_networks(count: int, params: Any) -> None:
@@ -167,6 +206,12 @@ def _check_networks(count: int, params: Any) -> None:
             f"got leaves whose first axis is {sizes}. Make them by jax.vmap(cell.init)(keys), or "
             "pass one key for one network."
         )
+
+
+def _reports_of(curve: TrainingCurve) -> list[tuple]:
+    """The reports that a curve was made of."""
+    steps, losses, scores = (np.asarray(x) for x in (curve.steps, curve.losses, curve.scores))
+    return list(zip(steps[0].tolist(), losses.T, scores.T, strict=True))
 
 
 def _curve(
