@@ -142,6 +142,21 @@ def eigenvalues(matrix: Float[Array, "n n"]) -> Complex[Array, " n"]:
 
 
 @in_turn
+def eigenvectors(
+    matrix: Float[Array, "n n"],
+) -> tuple[Complex[Array, " n"], Complex[Array, "n n"], Complex[Array, "n n"]]:
+    """The eigenvalues in no particular order, with the left and right eigenvectors as columns.
+
+    Args:
+        matrix: finite.
+    """
+    values, left, right = jax.lax.linalg.eig(
+        matrix, compute_left_eigenvectors=True, compute_right_eigenvectors=True
+    )
+    return values, left, right
+
+
+@in_turn
 def log_abs_det(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
     """Ln |det|, by an LU decomposition.
 

@@ -16,7 +16,13 @@ takes it.
 from lstmgrad.training._curve import TrainingCurve
 from lstmgrad.training._evaluation import evaluate
 from lstmgrad.training._fit import Fit, Snapshot, fit
+from lstmgrad.training._path_dropout import path_draws, path_dropout
 from lstmgrad.training._readout import Readout
+from lstmgrad.training._regularizers import (
+    flossing_regularizer,
+    spectral_norm_regularizer,
+    spectral_radius_regularizer,
+)
 from lstmgrad.training._state import TrainingState
 
 __all__ = [
@@ -27,4 +33,9 @@ __all__ = [
     "TrainingState",
     "evaluate",
     "fit",
+    "flossing_regularizer",
+    "path_draws",
+    "path_dropout",
+    "spectral_norm_regularizer",
+    "spectral_radius_regularizer",
 ]

@@ -73,9 +73,10 @@ def test_one_network_goes_on_with_an_older_key():
 def test_refusals(tmp_path):
     state = broken_off(tmp_path / "state.npz", at=2).state
 
-    def refused(message: str, *data: Any, **other: Any) -> None:
+    def refused(message: str, *given: Any, **other: Any) -> None:
+        data: Any = given or (MODEL, TASK, KEYS)
         with pytest.raises(ValueError, match=message):
-            lg.training.fit(*(data or (MODEL, TASK, KEYS)), **{**HOW, "start": state, **other})
+            lg.training.fit(*data, **{**HOW, "start": state, **other})
 
     refused("start: expected the state of a training on delayed_recall at delay 5", delay=5)
     refused("batches of 4, but got one on delayed_recall at delay 4 in batches of 3", batch_size=4)
