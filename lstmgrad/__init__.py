@@ -68,7 +68,8 @@ from lstmgrad._spectra.vectors import LyapunovVectors, lyapunov_vectors
 from lstmgrad._tag import tag
 
 if TYPE_CHECKING:
-    from lstmgrad import interop, plot, tasks, theory, training
+    from lstmgrad import diagnosis, interop, plot, tasks, theory, training
+    from lstmgrad.diagnosis import diagnose
 
 __version__ = "0.1.0"
 
@@ -158,6 +159,11 @@ __all__ += [
     "step_eigenvalues",
     "theory",
 ]
+# What is wrong, and what helps?
+__all__ += [
+    "diagnose",
+    "diagnosis",
+]
 # Train it.
 __all__ += [
     "tasks",
@@ -175,7 +181,9 @@ __all__ += [
 
 def __getattr__(name: str) -> Any:
     """Imports on first use what costs time: other frameworks, Optax, matplotlib, SciPy."""
-    if name in ("interop", "plot", "tasks", "theory", "training"):
+    if name == "diagnose":
+        return importlib.import_module("lstmgrad.diagnosis").diagnose
+    if name in ("diagnosis", "interop", "plot", "tasks", "theory", "training"):
         return importlib.import_module(f"lstmgrad.{name}")
     raise AttributeError(f"module 'lstmgrad' has no attribute {name!r}")
 

@@ -11,6 +11,8 @@ a threshold whose origin is said: a formula, the rounding of the dtype, or the n
 measured. Where the interval straddles the threshold, the rule says "undecided".
 """
 
+from lstmgrad.diagnosis._diagnose import diagnose
+from lstmgrad.diagnosis._readings import Gradients, Readings
 from lstmgrad.diagnosis._records import (
     Diagnosis,
     Evidence,
@@ -19,5 +21,17 @@ from lstmgrad.diagnosis._records import (
     Remedy,
     Settings,
 )
+from lstmgrad.diagnosis._rules import RULES
 
-__all__ = ["Diagnosis", "Evidence", "Finding", "Prediction", "Remedy", "Settings"]
+__all__ = [
+    "RULES",
+    "Diagnosis",
+    "Evidence",
+    "Finding",
+    "Gradients",
+    "Prediction",
+    "Readings",
+    "Remedy",
+    "Settings",
+    "diagnose",
+]

@@ -118,6 +118,8 @@ class Finding(NamedTuple):
         because: what follows from them, in plain sentences.
         source: the formula, and who says so.
         remedies: what helps, the best first.
+        cause: the rule that explains this finding, as closed gates explain a gradient that does not
+            reach; empty where there is none.
     """
 
     rule: str
@@ -128,13 +130,16 @@ class Finding(NamedTuple):
     because: str
     source: str
     remedies: tuple[Remedy, ...] = ()
+    cause: str = ""
 
     def __str__(self) -> str:
         """The title, the reason and the numbers."""
         lines = [f"{self.verdict}: {self.title} [{self.rule}]"]
         lines += _wrapped(self.because)
+        if self.cause:
+            lines += _wrapped(f"The reason: {self.cause}.")
         for name, entry in self.evidence.items():
-            lines += _wrapped(f"{name} = {_with_error(entry)}{_against(entry)}. {entry.text}")
+            lines += _wrapped(f"- {name} = {_with_error(entry)}: {entry.text}{_against(entry)}")
         for remedy in self.remedies:
             lines += _wrapped(f"remedy {remedy.name}: {remedy.why}")
         return "\n".join(lines)
@@ -194,8 +199,8 @@ class Diagnosis(Sequence[Finding]):
 
     @property
     def severe(self) -> tuple[Finding, ...]:
-        """What was found to be badly wrong."""
-        return tuple(f for f in self.found if f.severity == "severe")
+        """What was found to be badly wrong, without what another finding explains."""
+        return tuple(f for f in self.found if f.severity == "severe" and not f.cause)
 
     @overload
     def __getitem__(self, key: int | str) -> Finding: ...
@@ -288,13 +293,14 @@ def _with_error(entry: Evidence) -> str:
     if math.isinf(entry.error):
         return f"{shown(entry)}, not resolved"
     low, high = entry.interval
-    return f"{shown(entry)} ({_shown(low, entry.unit)} to {_shown(high, entry.unit)})"
+    unit = entry.unit if entry.unit == "ln" else ""
+    return f"{shown(entry)} ({_shown(low, unit)} to {_shown(high, unit)})"
 
 
 def _against(entry: Evidence) -> str:
     if entry.threshold is None:
         return ""
-    return f"; trouble {entry.side} {_shown(entry.threshold, entry.unit)}: {entry.basis}"
+    return f"; trouble {entry.side} {_shown(entry.threshold, entry.unit)}, {entry.basis}"
 
 
 def _wrapped(text: str) -> list[str]:

@@ -1,0 +1,174 @@
+"""What rules share: the readings on the host, and the numbers that several of them look at."""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lstmgrad.diagnosis._records import Evidence, Settings, Verdict
+from lstmgrad.diagnosis._statistics import mean_with_error
+
+ADAM_EPSILON = 1e-8
+"""Adam moves a parameter by m/(√v + 1e-8): what is smaller than that moves nothing."""
+
+SATURATED = 0.9
+"""The activation from which on a unit counts as saturated."""
+
+FLAT = 1 - SATURATED**2
+"""The slope of tanh there, .19."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model on a batch of sequences: all that a rule looks at.
+
+    Attributes:
+        readings: `Readings` with NumPy's arrays, sequences on axis 0.
+        settings: what was diagnosed.
+        params: of the model.
+        step: of the model.
+        states: (N, T+1, ...) by part.
+        chunked: (N,), the bias of truncation in chunks; None where nothing is truncated.
+        budget: the sequences that a training may see; None is unknown.
+    """
+
+    readings: Any
+    settings: Settings
+    params: Any
+    step: Any
+    states: dict[str, np.ndarray]
+    chunked: np.ndarray | None
+    budget: int | None
+
+    @functools.cached_property
+    def log_eps(self) -> float:
+        """The logarithm of the rounding of the dtype."""
+        return math.log(float(np.finfo(self.settings.dtype).eps))
+
+    @functools.cached_property
+    def share(self) -> Evidence:
+        """What comes from the lag and from beyond it, as a share of the gradient."""
+        gradients = self.readings.gradients
+        with np.errstate(invalid="ignore"):
+            shares = gradients.far_log_norms - gradients.log_norms
+        value, error = mean_with_error(shares)
+        return Evidence(
+            value,
+            error,
+            self.log_eps,
+            "below",
+            "ln",
+            f"‖g_l‖/‖g‖: what comes from {self.settings.lag} steps back or more, as a share of the "
+            "gradient",
+            f"the rounding of {self.settings.dtype}; what is smaller is lost in the sum",
+        )
+
+    @functools.cached_property
+    def size(self) -> Evidence:
+        """The same as a number, against what an optimizer looks at."""
+        value, error = mean_with_error(self.readings.gradients.far_log_norms)
+        return Evidence(
+            value,
+            error,
+            math.log(ADAM_EPSILON),
+            "below",
+            "ln",
+            f"‖g_l‖: the size of what comes from {self.settings.lag} steps back or more",
+            "the epsilon that Adam adds to every denominator (Kingma & Ba 2015, Algorithm 1)",
+        )
+
+    @functools.cached_property
+    def reaches(self) -> Verdict:
+        """Whether the gradient reaches the lag: "found" where it does not."""
+        return either(self.share.verdict, self.size.verdict)
+
+    @functools.cached_property
+    def exponent(self) -> Evidence:
+        """The leading Lyapunov exponent, against 0."""
+        found = self.readings.exponents
+        exponents = np.asarray(found.exponents, np.float64)[:, 0]
+        value, error = mean_with_error(exponents)
+        if len(exponents) == 1:
+            error = 2 * float(found.standard_errors[0, 0])
+        return Evidence(
+            value,
+            error,
+            0.0,
+            "above",
+            "nats per step",
+            "λ₁, the mean rate at which a perturbation grows",
+            "above 0 perturbations grow without bound: chaos",
+        )
+
+    @functools.cached_property
+    def slope(self) -> Evidence | None:
+        """The slope of tanh(c) where the loss looks."""
+        slopes = self.readings.slopes
+        if slopes is None:
+            return None
+        value, error = mean_with_error(slopes)
+        return Evidence(
+            value,
+            error,
+            FLAT,
+            "below",
+            "",
+            "the slope 1 - tanh²(c) between the cell and the loss, weighted with the square of "
+            "what the loss asks of each unit",
+            "the slope at tanh = .9, from where on a unit counts as saturated (Karpathy, Johnson & "
+            "Fei-Fei 2015, Section 4.2)",
+        )
+
+    @functools.cached_property
+    def path(self) -> Evidence | None:
+        """What the additive path keeps over the lag."""
+        profile = self.readings.path
+        if profile is None:
+            return None
+        index = int(np.flatnonzero(profile.lags[0] == self.settings.lag)[0])
+        value, error = mean_with_error(profile.log_norms[:, index])
+        return Evidence(
+            value,
+            error,
+            self.log_eps,
+            "below",
+            "ln",
+            "what the additive path of the cell alone keeps over the lag, in the unit that keeps "
+            "most of it",
+            f"the rounding of {self.settings.dtype}",
+        )
+
+
+def either(*verdicts: Verdict) -> Verdict:
+    """Returns found where one of them is, clear where all are, and undecided otherwise.
+
+    Args:
+        verdicts: of pieces of evidence.
+    """
+    if "found" in verdicts:
+        return "found"
+    return "clear" if all(verdict == "clear" for verdict in verdicts) else "undecided"
+
+
+def both(*verdicts: Verdict) -> Verdict:
+    """Returns found where all of them are, clear where one is, and undecided otherwise.
+
+    Args:
+        verdicts: of pieces of evidence.
+    """
+    if "clear" in verdicts:
+        return "clear"
+    return "found" if all(verdict == "found" for verdict in verdicts) else "undecided"
+
+
+def opposite(verdict: Verdict) -> Verdict:
+    """Returns clear for found, found for clear.
+
+    Args:
+        verdict: of a piece of evidence.
+    """
+    if verdict == "undecided":
+        return "undecided"
+    return "clear" if verdict == "found" else "found"

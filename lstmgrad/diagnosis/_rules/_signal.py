@@ -1,0 +1,161 @@
+"""Whether the far gradient says the same in every sequence, and in how many directions it comes."""
+
+import math
+
+import numpy as np
+
+from lstmgrad.diagnosis._records import Evidence, Finding, Verdict
+from lstmgrad.diagnosis._rules._case import Case
+from lstmgrad.diagnosis._statistics import mean_with_error
+
+FEWEST = 4
+"""Sequences below which a signal is not looked for."""
+
+ONE_DIRECTION = math.exp(-(0.99 * math.log(0.99) + 0.01 * math.log(0.01)))
+"""The effective rank where one direction has 99 % and another one the rest: 1.06."""
+
+
+def signal_to_noise(case: Case) -> Finding:
+    """Whether what comes from the lag adds up over sequences, and how many that takes."""
+    count, budget = case.settings.sequences, case.budget
+    title = "Whether the lag can be learned from is open"
+    source = (
+        "g_l of sequence n is μ + noise; ‖μ‖² is the mean of ⟨g_l(n), g_l(m)⟩ over n ≠ m, and a "
+        "mean over B sequences has noise of Var⟨g, μ/‖μ‖⟩/B along μ: B = Var/‖μ‖² (McCandlish et "
+        "al. 2018, Section 2.2)"
+    )
+    if count < FEWEST or case.settings.loss != "given":
+        why = (
+            "The loss was not given, and a readout at random asks for nothing in particular."
+            if case.settings.loss != "given"
+            else f"At least {FEWEST} sequences are needed, and {count} were given."
+        )
+        return Finding("signal-to-noise", "undecided", "mild", title, {}, why, source)
+    consistency, error = _consistency(case)
+    needed, low = _needed(case, consistency, error)
+    evidence = {
+        "consistency": Evidence(
+            consistency,
+            error,
+            0.0,
+            "below",
+            "",
+            "‖μ‖²/E‖g_l‖²: 1 where the far gradient is the same in all sequences, 0 for noise",
+            "0: no signal at all",
+        ),
+        "sequences_needed": Evidence(
+            needed,
+            0.0 if math.isinf(needed) else needed - low,
+            None if budget is None else float(budget),
+            "above",
+            "",
+            "the sequences after which the signal of the lag is as large as the noise along it",
+            "" if budget is None else "the sequences of the training, as given",
+        ),
+    }
+    seen = consistency - error > 0
+    verdict: Verdict = "clear" if seen else "undecided"
+    if budget is not None and seen:
+        verdict = evidence["sequences_needed"].verdict
+    elif budget is not None and low > budget:
+        verdict = "found"
+    because = {
+        "clear": f"The far gradient points the same way in all sequences; about {needed:.2g} of "
+        "them show it.",
+        "found": f"At least {low:.2g} sequences are needed before the signal of the lag is as "
+        f"large as the noise, and the training has {budget}.",
+        "undecided": f"In {count} sequences the far gradient cannot be told from noise: it takes "
+        f"more than {low:.2g}, if there is anything.",
+    }[verdict]
+    title = {
+        "clear": "The far gradient has a signal",
+        "found": "The signal of the lag drowns in noise",
+        "undecided": title,
+    }[verdict]
+    return Finding("signal-to-noise", verdict, "severe", title, evidence, because, source)
+
+
+def directions(case: Case) -> Finding | None:
+    """Whether more than one direction of the state is still told apart at the lag."""
+    spectrum = case.readings.spectrum
+    if spectrum is None:
+        return None
+    values = np.asarray(spectrum, np.float64)
+    shares = values / values.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ranks = np.exp(-np.where(shares > 0, shares * np.log(shares), 0).sum(axis=1))
+    value, error = mean_with_error(ranks)
+    rank = Evidence(
+        value,
+        error,
+        ONE_DIRECTION,
+        "below",
+        "",
+        f"the effective rank of dh_T/ds_k over {case.settings.lag} steps",
+        "one direction with 99 % of all",
+    )
+    condition, error = mean_with_error(-np.log(np.maximum(values[:, 1:2].ravel(), 1e-300)))
+    evidence = {
+        "effective_rank": rank,
+        "log_gap": Evidence(
+            condition, error, unit="ln", text="the largest singular value over the second"
+        ),
+    }
+    title = {
+        "found": "One direction alone survives the lag",
+        "clear": "Several directions survive the lag",
+        "undecided": "Whether several directions survive the lag is open",
+    }[rank.verdict]
+    because = (
+        f"Of {values.shape[1]} directions, {value:.3g} are told apart after {case.settings.lag} "
+        "steps."
+    )
+    source = "exp of the entropy of the singular values (Roy & Vetterli 2007, Section 2)"
+    return Finding("directions", rank.verdict, "mild", title, evidence, because, source)
+
+
+def _products(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """⟨g_l(n), g_l(m)⟩ and ⟨g_l(n), g(m)⟩, both over the square of one common size."""
+    found = case.readings.gradients
+    far, whole = (np.asarray(x, np.float64) for x in (found.far_log_norms, found.log_norms))
+    top = far.max()
+    sizes, others = np.exp(far - top), np.exp(whole - top)
+    return (
+        np.asarray(found.far_cosines, np.float64) * np.outer(sizes, sizes),
+        np.asarray(found.cross_cosines, np.float64) * np.outer(sizes, others),
+    )
+
+
+def _consistency(case: Case) -> tuple[float, float]:
+    """‖μ‖²/E‖g_l‖² and its error, by leaving out one sequence at a time."""
+    products, _ = _products(case)
+    count = len(products)
+
+    def ratio(kept: np.ndarray) -> float:
+        block = products[np.ix_(kept, kept)]
+        size = len(kept)
+        trace = np.trace(block)
+        return (block.sum() - trace) / (size - 1) / trace if trace > 0 else math.nan
+
+    every = np.arange(count)
+    value = ratio(every)
+    left = np.array([ratio(np.delete(every, i)) for i in every])
+    spread = math.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum())
+    _, unit = mean_with_error(np.arange(count))
+    student = unit / (np.arange(count).std(ddof=1) / math.sqrt(count))
+    return float(value), float(student * spread)
+
+
+def _needed(case: Case, consistency: float, error: float) -> tuple[float, float]:
+    """The sequences needed, and the least that the interval of the signal allows."""
+    products, crossed = _products(case)
+    count = len(products)
+    trace = np.trace(products) / count
+    # The projection of g(m) on the mean far gradient of the others.
+    projections = (crossed.sum(axis=0) - np.diag(crossed)) / (count - 1)
+    noise = float(projections.var(ddof=1))
+
+    def of(ratio: float) -> float:
+        return math.inf if ratio <= 0 else noise / (ratio * trace) ** 2
+
+    return of(consistency), of(min(consistency + error, 1.0))
