@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, StoredChain, Walk
 from lstmgrad._numeric.scaled import Scaled, normalize
@@ -52,6 +52,23 @@ def sweep_forward(
     """
     walk = chain.walk() if walk is None else walk
     return _sweep(walk, chain.push, block, read, carry, every, renew, reverse=False)
+
+
+def sweep_from(chain: StoredChain, block: Scaled, start: Int[Array, ""]) -> Scaled:
+    """Pushes tangents, rows (m, n), from a time that may be traced on to T.
+
+    Args:
+        chain: T factors.
+        block: at the time `start`.
+        start: from 0 to T. One compiled program serves all of them; reverse-mode differentiation
+            does not go through it.
+    """
+
+    def factor_by_factor(time: Array, block: Scaled) -> Scaled:
+        factor = jax.tree.map(lambda leaf: leaf[time], chain.factors)
+        return normalize(Scaled(chain.push(factor, block.mantissa), block.exponent))
+
+    return jax.lax.fori_loop(start, len(chain), factor_by_factor, block)
 
 
 def sweep_backward(

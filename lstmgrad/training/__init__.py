@@ -16,6 +16,7 @@ takes it.
 from lstmgrad.training._curve import TrainingCurve
 from lstmgrad.training._evaluation import evaluate
 from lstmgrad.training._fit import Fit, Snapshot, fit
+from lstmgrad.training._monitor import monitor
 from lstmgrad.training._path_dropout import path_draws, path_dropout
 from lstmgrad.training._readout import Readout
 from lstmgrad.training._regularizers import (
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "fit",
     "flossing_regularizer",
+    "monitor",
     "path_draws",
     "path_dropout",
     "spectral_norm_regularizer",
