@@ -3,6 +3,14 @@
 import sys
 
 from lstmgrad.cli import main
+from lstmgrad.cli._shared.compiler import prefer_quick_compilation
+
+
+def run() -> int:
+    """Runs the command line in a process of its own, and returns its exit code."""
+    prefer_quick_compilation()
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

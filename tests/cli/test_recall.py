@@ -108,7 +108,7 @@ def test_json_agrees_with_the_curves(small):
     table, curves = small.json("recall.json"), small.arrays("recall.npz")
     assert (table["format"], table["lag"], table["length"]) == ("lstmgrad recall", 6, 7)
     assert table["baseline"]["score"] == 0.25
-    assert table["sequences_per_score"] == {"6": 1000}
+    assert table["sequences_per_score"] == {"6": 500}
     for entry in table["networks"]:
         assert all(len(scores) == 2 for scores in entry["score"].values())
         assert entry["beyond"] is None  # three steps teach nothing

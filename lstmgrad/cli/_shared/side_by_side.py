@@ -1,16 +1,17 @@
-"""Networks of several kinds trained side by side: small ones keep one core busy each, not more."""
+"""Tasks in two threads: small networks keep one core busy each, and so does the compiler."""
 
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lstmgrad.cli._shared.networks import CHRONO
 
-R = TypeVar("R")
+Report = Callable[[int], None]
+"""What a task has to call now and then, as `lg.training.fit` does."""
 
 _THREADS = 2
 
@@ -19,42 +20,45 @@ class _StoppedError(Exception):
     """The others are told to end by it; nobody sees it."""
 
 
-def side_by_side(
-    function: Callable[[str, Callable[[int], None]], R], names: Iterable[str]
-) -> dict[str, R]:
-    """Returns ``{name: function(name, report)}``, two at a time.
+def by_cell(names: Iterable[str]) -> list[list[str]]:
+    """Returns the names of each cell, with and without chrono biases: they have one program.
 
-    A cell with and without chrono biases goes one after the other, because it has one compiled
-    program. If one fails, or on Ctrl-C, the others end at their next report.
+    The longest lists come first, because they take longest.
 
     Args:
-        function: is given a name, and what it has to call now and then: `report` of
-            `lg.training.fit`. It decomposes matrices in `draw_networks` alone, which takes turns.
         names: of cells, perhaps with `CHRONO` behind them.
     """
-    stopped = threading.Event()
-    wide = jnp.zeros(()).dtype == jnp.float64
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.removesuffix(CHRONO), []).append(name)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def side_by_side(tasks: Iterable[Callable[[Report], Any]]) -> list[Any]:
+    """Returns what the tasks return; two run at a time, and they begin in their order.
+
+    If one fails, or on Ctrl-C, the others end at their next report.
+
+    Args:
+        tasks: each is given its `Report`. They decompose matrices in `draw_networks` alone, which
+            takes turns.
+    """
+    stopped = threading.Event()
+    wide = jnp.zeros(()).dtype == jnp.float64
 
     def report(_: int) -> None:
         if stopped.is_set():
             raise _StoppedError
 
-    def call(group: list[str]) -> dict[str, R]:
-        found = {}
+    def call(task: Callable[[Report], Any]) -> Any:
+        report(0)
         with jax.enable_x64(wide):  # which holds for one thread
-            for name in group:
-                report(0)
-                found[name] = function(name, report)
-        return found
+            return task(report)
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        longest_first = sorted(groups.values(), key=len, reverse=True)
-        futures = [pool.submit(call, group) for group in longest_first]
+        futures = [pool.submit(call, task) for task in tasks]
         try:
-            return {name: each for future in futures for name, each in future.result().items()}
+            return [future.result() for future in futures]
         except BaseException:
             stopped.set()
             raise

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
+from lstmgrad.cli._shared.compiler import jit_quickly
 from lstmgrad.cli._shared.kinds import KINDS
 from lstmgrad.cli._shared.networks import CHRONO, draw_networks
 from lstmgrad.cli.recall._options import Options
@@ -103,7 +104,7 @@ def size_at(delay: int) -> int:
     Args:
         delay: the delay.
     """
-    return int(np.clip(100_000 // delay, 25, 1000))
+    return int(np.clip(50_000 // delay, 25, 500))
 
 
 def sequences(task: lg.tasks.Task, options: Options) -> jax.Array:
@@ -149,18 +150,17 @@ def norm_reader(
     Those of one part by itself, and those of the additive path alone.
 
     Args:
-        model: networks on axis 0 of the parameters.
-        inputs: (networks, T, d).
+        model: networks on axis 0 of the parameters, of any values.
+        inputs: (networks, T, d), of any values.
         part: which part.
         diagonal: whether the step Jacobian is diagonal.
         every: read the lags 0, every, 2·every, ...
     """
-    lower = _read_norms.lower  # pyright: ignore[reportFunctionMemberAccess]
-    compiled = lower(model, inputs, part, diagonal, every).compile()
+    jitted = _read_all if every == 1 else _read_some
+    compiled = jitted.lower(model, inputs, part, diagonal, every).compile()
     return lambda model, inputs: compiled(model, inputs, part, diagonal, every)
 
 
-@eqx.filter_jit
 def _read_norms(
     model: lg.Model, inputs: jax.Array, part: str, diagonal: bool, every: int
 ) -> Reading:
@@ -175,6 +175,10 @@ def _read_norms(
         return Reading(norms, lg.backward_norms(routes[PATH], of=part, wrt=part, every=every))
 
     return jax.vmap(of_network)(model.params, inputs)
+
+
+_read_all: Any = jit_quickly(_read_norms)
+_read_some: Any = eqx.filter_jit(_read_norms)
 
 
 def measure_swaps(model: lg.Model, inputs: jax.Array) -> Swaps | None:
@@ -198,13 +202,15 @@ def measure_swaps(model: lg.Model, inputs: jax.Array) -> Swaps | None:
     return Swaps(np.mean(found.distances[..., -1], axis=1, where=differ), found.noise[:, -1])
 
 
-@eqx.filter_jit
-def _swap(model: lg.Model, inputs: jax.Array, others: jax.Array) -> lg.SwapResponse:
+def _swap_each(model: lg.Model, inputs: jax.Array, others: jax.Array) -> lg.SwapResponse:
     def of_network(params: Any, inputs: jax.Array) -> lg.SwapResponse:
         own = model._replace(params=params)
         return lg.swap_response(own, inputs, at=0, replacements=others, of="h")
 
     return jax.vmap(of_network)(model.params, inputs)
+
+
+_swap = jit_quickly(_swap_each)
 
 
 def _doubled(leaf: Any) -> Any:

@@ -38,7 +38,7 @@ tasks:
 
 examples:
   python -m lstmgrad
-      the whole story, in a minute or two
+      the whole story, in about a minute
   python -m lstmgrad --delay 300 --train 1000 --seeds 5
       a longer delay
   python -m lstmgrad --task copy --delay 50 --cells gru,gru+chrono

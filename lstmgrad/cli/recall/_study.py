@@ -1,17 +1,20 @@
 """What is trained and measured, as the record that all output is made from."""
 
+import functools
 import textwrap
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
 from lstmgrad.cli._shared.command import Plan
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.networks import forget_bias_of, label_of, title_of
-from lstmgrad.cli._shared.side_by_side import side_by_side
+from lstmgrad.cli._shared.side_by_side import Report, by_cell, side_by_side
 from lstmgrad.cli._shared.training import stage_titles
 from lstmgrad.cli.recall._lasting import Lasting, lasting_reader
 from lstmgrad.cli.recall._networks import (
@@ -103,10 +106,22 @@ def plan(options: Options) -> Plan:
     stages = stage_titles(options.train)
 
     def measure() -> Study:
-        trained = side_by_side(
-            lambda name, report: _trained(name, task, parts[name], options, sizes, report), parts
+        def train(names: list[str], report: Report) -> dict[str, _Trained]:
+            each = (_trained(name, task, parts[name], options, sizes, report) for name in names)
+            return dict(zip(names, each, strict=True))
+
+        def prepare(names: list[str], _: Report) -> dict[str, _ReadNorms]:
+            return dict.fromkeys(names, _norm_reader(names[0], task, parts[names[0]], options))
+
+        # The readers, which need no training, fill the time of the thread that is done first.
+        groups = by_cell(parts)
+        tasks = [functools.partial(what, names) for what in (train, prepare) for names in groups]
+        done = side_by_side(tasks)
+        trained, readers = (_merged(each) for each in (done[: len(groups)], done[len(groups) :]))
+        found = tuple(
+            _measured(name, task, parts[name], trained[name], readers[name], options)
+            for name in parts
         )
-        found = tuple(_measured(name, task, parts[name], trained[name], options) for name in parts)
         return Study(found, stages, options, task.baseline(options.delay), sizes, length)
 
     titles = ", ".join(title_of(name) for name in parts)
@@ -153,7 +168,6 @@ class _Trained(NamedTuple):
         curve: of the training.
         scores: (networks,) by delay.
         swaps: by stage.
-        read_norms: compiled.
         read_lasting: compiled; None where nothing lasts.
     """
 
@@ -161,8 +175,24 @@ class _Trained(NamedTuple):
     curve: lg.training.TrainingCurve
     scores: dict[int, np.ndarray]
     swaps: dict[str, Swaps | None]
-    read_norms: Callable[[lg.Model, jax.Array], Reading]
     read_lasting: Callable[[], Lasting] | None
+
+
+_ReadNorms = Callable[[lg.Model, jax.Array], Reading]
+
+
+def _merged(results: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: each for result in results for name, each in result.items()}
+
+
+def _norm_reader(name: str, task: lg.tasks.Task, part: str, options: Options) -> _ReadNorms:
+    """What reads norms, compiled before there are networks: their shapes are enough."""
+    cell, model, _ = eqx.filter_eval_shape(make_networks, name, task, options)
+    inputs = jax.eval_shape(lambda: sequences(task, options)[: options.seeds])
+    params, state, inputs = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (model.params, model.state, inputs)
+    )
+    return norm_reader(lg.Model(model.step, params, state), inputs, part, cell.diagonal)
 
 
 def _trained(
@@ -171,10 +201,10 @@ def _trained(
     part: str,
     options: Options,
     sizes: dict[int, int],
-    report: Callable[[int], None],
+    report: Report,
 ) -> _Trained:
     """Everything that two threads may do at a time: compiled, but with no norm read yet."""
-    cell, model, keys = make_networks(name, task, options)
+    _, model, keys = make_networks(name, task, options)
     fit = lg.training.fit(
         model,
         task,
@@ -197,17 +227,21 @@ def _trained(
     inputs = sequences(task, options)
     models = dict(zip(stage_titles(options.train), (model, fit.model), strict=False))
     swaps = {stage: measure_swaps(at, inputs) for stage, at in models.items()}
-    reader = norm_reader(model, inputs[: options.seeds], part, cell.diagonal)
     learned = part == "c" and np.median(scores[options.delay]) >= LEARNED
     lasting = lasting_reader(fit.model, task, part, options) if learned else None
-    return _Trained(models, fit.curve, scores, swaps, reader, lasting)
+    return _Trained(models, fit.curve, scores, swaps, lasting)
 
 
 def _measured(
-    name: str, task: lg.tasks.Task, part: str, trained: _Trained, options: Options
+    name: str,
+    task: lg.tasks.Task,
+    part: str,
+    trained: _Trained,
+    read_norms: _ReadNorms,
+    options: Options,
 ) -> Networks:
     inputs = sequences(task, options)[: options.seeds]
-    readings = {stage: trained.read_norms(at, inputs) for stage, at in trained.models.items()}
+    readings = {stage: read_norms(at, inputs) for stage, at in trained.models.items()}
     first = next(iter(readings))
     lasting = None
     if trained.read_lasting is not None and readings[first].path is not None:

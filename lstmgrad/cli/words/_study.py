@@ -1,19 +1,21 @@
 """What each word adds to the gradient, in many networks of each kind, before and after training."""
 
+import functools
 import textwrap
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
 from lstmgrad.cli._shared.command import Plan
+from lstmgrad.cli._shared.compiler import jit_quickly
 from lstmgrad.cli._shared.console import entry, log10, visible
 from lstmgrad.cli._shared.networks import DEFAULT_CELLS, draw_networks, label_of, title_of
 from lstmgrad.cli._shared.sequences import Sequence, indexed
-from lstmgrad.cli._shared.side_by_side import side_by_side
+from lstmgrad.cli._shared.side_by_side import Report, by_cell, side_by_side
 from lstmgrad.cli._shared.training import stage_titles
 from lstmgrad.cli.words._options import SHORT, Options
 from lstmgrad.cli.words._task import as_written, first_word, reading_model
@@ -126,11 +128,15 @@ def plan(options: Options) -> Plan:
 
     def measure() -> Study:
         task = first_word(sequence.rows, sequence.width, jnp.dtype(options.dtype))
-        found = side_by_side(
-            lambda name, report: measure_kind(name, task, sequence, options, report=report),
-            DEFAULT_CELLS,
-        )
-        networks = tuple(found[name] for name in DEFAULT_CELLS)
+
+        def measure_cell(names: list[str], report: Report) -> dict[str, Networks]:
+            return {
+                name: measure_kind(name, task, sequence, options, report=report) for name in names
+            }
+
+        groups = by_cell(DEFAULT_CELLS)
+        found = side_by_side([functools.partial(measure_cell, names) for names in groups])
+        networks = tuple(each[name] for name in DEFAULT_CELLS for each in found if name in each)
         return Study(options.words, networks, stages, options.draws, settings)
 
     titles = ", ".join(title_of(name) for name in DEFAULT_CELLS)
@@ -151,7 +157,7 @@ def measure_kind(
     sequence: Sequence,
     options: Options,
     *,
-    report: Callable[[int], None] | None = None,
+    report: Report | None = None,
 ) -> Networks:
     """Returns what the networks of one kind made of the words, before and after training.
 
@@ -239,12 +245,8 @@ def _read(
     return jax.vmap(of_draw)(*networks)
 
 
-_STATIC = ("step", "task")
-_read_long = jax.jit(_read, static_argnames=_STATIC)
-# A few words are read in milliseconds, however bad the code; good code takes seconds to compile.
-_read_short = jax.jit(
-    _read, static_argnames=_STATIC, compiler_options={"xla_backend_optimization_level": 0}
-)
+_read_long = eqx.filter_jit(_read)
+_read_short = jit_quickly(_read)
 
 
 def _norms(parts: lg.Contributions) -> lg.Contributions:
