@@ -51,8 +51,10 @@ class Case:
     def share(self) -> Evidence:
         """What comes from the lag and from beyond it, as a share of the gradient."""
         gradients = self.readings.gradients
+        nothing = np.isneginf(gradients.far_log_norms)
         with np.errstate(invalid="ignore"):
             shares = gradients.far_log_norms - gradients.log_norms
+        shares = np.where(nothing, -np.inf, shares)
         value, error = mean_with_error(shares)
         return Evidence(
             value,

@@ -58,30 +58,36 @@ def gain(case: Case) -> Finding | None:
 
 
 def saturated_units(case: Case) -> Finding | None:
-    """Whether most units of a plain tanh network are saturated."""
+    """Whether the inputs alone saturate most units of a plain tanh network."""
     drive = _tanh_drive(case)
     if drive is None:
         return None
-    saturated = np.abs(drive) > math.atanh(SATURATED)
-    value, error = mean_with_error(saturated.mean(axis=(1, 2)))
+    mark = math.atanh(SATURATED)
+    value, error = mean_with_error((np.abs(_added(case)) > mark).mean(axis=(1, 2)))
     share = Evidence(
         value,
         error,
         0.5,
         "above",
         "",
-        "the share of units and times with |tanh| above .9",
+        "the share of units and times at which W x + b alone is beyond tanh = .9",
         "most of them; .9 is the mark of Karpathy, Johnson & Fei-Fei 2015, Section 4.2",
     )
-    evidence = {"share_saturated": share, **_input_scale(case)}
+    every, error = mean_with_error((np.abs(drive) > mark).mean(axis=(1, 2)))
+    together = Evidence(every, error, text="the same with U h, as the network runs")
+    evidence = {"share_by_inputs": share, "share_saturated": together, **_input_scale(case)}
     return Finding(
         "saturated-units",
         share.verdict,
         "severe" if case.reaches == "found" else "mild",
-        "Most units are saturated" if share.verdict == "found" else "Units are not saturated",
+        {
+            "found": "The inputs saturate most units",
+            "clear": "The inputs do not saturate the units",
+            "undecided": "Whether the inputs saturate most units is open",
+        }[share.verdict],
         evidence,
-        f"{100 * value:.3g} % of the units have an activation beyond ±.9, where the slope of tanh "
-        f"is below .19; the inputs drive them with a size of {evidence['input_scale'].value:.3g}.",
+        f"The inputs drive the units with a size of {evidence['input_scale'].value:.3g}, which "
+        f"alone puts {100 * value:.3g} % of them beyond ±.9, where the slope of tanh is below .19.",
         "φ'(z) = 1 - tanh²(z) < .19 for |tanh z| > .9; a product of such slopes vanishes",
     )
 
@@ -141,21 +147,14 @@ def _weights(case: Case) -> dict[str, Evidence]:
 
 
 def _input_scale(case: Case) -> dict[str, Evidence]:
-    """The size of all that is added to U h: what is left of the drive."""
-    params = case.params
-    drive = case.readings.values["recurrent"].astype(np.float64)
-    # The drive of the first step has no U h in it where the network starts from zero.
-    hidden = _hidden(case)
-    added = drive - hidden @ np.asarray(params.weight_hh, np.float64).T
-    sizes = np.sqrt((added**2).mean(axis=(1, 2)))
-    value, error = mean_with_error(sizes)
-    return {
-        "input_scale": Evidence(
-            value, error, text="the root mean square of W x + b over units and time"
-        )
-    }
+    """The size of all that is added to U h."""
+    value, error = mean_with_error(np.sqrt((_added(case) ** 2).mean(axis=(1, 2))))
+    text = "the root mean square of W x + b over units and time"
+    return {"input_scale": Evidence(value, error, text=text)}
 
 
-def _hidden(case: Case) -> np.ndarray:
-    """h_0, ..., h_{T-1}, (N, T, h)."""
-    return np.asarray(case.states["h"], np.float64)[:, :-1]
+def _added(case: Case) -> np.ndarray:
+    """W x + b at every step: what is left of the drive without U h, (N, T, h)."""
+    before = np.asarray(case.states["h"], np.float64)[:, :-1]
+    weights = np.asarray(case.params.weight_hh, np.float64)
+    return case.readings.values["recurrent"].astype(np.float64) - before @ weights.T

@@ -81,9 +81,10 @@ def directions(case: Case) -> Finding | None:
     if spectrum is None:
         return None
     values = np.asarray(spectrum, np.float64)
+    values = np.where(np.isnan(values).any(axis=1, keepdims=True), np.nan, values)
     shares = values / values.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ranks = np.exp(-np.where(shares > 0, shares * np.log(shares), 0).sum(axis=1))
+        ranks = np.exp(-np.where(shares > 0, shares * np.log(shares), 0 * shares).sum(axis=1))
     value, error = mean_with_error(ranks)
     rank = Evidence(
         value,
