@@ -20,6 +20,7 @@ from lstmgrad.diagnosis._records import (
     Prediction,
     Remedy,
     Settings,
+    shown,
 )
 from lstmgrad.diagnosis._rules import RULES
 
@@ -34,4 +35,5 @@ __all__ = [
     "Remedy",
     "Settings",
     "diagnose",
+    "shown",
 ]

@@ -12,6 +12,7 @@ from lstmgrad._types import State
 from lstmgrad.diagnosis._chunks import chunk_bias
 from lstmgrad.diagnosis._readings import Readings, flat_of, loss_is_last, random_readout, read
 from lstmgrad.diagnosis._records import Diagnosis, Finding, Settings
+from lstmgrad.diagnosis._remedies import remedies_of
 from lstmgrad.diagnosis._rules import RULES, Case, with_causes
 
 RANDOM_READOUT = "a random linear readout of the last h, of norm 1"
@@ -68,7 +69,11 @@ def diagnose(
     case = _case(chain, cotangents, lag, clip, truncation, batch_size, sequences)
     with np.errstate(all="ignore"):
         findings = [found for rule in RULES.values() if (found := rule(case)) is not None]
-    ordered = sorted(with_causes(findings), key=_place)
+        findings = [
+            finding._replace(remedies=remedies_of(case, finding))
+            for finding in with_causes(findings)
+        ]
+    ordered = sorted(findings, key=_place)
     return Diagnosis(tuple(ordered), case.settings, case.readings)
 
 

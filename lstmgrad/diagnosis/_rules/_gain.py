@@ -63,7 +63,7 @@ def saturated_units(case: Case) -> Finding | None:
     if drive is None:
         return None
     mark = math.atanh(SATURATED)
-    value, error = mean_with_error((np.abs(_added(case)) > mark).mean(axis=(1, 2)))
+    value, error = mean_with_error((np.abs(added_to_recurrence(case)) > mark).mean(axis=(1, 2)))
     share = Evidence(
         value,
         error,
@@ -148,13 +148,17 @@ def _weights(case: Case) -> dict[str, Evidence]:
 
 def _input_scale(case: Case) -> dict[str, Evidence]:
     """The size of all that is added to U h."""
-    value, error = mean_with_error(np.sqrt((_added(case) ** 2).mean(axis=(1, 2))))
+    value, error = mean_with_error(np.sqrt((added_to_recurrence(case) ** 2).mean(axis=(1, 2))))
     text = "the root mean square of W x + b over units and time"
     return {"input_scale": Evidence(value, error, text=text)}
 
 
-def _added(case: Case) -> np.ndarray:
-    """W x + b at every step: what is left of the drive without U h, (N, T, h)."""
+def added_to_recurrence(case: Case) -> np.ndarray:
+    """Returns W x + b at every step: what is left of the drive without U h, (N, T, h).
+
+    Args:
+        case: of a plain network.
+    """
     before = np.asarray(case.states["h"], np.float64)[:, :-1]
     weights = np.asarray(case.params.weight_hh, np.float64)
     return case.readings.values["recurrent"].astype(np.float64) - before @ weights.T

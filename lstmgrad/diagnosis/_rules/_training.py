@@ -30,7 +30,7 @@ def truncation(case: Case) -> Finding:
             "the lag and the step that makes the state there",
         )
         evidence["bias_sliding"] = _bias(
-            np.exp(_tail_at(case, min(steps, case.settings.length))),
+            np.exp(tail_at(case, min(steps, case.settings.length))),
             "‖g - g_K‖/‖g‖ where every loss goes back over its own last K steps",
         )
         if case.chunked is not None:
@@ -91,7 +91,7 @@ def truncation(case: Case) -> Finding:
 def clip(case: Case) -> Finding:
     """Whether the clipping bites on ordinary gradients, and which would bite on the largest."""
     limit, size = case.settings.clip, case.settings.batch_size
-    sizes, trials = _batch_norms(case), max(1, case.settings.sequences // size)
+    sizes, trials = batch_norms(case), max(1, case.settings.sequences // size)
     mean = float(sizes.mean())
     spread = 2 * float(sizes.std()) / math.sqrt(trials) if len(sizes) > 1 else 0.0
     evidence = {
@@ -150,8 +150,13 @@ def _bias(values: np.ndarray, text: str) -> Evidence:
     return Evidence(value, error, 0.1, "above", "", text, basis)
 
 
-def _tail_at(case: Case, steps: int) -> np.ndarray:
-    """Ln of the bias after so many steps, by sequence; of the last reading before it."""
+def tail_at(case: Case, steps: int) -> np.ndarray:
+    """Returns ln of the bias after so many steps, by sequence; of the last reading before it.
+
+    Args:
+        case: what was read.
+        steps: back.
+    """
     tails = case.readings.tails
     if steps >= case.settings.length:
         return np.full(len(tails), -math.inf)
@@ -159,20 +164,33 @@ def _tail_at(case: Case, steps: int) -> np.ndarray:
 
 
 def _length(case: Case, tolerance: float) -> Evidence:
-    tails, stride = case.readings.tails, case.readings.stride
-    above = ~(tails <= math.log(tolerance))
-    last = np.max(np.where(above, np.arange(1, tails.shape[1] + 1), 0), axis=1)
-    steps = np.minimum(last * stride, case.settings.length).astype(float)
-    steps[np.isnan(tails).any(axis=1)] = math.nan
-    value, error = mean_with_error(steps)
+    value, error = mean_with_error(length_for(case, tolerance))
     text = (
         f"the steps back from which on the bias stays within {tolerance:g}, each loss over its own"
     )
     return Evidence(value, error, unit="steps", text=text)
 
 
-def _batch_norms(case: Case) -> np.ndarray:
-    """Norms of the mean gradients of batches that are put together from the sequences."""
+def length_for(case: Case, tolerance: float) -> np.ndarray:
+    """Returns the steps back from which on the bias stays within a tolerance, by sequence.
+
+    Args:
+        case: what was read.
+        tolerance: the largest ‖g - g_K‖/‖g‖.
+    """
+    tails, stride = case.readings.tails, case.readings.stride
+    above = ~(tails <= math.log(tolerance))
+    last = np.max(np.where(above, np.arange(1, tails.shape[1] + 1), 0), axis=1)
+    steps = np.minimum(last * stride, case.settings.length).astype(float)
+    return np.where(np.isnan(tails).any(axis=1), math.nan, steps)
+
+
+def batch_norms(case: Case) -> np.ndarray:
+    """Returns norms of the mean gradients of batches put together from the sequences.
+
+    Args:
+        case: what was read.
+    """
     gradients, size = case.readings.gradients, case.settings.batch_size
     logs = np.asarray(gradients.log_norms, np.float64)
     if size == 1:

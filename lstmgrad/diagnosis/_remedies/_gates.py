@@ -1,0 +1,187 @@
+"""Biases of forget gates: chrono initialization, or one half-life for all.
+
+With a bias b the gate is σ(b + d), where d is what the inputs and h drive it with. The drive is
+known from the gates as they are, so that the path with another bias is
+
+    ln Π_t σ(b' + d_t),      d_t = σ⁻¹(f_t) - b.
+
+That h changes with the gates, and d with h, is left out: the interval reaches from there to no
+drive at all, σ(b')^lag. With gates open, c is a sum over about 1/(1 - f²) steps of independent
+parts i g,
+
+    var c = E (i g)² (1 - f^{2T}) / (1 - f²),
+
+and the slope of tanh at the output is the mean of 1 - tanh² over a Gaussian of this variance; the
+interval allows half and twice the size of c.
+"""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from lstmgrad._types import Params
+from lstmgrad.cells import LSTMParams, with_chrono_bias, with_forget_bias
+from lstmgrad.diagnosis._records import Prediction, Remedy
+from lstmgrad.diagnosis._remedies._code import chrono_code, forget_bias_code
+from lstmgrad.diagnosis._rules import Case
+from lstmgrad.diagnosis._rules._case import FLAT
+from lstmgrad.diagnosis._statistics import mean_with_error
+
+_KEPT = {"forget": "f", "update": "z"}
+"""Tags of gates that are the share kept, by the letter that the parameters call them."""
+
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
+
+
+def half_life_bias(lag: int) -> float:
+    """Returns the bias of a forget gate that lets go of half in so many steps.
+
+    b = -ln(2^(1/lag) - 1), so that σ(b)^lag = 1/2.
+
+    Args:
+        lag: steps.
+    """
+    return -math.log(math.expm1(math.log(2) / lag))
+
+
+def gate_remedies(case: Case) -> list[Remedy]:
+    """Returns chrono biases and one bias for all, those first whose output stays alive.
+
+    Args:
+        case: what was read.
+    """
+    if getattr(type(case.params), "forget_gate", None) is None:
+        return []
+    lag = case.settings.lag
+    if lag < 2:
+        return [_uniform(case, lag)]
+    made = [_chrono(case, lag), _uniform(case, lag)]
+    return sorted(made, key=_dies)
+
+
+def _chrono(case: Case, lag: int) -> Remedy:
+    key = jax.random.key(0)
+
+    def apply(params: Params) -> Params:
+        return with_chrono_bias(params, key, lag + 1)
+
+    why = (
+        f"Forget biases ln U(1, {lag}), and input biases of the opposite sign: units remember for "
+        f"1 to {lag} steps, and write the less, the longer they remember."
+    )
+    return _remedy(case, "chrono", why, apply, chrono_code(case.params, lag + 1))
+
+
+def _uniform(case: Case, lag: int) -> Remedy:
+    bias = half_life_bias(lag)
+
+    def apply(params: Params) -> Params:
+        return with_forget_bias(params, bias)
+
+    why = f"A forget bias of {bias:.3g}: every unit keeps half over {lag} steps."
+    return _remedy(case, "forget-bias", why, apply, forget_bias_code(case.params, bias))
+
+
+def _remedy(case: Case, name: str, why: str, apply: Any, code: str) -> Remedy:
+    predicted = _path(case, apply) + _slope(case, apply)
+    flat = next((p for p in predicted if p.reading == "slope" and p.value < FLAT), None)
+    if flat is not None:
+        why += f" But c will run to where tanh is flat: a slope of {flat.value:.2g}."
+    return Remedy(name, "parameters", why, apply, predicted, code)
+
+
+def _dies(remedy: Remedy) -> bool:
+    """Whether the output is predicted to be flat."""
+    return any(p.reading == "slope" and p.value < FLAT for p in remedy.predicted)
+
+
+def _bias(params: Params, letter: str) -> np.ndarray:
+    """The bias of one gate, (h,)."""
+    gate = type(params).forget_gate
+    leaf = np.asarray(getattr(params, gate.leaf), np.float64)
+    units = len(leaf) // len(gate.order)
+    start = gate.order.index(letter) * units
+    return leaf[start : start + units]
+
+
+def _kept(case: Case, apply: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pre-activations of what is kept with the new biases, (N, T, h), and these biases, (h,)."""
+    gate = type(case.params).forget_gate
+    for tag, letter in _KEPT.items():
+        values = case.readings.values.get(tag)
+        if values is None or letter not in gate.kept:
+            continue
+        old, new = (_bias(params, letter) for params in (case.params, apply(case.params)))
+        if values.shape[-1] != len(old) or values.min() < 0 or values.max() > 1:
+            continue
+        return _logit(values) + (new - old), new
+    return None
+
+
+def _path(case: Case, apply: Any) -> tuple[Prediction, ...]:
+    found = _kept(case, apply)
+    if found is None:
+        return ()
+    drive, bias = found
+    lag = case.settings.lag
+    kept = -np.logaddexp(0, -drive[:, -lag:]).sum(axis=1).max(axis=1)
+    value, error = mean_with_error(kept)
+    alone = -lag * np.logaddexp(0, -bias.max())
+    return (
+        Prediction(
+            "log_path",
+            value,
+            min(value, alone) - error,
+            max(value, alone) + error,
+            "max over units of Σ_t ln σ(b' + d_t), with the drives d_t as they are; the interval "
+            "reaches to no drive",
+        ),
+    )
+
+
+def _slope(case: Case, apply: Any) -> tuple[Prediction, ...]:
+    found = _kept(case, apply)
+    if found is None or case.slope is None or not isinstance(case.params, LSTMParams):
+        return ()
+    drive, _ = found
+    old, new = (_bias(params, "i") for params in (case.params, apply(case.params)))
+    values = case.readings.values
+    written = _sigmoid(_logit(values["input"]) + (new - old)) * values["candidate"]
+    square = np.exp(-2 * np.logaddexp(0, -drive).mean(axis=(0, 1)))
+    length = case.settings.length
+    with np.errstate(divide="ignore", invalid="ignore"):
+        count = np.where(square < 1, (1 - square**length) / (1 - square), length)
+    # Parts that agree add up like steps, parts that do not like their square root.
+    mean, variance = written.mean(axis=(0, 1)), written.var(axis=(0, 1))
+    gate = np.sqrt(square)
+    steps = np.where(gate < 1, (1 - gate**length) / np.maximum(1 - gate, 1e-300), length)
+    sizes = mean * steps, np.sqrt(variance * count)
+    value, low, high = (_mean_slope(factor, *sizes) for factor in (1.0, 2.0, 0.5))
+    return (
+        Prediction(
+            "slope",
+            value,
+            low,
+            high,
+            "E[1 - tanh²(c)] over Gaussian c with the mean and the variance of a sum of i g under "
+            "the new gates; the interval is that for c of twice and of half the size",
+        ),
+    )
+
+
+def _mean_slope(factor: float, mean: np.ndarray, spread: np.ndarray) -> float:
+    cells = factor * (mean[:, None] + spread[:, None] * _NODES)
+    slopes = (1 - np.tanh(cells) ** 2) @ _WEIGHTS / _WEIGHTS.sum()
+    return float(slopes.mean())
+
+
+def _logit(values: np.ndarray) -> np.ndarray:
+    tiny = np.finfo(values.dtype).tiny
+    values = np.clip(values.astype(np.float64), tiny, 1 - np.finfo(values.dtype).epsneg)
+    return np.log(values) - np.log1p(-values)
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -values))
