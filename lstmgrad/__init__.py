@@ -68,7 +68,7 @@ from lstmgrad._spectra.vectors import LyapunovVectors, lyapunov_vectors
 from lstmgrad._tag import tag
 
 if TYPE_CHECKING:
-    from lstmgrad import diagnosis, interop, plot, tasks, theory, training
+    from lstmgrad import diagnosis, interop, plot, report, tasks, theory, training
     from lstmgrad.diagnosis import diagnose
 
 __version__ = "0.1.0"
@@ -174,6 +174,7 @@ __all__ += [
     "__version__",
     "load",
     "plot",
+    "report",
     "save",
     "summary",
 ]
@@ -183,7 +184,7 @@ def __getattr__(name: str) -> Any:
     """Imports on first use what costs time: other frameworks, Optax, matplotlib, SciPy."""
     if name == "diagnose":
         return importlib.import_module("lstmgrad.diagnosis").diagnose
-    if name in ("diagnosis", "interop", "plot", "tasks", "theory", "training"):
+    if name in ("diagnosis", "interop", "plot", "report", "tasks", "theory", "training"):
         return importlib.import_module(f"lstmgrad.{name}")
     raise AttributeError(f"module 'lstmgrad' has no attribute {name!r}")
 

@@ -25,6 +25,7 @@ ROOMS = (
     ("training",),
     ("diagnosis",),
     ("plot",),
+    ("report",),
     ("face",),
     ("cli",),
 )

@@ -20,6 +20,7 @@ _KINDS = {
     "Task": "the functions of lstmgrad.tasks make one",
     "Fit": "lstmgrad.training.fit makes one",
     "TrainingState": "what fit passes to observe has one, and load returns one",
+    "Diagnosis": "lstmgrad.diagnose makes one",
     "NormProfile": "backward_norms and forward_norms make one",
     "Method": "Method.sequential, Method.parallel and Method.blocked(block_size) are the methods",
 }

@@ -14,6 +14,7 @@ where a figure has to be made.
 
 from lstmgrad.plot._comparison import comparison
 from lstmgrad.plot._contributions import contribution_shares, contributions, truncation_bias
+from lstmgrad.plot._diagnosis import Illustration, diagnosis
 from lstmgrad.plot._eigenvalues import step_eigenvalues
 from lstmgrad.plot._lyapunov import lyapunov_convergence, lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map
@@ -28,11 +29,13 @@ from lstmgrad.plot._training import training_curve
 from lstmgrad.plot._words import words
 
 __all__ = [
+    "Illustration",
     "Memory",
     "comparison",
     "contribution_map",
     "contribution_shares",
     "contributions",
+    "diagnosis",
     "encode",
     "gain_budget",
     "lyapunov_convergence",
