@@ -23,6 +23,7 @@ from lstmgrad.diagnosis._records import (
     shown,
 )
 from lstmgrad.diagnosis._rules import RULES
+from lstmgrad.diagnosis._verify import Reading, Trial, Verification, verify
 
 __all__ = [
     "RULES",
@@ -31,9 +32,13 @@ __all__ = [
     "Finding",
     "Gradients",
     "Prediction",
+    "Reading",
     "Readings",
     "Remedy",
     "Settings",
+    "Trial",
+    "Verification",
     "diagnose",
     "shown",
+    "verify",
 ]

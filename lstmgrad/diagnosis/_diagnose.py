@@ -129,7 +129,7 @@ def _case(
     return Case(
         readings=_on_host(readings),
         settings=settings,
-        params=jax.device_get(params),
+        params=params,
         step=step,
         states=_parts(run.states(axis=1)),
         chunked=chunked,

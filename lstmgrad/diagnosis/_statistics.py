@@ -25,7 +25,7 @@ def mean_with_error(values: Any) -> tuple[float, float]:
     if len(finite) < len(values):
         same = not len(finite) and (values == values[0]).all()
         return (float(values[0]), 0.0) if same else (_mean(finite), math.inf)
-    return _mean(values), _student(len(values)) * _standard_error(values)
+    return _mean(values), student(len(values)) * _standard_error(values)
 
 
 def share_with_error(count: int, trials: int) -> tuple[float, float]:
@@ -51,8 +51,12 @@ def _standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
-def _student(count: int) -> float:
-    """The quantile of Student's distribution with count - 1 degrees of freedom."""
+def student(count: int) -> float:
+    """Returns the quantile of Student's distribution for a 95 % interval; 0 for one value.
+
+    Args:
+        count: values; one degree of freedom less.
+    """
     if count < 2:
         return 0.0
     from scipy.special import stdtrit

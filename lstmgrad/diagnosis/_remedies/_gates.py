@@ -5,14 +5,16 @@ known from the gates as they are, so that the path with another bias is
 
     ln Π_t σ(b' + d_t),      d_t = σ⁻¹(f_t) - b.
 
-That h changes with the gates, and d with h, is left out: the interval reaches from there to no
-drive at all, σ(b')^lag. With gates open, c is a sum over about 1/(1 - f²) steps of independent
-parts i g,
+That h changes with the gates, and d with h, is left out. The interval reaches from there to no
+drive at all, σ(b')^lag, and to what an h of full size, rms(o), that lasts does to the luckiest of
+the units, a drive of rms(o) ‖U_f‖_F/√h √(2 ln h).
+
+With gates open, c is a sum over about 1/(1 - f²) steps of independent parts i g,
 
     var c = E (i g)² (1 - f^{2T}) / (1 - f²),
 
-and the slope of tanh at the output is the mean of 1 - tanh² over a Gaussian of this variance; the
-interval allows half and twice the size of c.
+and the slope of tanh at the output is the mean of 1 - tanh² over a Gaussian of this variance. An h
+that lasts makes parts agree, which then add up like steps: the interval reaches to there.
 """
 
 import math
@@ -31,6 +33,9 @@ from lstmgrad.diagnosis._statistics import mean_with_error
 
 _KEPT = {"forget": "f", "update": "z"}
 """Tags of gates that are the share kept, by the letter that the parameters call them."""
+
+_SLOPE_ERROR = 0.02
+"""What the mean over units may differ by from the mean that the loss weights."""
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 
@@ -126,19 +131,36 @@ def _path(case: Case, apply: Any) -> tuple[Prediction, ...]:
         return ()
     drive, bias = found
     lag = case.settings.lag
-    kept = -np.logaddexp(0, -drive[:, -lag:]).sum(axis=1).max(axis=1)
+    kept = (-np.logaddexp(0, -drive[:, -lag:])).sum(axis=1).max(axis=1)
     value, error = mean_with_error(kept)
-    alone = -lag * np.logaddexp(0, -bias.max())
+    alone, helped = (
+        -lag * float(np.logaddexp(0, -(bias.max() + push))) for push in (0.0, _push(case))
+    )
     return (
         Prediction(
             "log_path",
             value,
             min(value, alone) - error,
-            max(value, alone) + error,
+            max(value, alone, helped) + error,
             "max over units of Σ_t ln σ(b' + d_t), with the drives d_t as they are; the interval "
-            "reaches to no drive",
+            "reaches from no drive to the largest that an h of full size makes among the units",
         ),
     )
+
+
+def _push(case: Case) -> float:
+    """The drive of the luckiest unit from an h that lasts: the largest of h normal numbers."""
+    gate, weights = type(case.params).forget_gate, getattr(case.params, "weight_hh", None)
+    letter = next((letter for letter in _KEPT.values() if letter in gate.kept), None)
+    if weights is None or letter is None or len(weights) % len(gate.order):
+        return 0.0
+    units = len(weights) // len(gate.order)
+    start = gate.order.index(letter) * units
+    rows = np.asarray(weights, np.float64)[start : start + units]
+    output = case.readings.values.get("output")
+    size = 1.0 if output is None else float(np.sqrt((output**2).mean()))
+    spread = size * math.sqrt((rows**2).sum(axis=1).mean())
+    return spread * math.sqrt(2 * math.log(max(units, 2)))
 
 
 def _slope(case: Case, apply: Any) -> tuple[Prediction, ...]:
@@ -156,23 +178,28 @@ def _slope(case: Case, apply: Any) -> tuple[Prediction, ...]:
     # Parts that agree add up like steps, parts that do not like their square root.
     mean, variance = written.mean(axis=(0, 1)), written.var(axis=(0, 1))
     gate = np.sqrt(square)
-    steps = np.where(gate < 1, (1 - gate**length) / np.maximum(1 - gate, 1e-300), length)
-    sizes = mean * steps, np.sqrt(variance * count)
-    value, low, high = (_mean_slope(factor, *sizes) for factor in (1.0, 2.0, 0.5))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(gate < 1, (1 - gate**length) / (1 - gate), length)
+    spread = np.sqrt(variance * count)
+    agreeing = np.abs(written).mean(axis=(0, 1)) * steps
+    value = _mean_slope(mean * steps, spread)
+    least = _mean_slope(agreeing, spread)
+    most = _mean_slope(mean * steps / 2, spread / 2)
     return (
         Prediction(
             "slope",
             value,
-            low,
-            high,
+            min(value, least) - _SLOPE_ERROR,
+            max(value, most) + _SLOPE_ERROR,
             "E[1 - tanh²(c)] over Gaussian c with the mean and the variance of a sum of i g under "
-            "the new gates; the interval is that for c of twice and of half the size",
+            "the new gates; the interval reaches from parts that all agree, as an h that lasts "
+            "makes them, to c of half the size",
         ),
     )
 
 
-def _mean_slope(factor: float, mean: np.ndarray, spread: np.ndarray) -> float:
-    cells = factor * (mean[:, None] + spread[:, None] * _NODES)
+def _mean_slope(mean: np.ndarray, spread: np.ndarray) -> float:
+    cells = mean[:, None] + spread[:, None] * _NODES
     slopes = (1 - np.tanh(cells) ** 2) @ _WEIGHTS / _WEIGHTS.sum()
     return float(slopes.mean())
 

@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 
 from lstmgrad.diagnosis._records import Evidence, Settings, Verdict
+from lstmgrad.diagnosis._rules._noise import Signal, signal_of
 from lstmgrad.diagnosis._statistics import mean_with_error
 
 ADAM_EPSILON = 1e-8
 """Adam moves a parameter by m/(√v + 1e-8): what is smaller than that moves nothing."""
+
+FEWEST = 4
+"""Sequences below which a signal is not looked for."""
+
+MANY = 1e9
+"""More sequences than a training sees, where their number is not given."""
 
 SATURATED = 0.9
 """The activation from which on a unit counts as saturated."""
@@ -84,7 +91,31 @@ class Case:
     @functools.cached_property
     def reaches(self) -> Verdict:
         """Whether the gradient reaches the lag: "found" where it does not."""
-        return either(self.share.verdict, self.size.verdict)
+        drowned = self.needed is not None and self.needed.verdict == "found"
+        return either(self.share.verdict, self.size.verdict, "found" if drowned else "clear")
+
+    @functools.cached_property
+    def signal(self) -> Signal | None:
+        """What the far gradient has in common; None without the loss, or with few sequences."""
+        if self.settings.loss != "given" or self.settings.sequences < FEWEST:
+            return None
+        return signal_of(self.readings.gradients)
+
+    @functools.cached_property
+    def needed(self) -> Evidence | None:
+        """The sequences needed, at least, against more than a training sees."""
+        if self.signal is None:
+            return None
+        return Evidence(
+            self.signal.least,
+            0.0,
+            MANY,
+            "above",
+            "",
+            "the sequences, at least, after which the mean of what comes from the lag is as large "
+            "as the noise along it",
+            "a billion, which no training sees",
+        )
 
     @functools.cached_property
     def exponent(self) -> Evidence:

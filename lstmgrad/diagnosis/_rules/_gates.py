@@ -21,6 +21,8 @@ def forget_gates(case: Case) -> Finding | None:
     lag = case.settings.lag
     verdict = both(case.path.verdict, case.reaches)
     evidence = {"log_path": case.path, "half_life": _half_life(case), **_gate_values(case)}
+    if case.slope is not None:
+        evidence["slope"] = case.slope
     kept = shown(case.path)
     gate = evidence.get("mean_forget")
     needed = 0.5 ** (1 / lag)

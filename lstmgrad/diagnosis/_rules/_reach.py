@@ -23,11 +23,13 @@ def reach(case: Case) -> Finding:
         "log_size": case.size,
         "horizon": _horizon(case),
     }
+    if case.needed is not None:
+        evidence["least_sequences"] = case.needed
     verdict = case.reaches
     because = {
         "found": f"Steps {lag} or more back add {shown(case.share)} of the gradient, {dtype} keeps "
         f"10^{case.log_eps / math.log(10):.1f} of a sum, and their part has the size "
-        f"{shown(case.size)}. Nothing can be learned from there.",
+        f"{shown(case.size)}.{_noise(case)} Nothing can be learned from there.",
         "clear": f"Steps {lag} or more back add {shown(case.share)} of the gradient, which the sum "
         "and the optimizer keep.",
         "undecided": f"Steps {lag} or more back add {shown(case.share)} of the gradient, and the "
@@ -57,6 +59,12 @@ def memory_is_fine(case: Case) -> Finding:
     }[verdict]
     title = "Memory is not the problem" if verdict == "found" else "Memory may be the problem"
     return Finding("memory-is-fine", verdict, "none", title, evidence, because, _SOURCE)
+
+
+def _noise(case: Case) -> str:
+    if case.needed is None or case.needed.verdict != "found":
+        return ""
+    return f" It takes {case.needed.value:.1g} sequences or more to see it in the noise."
 
 
 def _horizon(case: Case) -> Evidence:

@@ -5,11 +5,8 @@ import math
 import numpy as np
 
 from lstmgrad.diagnosis._records import Evidence, Finding, Verdict
-from lstmgrad.diagnosis._rules._case import Case
+from lstmgrad.diagnosis._rules._case import FEWEST, Case
 from lstmgrad.diagnosis._statistics import mean_with_error
-
-FEWEST = 4
-"""Sequences below which a signal is not looked for."""
 
 ONE_DIRECTION = math.exp(-(0.99 * math.log(0.99) + 0.01 * math.log(0.01)))
 """The effective rank where one direction has 99 % and another one the rest: 1.06."""
@@ -24,15 +21,15 @@ def signal_to_noise(case: Case) -> Finding:
         "mean over B sequences has noise of Var⟨g, μ/‖μ‖⟩/B along μ: B = Var/‖μ‖² (McCandlish et "
         "al. 2018, Section 2.2)"
     )
-    if count < FEWEST or case.settings.loss != "given":
+    if case.signal is None:
         why = (
             "The loss was not given, and a readout at random asks for nothing in particular."
             if case.settings.loss != "given"
             else f"At least {FEWEST} sequences are needed, and {count} were given."
         )
         return Finding("signal-to-noise", "undecided", "mild", title, {}, why, source)
-    consistency, error = _consistency(case)
-    needed, low = _needed(case, consistency, error)
+    found = case.signal
+    consistency, error, needed, low = found
     evidence = {
         "consistency": Evidence(
             consistency,
@@ -53,7 +50,7 @@ def signal_to_noise(case: Case) -> Finding:
             "" if budget is None else "the sequences of the training, as given",
         ),
     }
-    seen = consistency - error > 0
+    seen = found.seen
     verdict: Verdict = "clear" if seen else "undecided"
     if budget is not None and seen:
         verdict = evidence["sequences_needed"].verdict
@@ -113,50 +110,3 @@ def directions(case: Case) -> Finding | None:
     )
     source = "exp of the entropy of the singular values (Roy & Vetterli 2007, Section 2)"
     return Finding("directions", rank.verdict, "mild", title, evidence, because, source)
-
-
-def _products(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """⟨g_l(n), g_l(m)⟩ and ⟨g_l(n), g(m)⟩, both over the square of one common size."""
-    found = case.readings.gradients
-    far, whole = (np.asarray(x, np.float64) for x in (found.far_log_norms, found.log_norms))
-    top = far.max()
-    sizes, others = np.exp(far - top), np.exp(whole - top)
-    return (
-        np.asarray(found.far_cosines, np.float64) * np.outer(sizes, sizes),
-        np.asarray(found.cross_cosines, np.float64) * np.outer(sizes, others),
-    )
-
-
-def _consistency(case: Case) -> tuple[float, float]:
-    """‖μ‖²/E‖g_l‖² and its error, by leaving out one sequence at a time."""
-    products, _ = _products(case)
-    count = len(products)
-
-    def ratio(kept: np.ndarray) -> float:
-        block = products[np.ix_(kept, kept)]
-        size = len(kept)
-        trace = np.trace(block)
-        return (block.sum() - trace) / (size - 1) / trace if trace > 0 else math.nan
-
-    every = np.arange(count)
-    value = ratio(every)
-    left = np.array([ratio(np.delete(every, i)) for i in every])
-    spread = math.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum())
-    _, unit = mean_with_error(np.arange(count))
-    student = unit / (np.arange(count).std(ddof=1) / math.sqrt(count))
-    return float(value), float(student * spread)
-
-
-def _needed(case: Case, consistency: float, error: float) -> tuple[float, float]:
-    """The sequences needed, and the least that the interval of the signal allows."""
-    products, crossed = _products(case)
-    count = len(products)
-    trace = np.trace(products) / count
-    # The projection of g(m) on the mean far gradient of the others.
-    projections = (crossed.sum(axis=0) - np.diag(crossed)) / (count - 1)
-    noise = float(projections.var(ddof=1))
-
-    def of(ratio: float) -> float:
-        return math.inf if ratio <= 0 else noise / (ratio * trace) ** 2
-
-    return of(consistency), of(min(consistency + error, 1.0))
