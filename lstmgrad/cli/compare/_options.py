@@ -4,7 +4,7 @@ import argparse
 import textwrap
 from collections.abc import Sequence as Arguments
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from lstmgrad import __version__
 from lstmgrad.cli._shared.error import CommandError
@@ -19,6 +19,7 @@ from lstmgrad.cli._shared.parser import (
     whole,
 )
 from lstmgrad.cli._shared.sequences import Sequence
+from lstmgrad.cli._shared.weights import Weights, add_weights
 
 DEFAULT_LENGTH = 200
 
@@ -79,24 +80,6 @@ class Cells(NamedTuple):
     hidden: int = 64
     train: int = 300
     seed: int = 0
-
-
-class Weights(NamedTuple):
-    """A trained network in a file of its weights.
-
-    Attributes:
-        weights: the file.
-        prefix: which network of the file; None for the only one.
-        layer: which of its layers; None is all of them.
-        direction: of a bidirectional network.
-        activation: of a plain one, "tanh" or "relu".
-    """
-
-    weights: Path
-    prefix: str | None = None
-    layer: int | None = None
-    direction: Literal["forward", "reverse"] | None = None
-    activation: str | None = None
 
 
 class Options(NamedTuple):
@@ -177,18 +160,7 @@ def _parser() -> Parser:
         metavar="FILE",
         help="a .txt, .csv or .npy file (default: the Zen of Python, from the standard library)",
     )
-    option(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="a .safetensors or .pt file of a trained LSTM, GRU or RNN of PyTorch, analyzed "
-        "instead of --cells on the numbers of --input as they are; no code in it is run",
-    )
-    option("--prefix", metavar="NAME", help="which network in --weights, if there are several")
-    layer = whole("--layer", 0)
-    option("--layer", type=layer, metavar="N", help="one layer of --weights (default: all)")
-    option("--direction", choices=("forward", "reverse"), help="of a bidirectional --weights")
-    option("--activation", choices=("tanh", "relu"), help="of an RNN in --weights")
+    add_weights(parser, "analyzed instead of --cells on the numbers of --input as they are")
     option(
         "--cells",
         type=_cells,
