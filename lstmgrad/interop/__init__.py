@@ -16,6 +16,7 @@ from lstmgrad.interop._model import (
 )
 from lstmgrad.interop._nnx import from_nnx
 from lstmgrad.interop._torch import ProjectedLSTMParams, from_torch
+from lstmgrad.interop._torch_writing import to_torch
 
 __all__ = [
     "ClosedLoopParams",
@@ -30,4 +31,5 @@ __all__ = [
     "from_nnx",
     "from_torch",
     "stack",
+    "to_torch",
 ]
