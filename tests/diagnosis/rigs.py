@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 import lstmgrad as lg
 
-HIDDEN, LENGTH, SEQUENCES, FEATURES = 16, 64, 4, 4
+HIDDEN, LENGTH, SEQUENCES, FEATURES = 16, 64, 8, 4
 
 
 class Rig(NamedTuple):
@@ -72,11 +72,11 @@ def _lstm(bias: float) -> Callable[..., Rig]:
     return make
 
 
-def _chrono_lstm(**options: Any) -> Callable[..., Rig]:
+def _chrono_lstm(*, whole: bool = False, **options: Any) -> Callable[..., Rig]:
     def make(key, hidden, length, dtype) -> Rig:
         cell = lg.cells.lstm(FEATURES, hidden, dtype=dtype)
         params = lg.cells.with_chrono_bias(cell.init(key), jax.random.fold_in(key, 2), length)
-        return Rig(cell.model(params), None, options)
+        return Rig(cell.model(params), None, options | ({"truncation": length} if whole else {}))
 
     return make
 
@@ -96,7 +96,7 @@ def _gru(bias: float | None) -> Callable[..., Rig]:
 
 def _drifting_lstm(drift: float) -> Callable[..., Rig]:
     def make(key, hidden, length, dtype) -> Rig:
-        """Gates that never close, and candidates that mostly agree: c runs to where tanh is flat."""
+        # Gates that never close, and candidates that mostly agree: c runs to where tanh is flat.
         cell = lg.cells.lstm(FEATURES, hidden, forget_bias=8.0, dtype=dtype)
         params = cell.init(key)
         bias = params.bias.at[:hidden].set(2.0).at[2 * hidden : 3 * hidden].set(drift)
@@ -153,7 +153,7 @@ def _critical_rnn(key, hidden, length, dtype) -> Rig:
 HEALTHY: dict[str, Family] = {
     "lstm-chrono": Family(None, _chrono_lstm()),
     "lstm-chrono-float64": Family(None, _chrono_lstm(), "float64"),
-    "lstm-chrono-untruncated": Family(None, _chrono_lstm(truncation=LENGTH)),
+    "lstm-chrono-untruncated": Family(None, _chrono_lstm(whole=True)),
     "lstm-chrono-loose-clip": Family(None, _chrono_lstm(clip=10.0)),
     "lstm-bias-1": Family(None, _lstm(1.0)),
     "lstm-bias-2": Family(None, _lstm(2.0)),
@@ -164,3 +164,58 @@ HEALTHY: dict[str, Family] = {
     "irnn": Family(None, _rnn(lg.cells.identity(), jax.nn.relu, scale=0.05, bias=0.3)),
 }
 """Families with nothing wrong, and some that are near to it."""
+
+
+class Outcome(NamedTuple):
+    """What a diagnosis said of a rig.
+
+    Attributes:
+        verdict: "right", "undecided" or "wrong". Right is the planted cause, found, and nothing
+            else that is severe and without a cause; and nothing at all for a healthy network.
+        found: the rules that found something wrong.
+        undecided: the rules that did not say.
+    """
+
+    verdict: str
+    found: tuple[str, ...]
+    undecided: tuple[str, ...]
+
+
+def outcome(right: str | None, diagnosis: lg.diagnosis.Diagnosis) -> Outcome:
+    """What a diagnosis said of a rig whose cause is known.
+
+    Args:
+        right: the rule that has to find it; None for a healthy network.
+        diagnosis: of the network.
+    """
+    found = tuple(finding.rule for finding in diagnosis.found)
+    undecided = tuple(f.rule for f in diagnosis if f.verdict == "undecided")
+    severe = {finding.rule for finding in diagnosis.severe}
+    if right is None:
+        return Outcome("wrong" if found else "right", found, undecided)
+    if severe - {right}:
+        verdict = "wrong"
+    elif right in found:
+        verdict = "right"
+    else:
+        verdict = "undecided" if right in undecided else "wrong"
+    return Outcome(verdict, found, undecided)
+
+
+def table(outcomes: dict[str, list[Outcome]]) -> str:
+    """A table of families in Markdown: how often right, undecided and wrong, and what was found.
+
+    Args:
+        outcomes: by family.
+    """
+    rows = ["| network | cause | right | undecided | wrong | found |", "|---|---|---|---|---|---|"]
+    for name, several in outcomes.items():
+        family = {**FAULTY, **HEALTHY}[name]
+        counts = [
+            str(sum(each.verdict == verdict for each in several))
+            for verdict in ("right", "undecided", "wrong")
+        ]
+        found = sorted({rule for each in several for rule in each.found})
+        row = [name, family.right or "healthy", *counts, ", ".join(found) or "nothing"]
+        rows.append(f"| {' | '.join(row)} |")
+    return "\n".join(rows)

@@ -43,6 +43,7 @@ EXPLAINS = {
     "forget-gates": ("reach", "directions", "signal-to-noise"),
     "gain": ("reach", "growth", "directions", "signal-to-noise"),
     "growth": ("clip", "signal-to-noise"),
+    "reach": ("signal-to-noise", "directions"),
 }
 """Which findings follow from another one."""
 

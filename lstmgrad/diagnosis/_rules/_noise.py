@@ -24,18 +24,15 @@ class Signal(NamedTuple):
         error: half the width of its 95 % interval.
         needed: sequences after which the signal is as large as the noise along it; inf where no
             signal is seen.
-        least: the fewest that the interval allows.
+        least: the fewest that the interval of the consistency allows.
+        most: the largest number that it allows; inf where no signal is seen.
     """
 
     consistency: float
     error: float
     needed: float
     least: float
-
-    @property
-    def seen(self) -> bool:
-        """Whether there is a signal beyond its error."""
-        return self.consistency - self.error > 0
+    most: float
 
 
 def signal_of(gradients: Any) -> Signal:
@@ -49,7 +46,7 @@ def signal_of(gradients: Any) -> Signal:
     )
     top = far.max()
     if not np.isfinite([top, whole.max()]).all():
-        return Signal(math.nan, math.inf, math.inf, 0.0)
+        return Signal(math.nan, math.inf, math.inf, 0.0, math.inf)
     sizes = np.exp(far - top)
     products = np.asarray(gradients.far_cosines, np.float64) * np.outer(sizes, sizes)
     crossed = np.asarray(gradients.cross_cosines, np.float64) * np.outer(sizes, np.exp(whole - top))
@@ -62,7 +59,8 @@ def signal_of(gradients: Any) -> Signal:
     def needed(ratio: float) -> float:
         return math.inf if not ratio > 0 else noise / (ratio * trace) ** 2
 
-    return Signal(consistency, error, needed(consistency), needed(min(consistency + error, 1.0)))
+    low, high = consistency - error, min(consistency + error, 1.0)
+    return Signal(consistency, error, needed(consistency), needed(high), needed(low))
 
 
 def _consistency(products: np.ndarray) -> tuple[float, float]:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lstmgrad.diagnosis._records import Evidence, Finding, Verdict
-from lstmgrad.diagnosis._rules._case import FEWEST, Case
+from lstmgrad.diagnosis._rules._case import FEWEST, MANY, Case
 from lstmgrad.diagnosis._statistics import mean_with_error
 
 ONE_DIRECTION = math.exp(-(0.99 * math.log(0.99) + 0.01 * math.log(0.01)))
@@ -28,12 +28,12 @@ def signal_to_noise(case: Case) -> Finding:
             else f"At least {FEWEST} sequences are needed, and {count} were given."
         )
         return Finding("signal-to-noise", "undecided", "mild", title, {}, why, source)
-    found = case.signal
-    consistency, error, needed, low = found
+    found, limit = case.signal, float(MANY if budget is None else budget)
+    far_off = max(found.most - found.needed, found.needed - found.least)
     evidence = {
         "consistency": Evidence(
-            consistency,
-            error,
+            found.consistency,
+            found.error,
             0.0,
             "below",
             "",
@@ -41,28 +41,27 @@ def signal_to_noise(case: Case) -> Finding:
             "0: no signal at all",
         ),
         "sequences_needed": Evidence(
-            needed,
-            0.0 if math.isinf(needed) else needed - low,
-            None if budget is None else float(budget),
+            found.needed,
+            far_off if math.isfinite(found.most) else math.inf,
+            limit,
             "above",
             "",
             "the sequences after which the signal of the lag is as large as the noise along it",
-            "" if budget is None else "the sequences of the training, as given",
+            "more than a training sees" if budget is None else "the sequences of the training",
         ),
     }
-    seen = found.seen
-    verdict: Verdict = "clear" if seen else "undecided"
-    if budget is not None and seen:
-        verdict = evidence["sequences_needed"].verdict
-    elif budget is not None and low > budget:
+    verdict: Verdict = "undecided"
+    if found.least > limit:
         verdict = "found"
+    elif found.most <= limit:
+        verdict = "clear"
     because = {
-        "clear": f"The far gradient points the same way in all sequences; about {needed:.2g} of "
-        "them show it.",
-        "found": f"At least {low:.2g} sequences are needed before the signal of the lag is as "
-        f"large as the noise, and the training has {budget}.",
-        "undecided": f"In {count} sequences the far gradient cannot be told from noise: it takes "
-        f"more than {low:.2g}, if there is anything.",
+        "clear": f"The far gradient has a part that is the same in all sequences; about "
+        f"{found.needed:.2g} of them show it.",
+        "found": f"{found.least:.2g} sequences or more are needed before the signal of the lag is "
+        f"as large as the noise; {limit:.2g} are too few.",
+        "undecided": f"From {count} sequences it cannot be said whether the signal of the lag "
+        f"shows in the noise: it takes {found.least:.2g} sequences at least.",
     }[verdict]
     title = {
         "clear": "The far gradient has a signal",
