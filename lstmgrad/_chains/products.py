@@ -23,6 +23,7 @@ from lstmgrad._chains.propagate import push_forward
 from lstmgrad._chains.sweeps import read_nothing, sweep_forward
 from lstmgrad._checks import check_count, check_kind
 from lstmgrad._compile import compiled
+from lstmgrad._numeric.rows import joined, split
 from lstmgrad._numeric.scaled import Scaled, scaled
 
 
@@ -64,9 +65,19 @@ def _sequential_product(chain: Chain) -> Scaled:
 
 def _sequential_prefixes(chain: Chain, walk: Walk | None = None) -> Scaled:
     def read(carry: None, block: Scaled) -> tuple[None, Scaled, Scaled]:
-        return None, block, Scaled(block.mantissa.T, block.exponent)
+        return None, block, _product_of(block)
 
-    return sweep_forward(chain, scaled(identity_rows(chain)), read, None, walk=walk)[1]
+    return sweep_forward(chain, _identity(chain), read, None, walk=walk)[1]
+
+
+def _identity(chain: Chain) -> Scaled:
+    """The tangents that make a product, with an exponent each: none is lost beside a larger one."""
+    return split(scaled(identity_rows(chain)))
+
+
+def _product_of(tangents: Scaled) -> Scaled:
+    block = joined(tangents)
+    return Scaled(block.mantissa.T, block.exponent)
 
 
 def _parallel_prefixes(chain: Chain) -> Scaled:
@@ -103,11 +114,10 @@ def _blocked(size: int) -> Method:
         return chain.walk()._replace(entries=factors)
 
     def total(chain: Chain, factors: Any) -> Scaled:
-        start = scaled(identity_rows(chain))
         ((_, block), _), _ = sweep_forward(
-            chain, start, read_nothing, None, walk=walk(chain, factors)
+            chain, _identity(chain), read_nothing, None, walk=walk(chain, factors)
         )
-        return Scaled(block.mantissa.T, block.exponent)
+        return _product_of(block)
 
     def product(chain: Chain) -> Scaled:
         blocks, rest = cut(chain)
@@ -156,6 +166,10 @@ def product(chain: Chain, *, method: Method = Method.sequential) -> Scaled:
     Notes:
         Sequentially T pushes of n tangents, O(n²) memory. One exponent serves the whole matrix: the
         top singular value is as good as the dtype, the tail of the spectrum is not (it needs a QR).
+        Where groups of units shrink in turn, one of them may be below the range of the other and
+        come back. Sequentially each column has its own exponent until the end, so that only what
+        falls below the range inside one column is lost; the other methods lose what falls below
+        that of a whole matrix.
 
     Example:
         ``product(chain[k:]) @ product(chain[:k])`` is ``product(chain)``.

@@ -11,6 +11,7 @@ from lstmgrad._chains.blocks import block_between, whole_block
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.sweeps import read_nothing, sweep_backward, sweep_forward
 from lstmgrad._compile import compiled
+from lstmgrad._numeric.rows import joined, split
 from lstmgrad._numeric.scaled import Scaled, normalize, scaled
 from lstmgrad._types import PartName
 
@@ -25,7 +26,8 @@ def push_forward(chain: Chain, tangents: Float[Array | np.ndarray, "n *m"] | Sca
             push.
 
     Returns:
-        `Scaled`, of the shape of the tangents; one exponent serves the whole block.
+        `Scaled`, of the shape of the tangents; one exponent serves the whole block. On their way
+        the tangents have one each: none of them is lost because another one was far larger.
 
     Raises:
         ValueError: the shape is not (n,) or (n, m), or the dtype is not the chain's.
@@ -40,8 +42,9 @@ def push_forward(chain: Chain, tangents: Float[Array | np.ndarray, "n *m"] | Sca
     check_chain(chain)
     block = _as_block(chain, tangents, "tangents")
     rows = block.mantissa.reshape(chain.layout.size, -1).T
-    start = Scaled(rows, block.exponent)
+    start = split(Scaled(rows, block.exponent))
     ((_, after), _), _ = sweep_forward(chain, start, read_nothing, None)
+    after = joined(after)
     return Scaled(after.mantissa.T.reshape(block.mantissa.shape), after.exponent)
 
 
@@ -54,7 +57,8 @@ def pull_back(chain: Chain, cotangents: Float[Array | np.ndarray, "*m n"] | Scal
         cotangents: (n,) or (m, n), rows in the chain's dtype; a `Scaled` continues an earlier pull.
 
     Returns:
-        `Scaled`, of the shape of the cotangents; one exponent serves the whole block.
+        `Scaled`, of the shape of the cotangents; one exponent serves the whole block. On their way
+        the cotangents have one each: none of them is lost because another one was far larger.
 
     Raises:
         ValueError: the shape is not (n,) or (m, n), or the dtype is not the chain's.
@@ -69,8 +73,9 @@ def pull_back(chain: Chain, cotangents: Float[Array | np.ndarray, "*m n"] | Scal
     chain = check_stored(chain)
     block = _as_block(chain, cotangents, "cotangents")
     rows = block.mantissa.reshape(-1, chain.layout.size)
-    start = Scaled(rows, block.exponent)
+    start = split(Scaled(rows, block.exponent))
     ((_, before), _), _ = sweep_backward(chain, start, read_nothing, None)
+    before = joined(before)
     return Scaled(before.mantissa.reshape(block.mantissa.shape), before.exponent)
 
 

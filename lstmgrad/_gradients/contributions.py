@@ -114,7 +114,9 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
         Three to four times the time of `jax.grad`: one backward sweep for λ_t, and a forward sweep
         that reads every part and every sum once more for their norms. Memory of the adjoint,
         (T, n), and of a few gradients: the parts are never held together. Norms are good for any T;
-        steps far below the largest one keep their logarithm though they vanish in the sum. Parts of
+        steps far below the largest one keep their logarithm though they vanish in the sum. Within
+        one step the norm of a leaf is lost (-inf) if it is more than 10^-23 below the largest entry
+        of λ_t (10^-190 in float64), as gates far beyond saturation make it. Parts of
         the state that do not act on one another, such as the layers of a stack, are swept apart,
         so that the gradient of one cannot push that of another out of range: L layers cost up to
         (L + 1) / 2 times as much.

@@ -28,6 +28,7 @@ from lstmgrad._numeric.scaled import (
     exponent_of,
     log_of,
     norm_of,
+    normalize,
     power_below,
     widen,
 )
@@ -97,6 +98,16 @@ def _least(dtype: Any) -> float:
     """The smallest number that a product keeps; subnormal ones become zero, except in float16."""
     finfo = jnp.finfo(dtype)
     return float(finfo.smallest_subnormal if finfo.minexp > -32 else finfo.tiny)
+
+
+def split(block: Scaled) -> Scaled:
+    """The rows of a block with an exponent each.
+
+    Args:
+        block: (m, n) with one exponent.
+    """
+    exponents = jnp.broadcast_to(block.exponent, block.mantissa.shape[:1])
+    return normalize(Scaled(block.mantissa, exponents))
 
 
 def joined(rows: Scaled) -> Scaled:

@@ -137,3 +137,38 @@ def test_blocks_may_be_counted_by_numpy():
     got = lg.product(chain, method=lg.Method.blocked(cast(Any, np.int64(4))))
     want = lg.product(chain, method=lg.Method.blocked(4))
     np.testing.assert_array_equal(got.mantissa, want.mantissa)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_unit_that_was_below_the_range_of_another_comes_back(dtype):
+    """Two groups of units shrink in turn, by more than the range of the dtype each."""
+    length = 40
+    low = float(jnp.finfo(dtype).tiny) ** (1.5 / length)
+    first = np.arange(2 * length) < length
+    gains = np.stack([np.where(first, low, 1.0), np.where(first, 1.0, low)], axis=1)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    factors = np.zeros((2 * length, 3, 3))
+    factors[:, :2, :2] = gains[:, :1, None] * turn
+    factors[:, 2, 2] = gains[:, 1]
+    chain = lg.DenseChain(jnp.asarray(factors, dtype))
+    logs = np.cumsum(np.log(np.asarray(factors[:, 2, 2], dtype), dtype=np.float64))
+    pairs = np.cumsum(np.log(np.asarray(gains[:, 0], dtype), dtype=np.float64))
+    # At the end both groups have shrunk alike; in between one of them is far below the other.
+    each = lg.prefix_products(chain)
+    exact = {"rtol": 0, "atol": 200 * eps(dtype) * length}
+    whole = lg.product(chain)
+    for got in (whole, jax.tree.map(lambda leaf: leaf[-1], each)):
+        found = np.asarray(got.mantissa, np.float64)
+        size = np.log(np.linalg.norm(found[:2, :2], 2)) + int(got.exponent) * np.log(2)
+        np.testing.assert_allclose(size, pairs[-1], **exact)
+        size = np.log(np.abs(found[2, 2])) + int(got.exponent) * np.log(2)
+        np.testing.assert_allclose(size, logs[-1], **exact)
+    for moved in (
+        lg.push_forward(chain, jnp.eye(3, dtype=dtype)),
+        lg.pull_back(chain, jnp.eye(3, dtype=dtype)),
+    ):
+        np.testing.assert_allclose(moved.mantissa, whole.mantissa, rtol=0, atol=1e3 * eps(dtype))
+        assert moved.exponent == whole.exponent
+    middle = each.mantissa[length - 1]
+    assert (middle[:2, :2] == 0).all()
+    assert middle[2, 2] > 0

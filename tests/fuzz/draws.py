@@ -108,6 +108,27 @@ def clusters(rng, length, n):
     return basis @ (np.exp(logs)[:, :, None] * basis.T)
 
 
+def lstm(rng, length, n):
+    """Step Jacobians of an LSTM of n // 2 units, h first, with gates from open to saturated.
+
+    c' = f c + i g and h' = o tanh c', with the rates and pre-activations drawn, not run.
+    """
+    units = n // 2
+    reach = 10.0 ** rng.uniform(-0.5, 1)
+    f, i, o = 1 / (1 + np.exp(-reach * rng.standard_normal((3, length, units, 1)) - rng.normal()))
+    g, c = np.tanh(reach * rng.standard_normal((2, length, units, 1)))
+    weights = rng.uniform(0.5, 2) * rng.standard_normal((4, 1, units, units)) / np.sqrt(units)
+    c_h = c * f * (1 - f) * weights[0] + g * i * (1 - i) * weights[1] + i * (1 - g**2) * weights[2]
+    c_c, squashed = f * np.eye(units), np.tanh(2 * c)
+    h_h = squashed * o * (1 - o) * weights[3] + o * (1 - squashed**2) * c_h
+    h_c = o * (1 - squashed**2) * c_c
+    factors = np.zeros((length, n, n))
+    factors[:, : 2 * units, : 2 * units] = np.block([[h_h, h_c], [c_h, c_c]])
+    if n % 2:  # one more cell that nothing else sees
+        factors[:, -1, -1] = f[:, 0, 0]
+    return factors
+
+
 def mixed(rng, length, n):
     """Every factor of another kind."""
     kinds = [gaussian, isometries, permutations, heads, low_rank, extreme, dying]
@@ -118,6 +139,6 @@ KINDS: dict[str, Draw] = {
     draw.__name__: draw
     for draw in (
         gaussian, isometries, rotations, permutations, heads, switching, triangular, shifts,
-        dying, extreme, low_rank, clusters, mixed,
+        dying, extreme, low_rank, clusters, lstm, mixed,
     )
 }  # fmt: skip
