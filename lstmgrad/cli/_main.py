@@ -10,10 +10,11 @@ from lstmgrad.cli._shared.command import run
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli.compare import COMPARE
 from lstmgrad.cli.depth import DEPTH
+from lstmgrad.cli.diagnose import DIAGNOSE
 from lstmgrad.cli.recall import RECALL
 from lstmgrad.cli.words import WORDS
 
-COMMANDS = {command.name: command for command in (RECALL, COMPARE, WORDS, DEPTH)}
+COMMANDS = {command.name: command for command in (RECALL, DIAGNOSE, COMPARE, WORDS, DEPTH)}
 INTERRUPTED = 130
 REFUSED = 2
 
@@ -23,11 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: the arguments after the program's name; None takes them from `sys.argv`. The first may
-            name a command, "recall", "compare", "words" or "depth"; without one it is "recall".
+            name a command, "recall", "diagnose", "compare", "words" or "depth"; without one it is
+            "recall".
 
     Returns:
-        0 when everything has been written; 2 when something was refused, with one sentence on
-        stderr; 130 after Ctrl-C; 1 when the reader of the output went away.
+        0 when everything has been written; 1 when ``diagnose --strict`` found something severe, and
+        when the reader of the output went away; 2 when something was refused, with one sentence on
+        stderr; 130 after Ctrl-C.
 
     Raises:
         SystemExit: with code 0, after ``--help`` and ``--version``.
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = COMMANDS[arguments[0]] if named else RECALL
     too_large = f"the run does not fit into memory; choose a smaller {command.sizes}"
     try:
-        run(command, arguments[named:])
+        code = run(command, arguments[named:])
         sys.stdout.flush()
     except CommandError as error:
         return _refuse(str(error))
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "Out of memory")):
             raise
         return _refuse(too_large)
-    return 0
+    return code
 
 
 def _refuse(message: str) -> int:

@@ -72,6 +72,16 @@ def diagnosis(result: Diagnosis) -> dict[str, Illustration]:
     return drawn
 
 
+def overview(result: Diagnosis) -> Figure:
+    """Returns one figure of a diagnosis: how much of the gradient comes back, and from where.
+
+    Args:
+        result: from `lg.diagnose`.
+    """
+    panels = (_NORMS, _SHARES)
+    return page([lambda ax, p=p: p.draw(ax, result) for p in panels], width=5.2, height=2.4)
+
+
 def _panels(finding: Finding) -> tuple[_Panel, ...]:
     return _PANELS.get(finding.rule, ())
 

@@ -38,6 +38,7 @@ class Command(NamedTuple):
         figure: ``figure(study) -> Figure``.
         record: ``record(study) -> dict``, the entries of the JSON file.
         others: the content of further files by suffix, ``{suffix: content(study) -> bytes}``.
+        finish: ``finish(study) -> exit code``, called when everything else has been written.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Command(NamedTuple):
     figure: Callable[[Any], Any]
     record: Callable[[Any], dict[str, Any]]
     others: Mapping[str, Callable[[Any], bytes]] = MappingProxyType({})
+    finish: Callable[[Any], int] = lambda study: 0
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -56,8 +58,8 @@ class Command(NamedTuple):
         return tuple(f"{self.name}.{suffix}" for suffix in ("png", "svg", *self.others, "json"))
 
 
-def run(command: Command, argv: Sequence[str]) -> None:
-    """Runs a command: prints its tables and writes its files.
+def run(command: Command, argv: Sequence[str]) -> int:
+    """Runs a command: prints its tables, writes its files, and returns its exit code.
 
     Args:
         command: which command.
@@ -84,6 +86,7 @@ def run(command: Command, argv: Sequence[str]) -> None:
             ]
             write_whole(options.out, dict(zip(command.files, contents, strict=True)))
             say(f"Wrote {', '.join(command.files)} into {options.out}")
+            return command.finish(study)
 
 
 def _drawn(draw: Callable[[Any], Any], study: Any) -> list[bytes]:

@@ -1,0 +1,148 @@
+"""Sequences and targets from files: several at once, or stretches of a longer one."""
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli._shared.parser import check_whole
+from lstmgrad.cli._shared.sequences import Sequence, read_numbers, read_sequence
+
+DEFAULT_LENGTH = 200
+
+
+class Batch(NamedTuple):
+    """Sequences of one length.
+
+    Attributes:
+        rows: (N, T, d) numbers, or (N, T) positions in an alphabet.
+        width: d, or the size of the alphabet.
+        after: (N, d) or (N,), the row behind each sequence; None where there is none.
+        stretches: the places in the one sequence that they were cut out of; None for several.
+        summary: what they are.
+    """
+
+    rows: np.ndarray
+    width: int
+    after: np.ndarray | None
+    stretches: list[slice] | None
+    summary: str
+
+
+def read_batch(path: Path, *, length: int | None, most: int, raw: bool) -> Batch:
+    """Returns the sequences in a file.
+
+    Args:
+        path: the file.
+        length: steps of a stretch; None is `DEFAULT_LENGTH`, or all there are.
+        most: sequences to read at most.
+        raw: whether numbers stay as they are, and texts are refused.
+
+    Raises:
+        CommandError: the file cannot be used, or is shorter than what was asked for.
+    """
+    several = _several(path)
+    if several is not None:
+        count, steps, width = several.shape
+        why = f"because {path} has sequences of {steps} steps"
+        used = steps if length is None else check_whole(length, "--length", 2, most=steps, why=why)
+        rows = several[:most, :used]
+        after = several[:most, used] if used < steps else None
+        summary = f"{path}: {len(rows)} of {count} sequences, {used} steps of {width} numbers"
+        return Batch(rows, width, after, None, summary)
+    return _cut(read_numbers(path) if raw else read_sequence(path), length, most)
+
+
+def _cut(sequence: Sequence, length: int | None, most: int) -> Batch:
+    """Stretches of one sequence, spread evenly, each with the row behind it where there is one."""
+    available = len(sequence.rows)
+    if length is None:
+        used = min(DEFAULT_LENGTH, available)
+    else:
+        why = f"because {sequence.source} has {available} {sequence.unit}s"
+        used = check_whole(length, "--length", 2, most=available, why=why)
+    count = min(most, max(1, (available - 1) // used))
+    last = max(0, available - used - 1)
+    starts = [0] if count == 1 else np.linspace(0, last, count).astype(int).tolist()
+    stretches = [slice(start, start + used) for start in starts]
+    rows = np.stack([sequence.rows[piece] for piece in stretches])
+    fits = all(piece.stop < available for piece in stretches)
+    after = np.stack([sequence.rows[piece.stop] for piece in stretches]) if fits else None
+    what = f"{count} stretches of {used} steps" if count > 1 else f"{used} steps"
+    summary = f"{sequence.source}: {sequence.summary}; {what}"
+    return Batch(rows, sequence.width, after, stretches, summary)
+
+
+def read_targets(path: Path, batch: Batch) -> np.ndarray:
+    """Returns what should be said: (N,) at the last step, or (N, T); int64 for classes.
+
+    Args:
+        path: a .npy or .csv file.
+        batch: the sequences.
+
+    Raises:
+        CommandError: the file cannot be used, or does not fit the sequences.
+    """
+    values = _array(path) if path.suffix.lower() == ".npy" else None
+    if values is None:
+        values = read_numbers(path).rows
+    values = np.squeeze(values, -1) if values.ndim > 1 and values.shape[-1] == 1 else values
+    count, length = batch.rows.shape[:2]
+    if batch.stretches is not None and values.ndim == 1 and len(values) != count:
+        longest = max(piece.stop for piece in batch.stretches)
+        if len(values) < longest:
+            raise _misfit(path, values.shape, f"one for each of the {longest} steps or more")
+        values = np.stack([values[piece] for piece in batch.stretches])
+    elif values.ndim == 2:
+        values = values[:count, :length]
+    else:
+        values = values[:count]
+    if values.shape not in ((count,), (count, length)):
+        raise _misfit(path, values.shape, f"({count},) or ({count}, {length})")
+    if not np.isfinite(values).all():
+        raise CommandError(f"{path}: expected finite targets, but some are not")
+    if (values == np.round(values)).all():
+        if values.min() < 0:
+            raise CommandError(f"{path}: expected classes from 0 on, but got {values.min():g}")
+        return values.astype(np.int64)
+    return values.astype(np.float64)
+
+
+def _several(path: Path) -> np.ndarray | None:
+    """Sequences of a .npy file with three axes; None for other files."""
+    if path.suffix.lower() != ".npy" or not path.is_file():
+        return None
+    array = _array(path)
+    if array.ndim != 3:
+        return None
+    if 0 in array.shape or array.shape[1] < 2:
+        raise CommandError(
+            f"{path}: expected sequences of 2 steps or more, but its shape is {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise CommandError(f"{path}: expected finite numbers, but some are not")
+    return array.astype(np.float64)
+
+
+def _array(path: Path) -> np.ndarray:
+    """The numbers of a .npy file of any shape."""
+    try:
+        content = io.BytesIO(path.read_bytes())
+        array = np.lib.format.read_array(content, allow_pickle=False)
+    except FileNotFoundError:
+        raise CommandError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise CommandError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception:
+        raise CommandError(
+            f"{path}: it is not a complete NumPy array file of numbers (numpy.save)"
+        ) from None
+    if array.dtype.kind not in "biuf":
+        raise CommandError(f"{path}: expected real numbers, but its dtype is {array.dtype}")
+    return array
+
+
+def _misfit(path: Path, shape: tuple[int, ...], wanted: str) -> CommandError:
+    return CommandError(f"{path}: expected targets of shape {wanted}, but got {shape}")
