@@ -51,27 +51,24 @@ def profile(rate: float, part: str | None) -> lg.NormProfile:
 
 
 def readings(*, gated: bool = True) -> Readings:
-    """Those of an LSTM, or of a plain network; what no figure looks at is left out."""
+    """Those of an LSTM, or of a plain network."""
     values = np.random.default_rng(0).uniform(size=(N, T, H))
     tails = -0.5 * np.arange(T + 1) * np.array([0.9, 1.0, 1.1])[:, None]
     gates = {"forget": values, "cell": 4 * values - 2}
-    nothing: Any = None
     cosines = np.eye(N) * 0.5 + 0.5
     logs = np.array([-1.0, -0.5, 0.0])
-    return Readings(
-        finite=nothing,
-        norms={"state": profile(0.5, None)} | ({"c": profile(0.6, "c")} if gated else {}),
-        path=profile(2.0, "c") if gated else None,
-        values=gates if gated else {"recurrent": 6 * values - 3},  # pyright: ignore
-        contributions=nothing,
-        tails=tails,  # pyright: ignore
-        stride=1,
-        gradients=Gradients(*[logs, logs - 3, cosines, cosines, cosines]),  # pyright: ignore
-        exponents=nothing,
-        spectrum=np.exp(-2.0 * np.arange(H)) * np.ones((N, 1)),  # pyright: ignore
-        slopes=nothing,
-        step_gains=None if gated else np.zeros((N, T)),  # pyright: ignore
-    )
+    drawn = {
+        "norms": {"state": profile(0.5, None)} | ({"c": profile(0.6, "c")} if gated else {}),
+        "path": profile(2.0, "c") if gated else None,
+        "values": gates if gated else {"recurrent": 6 * values - 3},
+        "tails": tails,
+        "stride": 1,
+        "gradients": Gradients(logs, logs - 3, cosines, cosines, cosines),  # pyright: ignore
+        "spectrum": np.exp(-2.0 * np.arange(H)) * np.ones((N, 1)),
+        "step_gains": None if gated else np.zeros((N, T)),
+    }
+    others = dict.fromkeys(Readings._fields)  # which no figure looks at
+    return Readings(**(others | drawn))  # pyright: ignore[reportArgumentType]
 
 
 def finding(rule: str, **other: Any) -> Finding:

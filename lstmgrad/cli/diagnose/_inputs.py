@@ -20,6 +20,7 @@ class Batch(NamedTuple):
         rows: (N, T, d) numbers, or (N, T) positions in an alphabet.
         width: d, or the size of the alphabet.
         after: (N, d) or (N,), the row behind each sequence; None where there is none.
+        total: the sequences in the file, of which these are the first.
         stretches: the places in the one sequence that they were cut out of; None for several.
         summary: what they are.
     """
@@ -27,6 +28,7 @@ class Batch(NamedTuple):
     rows: np.ndarray
     width: int
     after: np.ndarray | None
+    total: int
     stretches: list[slice] | None
     summary: str
 
@@ -51,7 +53,7 @@ def read_batch(path: Path, *, length: int | None, most: int, raw: bool) -> Batch
         rows = several[:most, :used]
         after = several[:most, used] if used < steps else None
         summary = f"{path}: {len(rows)} of {count} sequences, {used} steps of {width} numbers"
-        return Batch(rows, width, after, None, summary)
+        return Batch(rows, width, after, count, None, summary)
     return _cut(read_numbers(path) if raw else read_sequence(path), length, most)
 
 
@@ -72,7 +74,7 @@ def _cut(sequence: Sequence, length: int | None, most: int) -> Batch:
     after = np.stack([sequence.rows[piece.stop] for piece in stretches]) if fits else None
     what = f"{count} stretches of {used} steps" if count > 1 else f"{used} steps"
     summary = f"{sequence.source}: {sequence.summary}; {what}"
-    return Batch(rows, sequence.width, after, stretches, summary)
+    return Batch(rows, sequence.width, after, count, stretches, summary)
 
 
 def read_targets(path: Path, batch: Batch) -> np.ndarray:
@@ -93,14 +95,14 @@ def read_targets(path: Path, batch: Batch) -> np.ndarray:
     if batch.stretches is not None and values.ndim == 1 and len(values) != count:
         longest = max(piece.stop for piece in batch.stretches)
         if len(values) < longest:
-            raise _misfit(path, values.shape, f"one for each of the {longest} steps or more")
+            raise _misfit(path, values.shape, f"({longest},) or longer, one for each step")
         values = np.stack([values[piece] for piece in batch.stretches])
-    elif values.ndim == 2:
-        values = values[:count, :length]
+    elif values.ndim not in (1, 2) or len(values) != batch.total:
+        raise _misfit(path, values.shape, f"({batch.total},) or ({batch.total}, {length})")
+    elif values.ndim == 2 and values.shape[1] < length:
+        raise _misfit(path, values.shape, f"({batch.total}, {length})")
     else:
-        values = values[:count]
-    if values.shape not in ((count,), (count, length)):
-        raise _misfit(path, values.shape, f"({count},) or ({count}, {length})")
+        values = values[(slice(count), slice(length))[: values.ndim]]
     if not np.isfinite(values).all():
         raise CommandError(f"{path}: expected finite targets, but some are not")
     if (values == np.round(values)).all():

@@ -54,10 +54,7 @@ def measure(options: Options, subject: Subject) -> Study:
             return lg.loss_cotangents(lambda states: loss(states, answer), chain.trajectory)
 
         cotangents = jax.vmap(of_one)(chains, subject.answers)
-    try:
-        found = lg.diagnose(chains, cotangents, lag=subject.lag, **subject.options)
-    except ValueError as error:
-        raise CommandError(_as_option(str(error))) from None
+    found = lg.diagnose(chains, cotangents, lag=subject.lag, **subject.options)
     settings = found.settings._replace(loss=subject.about["Loss"])
     # A readout at random is the same in every sequence, and asks for nothing in particular.
     rules = [f for f in found if f.rule != "signal-to-noise" or options.loss != "every"]
@@ -75,14 +72,6 @@ def finish(study: Study) -> int:
         write_whole(path.parent, {path.name: content})
         say(f"Wrote {path}: {what}")
     return int(study.strict and bool(study.diagnosis.severe))
-
-
-def _as_option(message: str) -> str:
-    """A refusal of `lg.diagnose` in the words of the command line."""
-    name, _, rest = message.removesuffix(".").partition(":")
-    known = {"lag", "truncation", "clip", "batch_size", "sequences"}
-    option = {"batch_size": "batch", "sequences": "budget"}.get(name, name)
-    return f"--{option}:{rest}" if name in known else message.removesuffix(".")
 
 
 def _remedied(options: Options, subject: Subject, found: Diagnosis) -> tuple[Path, bytes, str]:

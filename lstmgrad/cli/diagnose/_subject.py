@@ -14,6 +14,7 @@ import lstmgrad as lg
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import KINDS
+from lstmgrad.cli._shared.parser import check_whole
 from lstmgrad.cli._shared.weights import Loaded, Weights, load_weights
 from lstmgrad.cli.diagnose._demos import DELAY, DEMOS
 from lstmgrad.cli.diagnose._inputs import Batch, read_batch, read_targets
@@ -66,8 +67,18 @@ def subject_of(options: Options) -> Subject:
     Raises:
         CommandError: a file cannot be used, or does not fit the network.
     """
-    if options.demo is not None:
-        return _demo(options, options.demo)
+    subject = _demo(options, options.demo) if options.demo is not None else _read(options)
+    length = subject.inputs.shape[1]
+    why = f"because a sequence has {length} steps"
+    if options.lag is not None:
+        check_whole(options.lag, "--lag", 1, most=length - 1, why=why)
+    if options.truncation is not None:
+        check_whole(options.truncation, "--truncation", 1, most=length, why=why)
+    return subject
+
+
+def _read(options: Options) -> Subject:
+    """A network from a file of weights, or a cell, on what is read from a file."""
     dtype = jnp.dtype(options.dtype)
     raw = options.source is not None
     assert options.input is not None
