@@ -77,6 +77,8 @@ class Readings(NamedTuple):
             it asks for; None where h is not o ⊙ tanh(c).
         step_gains: (N, T), ln ‖J_t‖²_F/n, the growth of the square of a random direction; None but
             for a plain network.
+        asked: (N, h), what the loss asks of each unit, (∂L/∂h_t)² summed over time, over its sum;
+            None where there are no slopes.
     """
 
     finite: FirstNonFinite
@@ -91,6 +93,7 @@ class Readings(NamedTuple):
     spectrum: Float[Array, "N m"] | None
     slopes: Float[Array, " N"] | None
     step_gains: Float[Array, "N T"] | None
+    asked: Float[Array, "N h"] | None = None
 
 
 @eqx.filter_jit
@@ -117,6 +120,7 @@ def read(
             tails, both = _log(added.residuals), _early(chain, rows, length - lag)
         else:
             tails, both = _tails(chain, rows, lag, stride)
+        slope, asked = _slope(chain, flat)
         found = Readings(
             finite=first_non_finite(chain),
             norms=_norms(chain),
@@ -128,7 +132,8 @@ def read(
             gradients=nothing,
             exponents=lyapunov_spectrum(chain, num_exponents=1, burn_in=length // 4),
             spectrum=_spectrum(chain, lag),
-            slopes=_slope(chain, flat),
+            slopes=slope,
+            asked=asked,
             step_gains=_step_gains(chain),
         )
         return found, both
@@ -194,18 +199,19 @@ def _spectrum(chain: StoredChain, lag: int) -> Float[Array, " m"] | None:
     return values / jnp.where(values[0] > 0, values[0], 1)
 
 
-def _slope(chain: StoredChain, flat: Array) -> Array | None:
-    """1 - tanh² of the cell, weighted with ∂L/∂h_t², where h = o ⊙ tanh(c)."""
+def _slope(chain: StoredChain, flat: Array) -> tuple[Array, Array] | tuple[None, None]:
+    """1 - tanh² of the cell weighted with (∂L/∂h_t)², where h = o ⊙ tanh(c); and these weights."""
     layout = chain.layout
     sizes = layout.part_sizes()
     names = _tags(chain)
     if not {"cell", "output"} <= set(names) or sizes.get("h") != sizes.get("c") or "n" in sizes:
-        return None
+        return None, None
     states = jax.vmap(layout.ravel)(chain.trajectory.states)
     cell, asked = states[:, layout.block("c", "part")], flat[:, layout.block("h", "part")]
-    asked = asked / jnp.max(jnp.abs(asked))
+    squares = (asked / jnp.max(jnp.abs(asked))) ** 2
+    weights = squares / jnp.sum(squares)
     slope = 1 - jnp.tanh(cell) ** 2
-    return jnp.sum(asked**2 * slope) / jnp.sum(asked**2)
+    return jnp.sum(weights * slope), jnp.sum(weights, axis=0)
 
 
 def _step_gains(chain: StoredChain) -> Array | None:

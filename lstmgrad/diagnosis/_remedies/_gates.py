@@ -6,8 +6,9 @@ known from the gates as they are, so that the path with another bias is
     ln Π_t σ(b' + d_t),      d_t = σ⁻¹(f_t) - b.
 
 That h changes with the gates, and d with h, is left out. The interval reaches from there to no
-drive at all, σ(b')^lag, and to what an h of full size, rms(o), that lasts does to the luckiest of
-the units, a drive of rms(o) ‖U_f‖_F/√h √(2 ln h).
+drive that lasts, d_t less its mean, and to an h of full size, whose drive has the size
+s = rms(o) ‖U_f‖_F/√h: where it comes and goes, the path loses e^(s²/2) times as much; where it
+lasts, it helps the luckiest of the units by s √(2 ln h).
 
 With gates open, c is a sum over about 1/(1 - f²) steps of independent parts i g,
 
@@ -35,7 +36,7 @@ _KEPT = {"forget": "f", "update": "z"}
 """Tags of gates that are the share kept, by the letter that the parameters call them."""
 
 _SLOPE_ERROR = 0.02
-"""What the mean over units may differ by from the mean that the loss weights."""
+"""What else may differ: what the loss asks changes with the outputs."""
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 
@@ -131,25 +132,33 @@ def _path(case: Case, apply: Any) -> tuple[Prediction, ...]:
         return ()
     drive, bias = found
     lag = case.settings.lag
-    kept = (-np.logaddexp(0, -drive[:, -lag:])).sum(axis=1).max(axis=1)
-    value, error = mean_with_error(kept)
-    alone, helped = (
-        -lag * float(np.logaddexp(0, -(bias.max() + push))) for push in (0.0, _push(case))
-    )
+    drive = drive[:, -lag:]
+
+    def kept(drive: np.ndarray) -> tuple[float, float]:
+        return mean_with_error((-np.logaddexp(0, -drive)).sum(axis=1).max(axis=1))
+
+    value, error = kept(drive)
+    passing, _ = kept(bias + drive - drive.mean(axis=1, keepdims=True))
+    spread, units = _drive_of_h(case), len(bias)
+    push = spread * math.sqrt(2 * math.log(max(units, 2)))
+    alone, helped = (-lag * float(np.logaddexp(0, -(bias.max() + more))) for more in (0.0, push))
+    # A drive that comes and goes costs more than it gives: E e^-d = e^(var/2) of a normal one.
+    shaken = passing * math.exp(spread**2 / 2)
     return (
         Prediction(
             "log_path",
             value,
-            min(value, alone) - error,
+            min(value, alone, passing, shaken) - error,
             max(value, alone, helped) + error,
             "max over units of Σ_t ln σ(b' + d_t), with the drives d_t as they are; the interval "
-            "reaches from no drive to the largest that an h of full size makes among the units",
+            "reaches from an h of full size that comes and goes to one that lasts and helps "
+            "the luckiest unit",
         ),
     )
 
 
-def _push(case: Case) -> float:
-    """The drive of the luckiest unit from an h that lasts: the largest of h normal numbers."""
+def _drive_of_h(case: Case) -> float:
+    """The size of the drive of the gate of what is kept, from an h of full size."""
     gate, weights = type(case.params).forget_gate, getattr(case.params, "weight_hh", None)
     letter = next((letter for letter in _KEPT.values() if letter in gate.kept), None)
     if weights is None or letter is None or len(weights) % len(gate.order):
@@ -159,8 +168,7 @@ def _push(case: Case) -> float:
     rows = np.asarray(weights, np.float64)[start : start + units]
     output = case.readings.values.get("output")
     size = 1.0 if output is None else float(np.sqrt((output**2).mean()))
-    spread = size * math.sqrt((rows**2).sum(axis=1).mean())
-    return spread * math.sqrt(2 * math.log(max(units, 2)))
+    return size * math.sqrt((rows**2).sum(axis=1).mean())
 
 
 def _slope(case: Case, apply: Any) -> tuple[Prediction, ...]:
@@ -182,9 +190,12 @@ def _slope(case: Case, apply: Any) -> tuple[Prediction, ...]:
         steps = np.where(gate < 1, (1 - gate**length) / (1 - gate), length)
     spread = np.sqrt(variance * count)
     agreeing = np.abs(written).mean(axis=(0, 1)) * steps
-    value = _mean_slope(mean * steps, spread)
-    least = _mean_slope(agreeing, spread)
-    most = _mean_slope(mean * steps / 2, spread / 2)
+    weights = _asked(case)
+    value = _mean_slope(weights, mean * steps, spread)
+    least = _mean_slope(weights, agreeing, spread)
+    # None of them agree: what the mean was adds to the scatter.
+    apart = _mean_slope(weights, 0 * mean, np.sqrt((variance + mean**2) * count))
+    most = max(apart, _mean_slope(weights, mean * steps / 2, spread / 2))
     return (
         Prediction(
             "slope",
@@ -193,15 +204,21 @@ def _slope(case: Case, apply: Any) -> tuple[Prediction, ...]:
             max(value, most) + _SLOPE_ERROR,
             "E[1 - tanh²(c)] over Gaussian c with the mean and the variance of a sum of i g under "
             "the new gates; the interval reaches from parts that all agree, as an h that lasts "
-            "makes them, to c of half the size",
+            "makes them, to parts that do not agree at all, and to c of half the size",
         ),
     )
 
 
-def _mean_slope(mean: np.ndarray, spread: np.ndarray) -> float:
+def _asked(case: Case) -> np.ndarray:
+    """What the loss asks of each unit, (h,), which adds up to 1."""
+    asked = np.asarray(case.readings.asked, np.float64).mean(axis=0)
+    return asked / asked.sum()
+
+
+def _mean_slope(weights: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> float:
     cells = mean[:, None] + spread[:, None] * _NODES
     slopes = (1 - np.tanh(cells) ** 2) @ _WEIGHTS / _WEIGHTS.sum()
-    return float(slopes.mean())
+    return float(weights @ slopes)
 
 
 def _logit(values: np.ndarray) -> np.ndarray:
