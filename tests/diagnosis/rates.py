@@ -5,6 +5,11 @@
 draws every family of `rigs.py` with other seeds, at three other sizes, and prints how often each
 planted cause was found, left undecided or missed, and how often each rule was wrong about a network
 in which its fault is not planted.
+
+    python tests/diagnosis/rates.py --near 100
+
+draws networks of a strength at random, from far below a threshold to far above it, and holds every
+verdict from eight sequences against that from 128 others.
 """
 
 import argparse
@@ -17,12 +22,15 @@ if __name__ == "__main__":
     os.environ.setdefault("XLA_FLAGS", flags)
 
 import jax
-from rigs import FAULTY, HEALTHY, Outcome, outcome, table
+from rigs import FAULTY, HEALTHY, Outcome, near_the_threshold, outcome, table
 
 import lstmgrad as lg
 
 SIZES = ((12, 64), (24, 72), (32, 80))
 """Hidden units and length."""
+
+MANY = 128
+"""Sequences that say what is true."""
 
 
 def main() -> None:
@@ -30,8 +38,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, help="networks of a family and a size")
     parser.add_argument("--first", type=int, default=1000, help="the first seed")
+    parser.add_argument("--near", type=int, default=0, help="networks near the thresholds instead")
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
+    if arguments.near:
+        near_thresholds(arguments.near, arguments.first)
+    else:
+        planted(arguments)
+
+
+def planted(arguments: argparse.Namespace) -> None:
+    """Draws networks with a planted cause, and healthy ones."""
     outcomes: dict[str, list[Outcome]] = collections.defaultdict(list)
     wrong: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for hidden, length in SIZES:
@@ -51,6 +68,32 @@ def main() -> None:
     for rule, counts in wrong.items():
         names = ("hit", "open", "miss", "false", "silent")
         print(f"| {rule} | {' | '.join(str(counts[name]) for name in names)} |")
+
+
+def near_thresholds(count: int, first: int) -> None:
+    """Holds verdicts from eight sequences against those from 128 others.
+
+    Args:
+        count: networks.
+        first: the first seed.
+    """
+    tallies: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for seed in range(first, first + count):
+        rig = near_the_threshold(seed).draw(seed)
+        shape = (MANY, *rig.inputs.shape[1:])
+        inputs = jax.random.normal(jax.random.fold_in(jax.random.key(seed), 2), shape, "float32")
+        found, truth = rig.diagnose(), rig._replace(inputs=inputs).diagnose()
+        for finding in found:
+            if finding.rule in ("signal-to-noise", "memory-is-fine"):
+                continue
+            tallies[finding.rule][f"{truth[finding.rule].verdict} {finding.verdict}"] += 1
+    words = ("found", "undecided", "clear")
+    print(f"{count} networks; from {MANY} sequences: from eight")
+    print(f"| rule | {' | '.join(f'{a}: {b}' for a in words for b in words)} |")
+    print("|---" * 10 + "|")
+    for rule, tally in tallies.items():
+        counts = (str(tally[f"{a} {b}"]) for a in words for b in words)
+        print(f"| {rule} | {' | '.join(counts)} |")
 
 
 def count_rules(

@@ -166,6 +166,19 @@ HEALTHY: dict[str, Family] = {
 """Families with nothing wrong, and some that are near to it."""
 
 
+def near_the_threshold(seed: int) -> Family:
+    """A network of a strength drawn at random: on both sides of thresholds, and on them.
+
+    Args:
+        seed: even for LSTMs, whose forget biases lie between -1 and 2, odd for plain networks,
+            whose gain lies between .4 and 3.
+    """
+    strength = jax.random.uniform(jax.random.fold_in(jax.random.key(seed), 7))
+    if seed % 2 == 0:
+        return Family(None, _lstm(float(3 * strength - 1)))
+    return Family(None, _rnn(gaussian(float(0.4 + 2.6 * strength)), scale=0.5))
+
+
 class Outcome(NamedTuple):
     """What a diagnosis said of a rig.
 
