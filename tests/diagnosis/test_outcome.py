@@ -50,11 +50,10 @@ NETWORKS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_will_not_learn_is_told_apart_before_training(name, seed):
+def test_what_will_not_learn_is_told_apart_before_training(name):
     change, severe = NETWORKS[name]
-    key = jax.random.key(seed)
+    key = jax.random.key(0)
     params = change(like_pytorch(key), jax.random.fold_in(key, 9))
     examples = TASK.batch(jax.random.fold_in(key, 10), SEQUENCES, DELAY)
     model = CELL.model(params)
