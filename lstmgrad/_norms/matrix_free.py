@@ -157,7 +157,9 @@ def _search(
         # Where all that is read is zero there are no vectors. The old ones show whether the whole
         # product is, or whether the block lies below the range beside the rest of it.
         found = leading.vectors
-        frame = jnp.where(jnp.any(found[0] != 0), found, frame)
+        # A part of the product that the first look did not see may leave the range in the search.
+        broken = ~jnp.all(jnp.isfinite(found)) & jnp.all(jnp.isfinite(seen.mantissa))
+        frame = jnp.where(jnp.any(found[0] != 0) & ~broken, found, frame)
         last = jnp.concatenate([frame[:1], starts[-1:]])
         watch, rows = _pull(tail, last, watch_range)
         right = normalize(Scaled(rows.mantissa[0, block.columns], rows.exponent[0]))
@@ -167,7 +169,7 @@ def _search(
         _, back = _push(constant, jax.lax.stop_gradient(rows), watch_range)
         loss = log_size(Scaled(back.mantissa[-1, block.rows], back.exponent[-1]))
         share = jnp.exp(loss - 2 * jax.lax.stop_gradient(reading.log_norm))
-        error = jnp.where(share > rtol, jnp.inf, reading.error)
+        error = jnp.where(broken | (share > rtol), jnp.inf, reading.error)
         log_norms.append(reading.log_norm)
         errors.append(error)
     return jnp.stack(log_norms), jnp.stack(errors)

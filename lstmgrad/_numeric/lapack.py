@@ -158,9 +158,9 @@ def eigenvectors(
 
 @in_turn
 def log_abs_det(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
-    """Ln |det|, by an LU decomposition.
+    """Ln |det|, by an LU decomposition; NaN where an entry is, which that of a GPU does not see.
 
     Args:
         matrix: any.
     """
-    return jnp.linalg.slogdet(matrix)[1]
+    return jnp.where(jnp.any(jnp.isnan(matrix)), jnp.nan, jnp.linalg.slogdet(matrix)[1])

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._numeric.scaled import (
     LOWEST,
@@ -40,10 +40,12 @@ class Watch(NamedTuple):
     Attributes:
         lossy: (m,), whether a row has held an entry that a factor may have lost.
         floor: ln of the largest size of the probe since it holds such entries, too; -inf before.
+        exponent: of the largest row that may lose an entry in the next product.
     """
 
     lossy: Bool[Array, " m"]
     floor: Float[Array, ""]
+    exponent: Int[Array, ""]
 
 
 def start_rows(rows: Float[Array, "m n"]) -> tuple[Watch, Scaled]:
@@ -53,12 +55,13 @@ def start_rows(rows: Float[Array, "m n"]) -> tuple[Watch, Scaled]:
         rows: of the identity, or others with entries of moderate size.
     """
     mantissa = jnp.concatenate([rows, jnp.zeros_like(rows[:1])])
-    watch = Watch(jnp.zeros(len(rows), bool), jnp.full((), -jnp.inf, widen(rows).dtype))
+    floor = jnp.full((), -jnp.inf, widen(rows).dtype)
+    watch = Watch(jnp.zeros(len(rows), bool), floor, jnp.full((), LOWEST, jnp.int32))
     return watch, Scaled(mantissa, jnp.zeros(len(mantissa), jnp.int32))
 
 
 def watch_range(watch: Watch, rows: Scaled) -> tuple[Watch, Scaled]:
-    """The same after one more factor, with what the next may lose added to the probe.
+    """The same after one more factor, with what it may have lost added to the probe.
 
     Args:
         watch: what was lost before.
@@ -72,10 +75,13 @@ def watch_range(watch: Watch, rows: Scaled) -> tuple[Watch, Scaled]:
     small = smallest < least**0.5
     lossy = watch.lossy | small[:-1]
     exponent = jnp.max(jnp.where(lossy & (smallest[:-1] < jnp.inf), rows.exponent[:-1], LOWEST))
-    # Each of n terms in each of m rows may lose less than the smallest number.
+    # The probe may have outgrown the rows, and lose entries beside its own largest one.
+    exponent = jnp.maximum(exponent, jnp.where(small[-1], rows.exponent[-1], LOWEST))
+    # What a product loses is below the range beside the rows from which it was made, and beside
+    # those that it made. Each of n terms in each of m rows may lose less than the smallest number.
     bits = math.ceil(math.log2(n * m) / 2 + math.log2(least))
     signs = np.sign(np.random.default_rng(2).standard_normal(n))
-    lost = Scaled(jnp.asarray(signs, mantissa.dtype), exponent + bits)
+    lost = Scaled(jnp.asarray(signs, mantissa.dtype), jnp.maximum(exponent, watch.exponent) + bits)
     probe = Scaled(mantissa[-1], rows.exponent[-1])
     more = add(probe, lost)
     probe = jax.tree.map(lambda new, old: jnp.where(jnp.any(lossy), new, old), more, probe)
@@ -84,7 +90,7 @@ def watch_range(watch: Watch, rows: Scaled) -> tuple[Watch, Scaled]:
     rows = Scaled(
         rows.mantissa.at[-1].set(probe.mantissa), rows.exponent.at[-1].set(probe.exponent)
     )
-    return Watch(lossy, floor), rows
+    return Watch(lossy, floor, exponent), rows
 
 
 def log_size(vector: Scaled) -> Float[Array, ""]:
