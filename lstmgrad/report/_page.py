@@ -135,9 +135,9 @@ def _card(finding: Finding, figures: Mapping[str, Illustration]) -> dict[str, An
                 "predicted": [
                     {
                         "reading": each.reading,
-                        "value": _like(finding, each.reading, each.value),
-                        "low": _like(finding, each.reading, each.low),
-                        "high": _like(finding, each.reading, each.high),
+                        "value": _like(finding, each.reading, float(each.value)),
+                        "low": _like(finding, each.reading, float(each.low)),
+                        "high": _like(finding, each.reading, float(each.high)),
                         "formula": each.formula,
                     }
                     for each in remedy.predicted

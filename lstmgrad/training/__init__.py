@@ -1,4 +1,4 @@
-"""Training: a model and a readout on a memory task, with a curve of how it went.
+"""Training: a model and a readout on a memory task, what to watch meanwhile, and what to add.
 
     task = lg.tasks.delayed_recall()
     cell = lg.cells.lstm(task.input_size, 32)
@@ -10,7 +10,12 @@
 
 What is trained are the parameters of a `Model`, of a cell here or from `lg.interop`, and a linear
 readout of its hidden state. What comes back is a model again, and everything that takes a model
-takes it.
+takes it. `observe=` sees the network and the state of the training at every report, and `start=`
+goes on from such a state, out of a file, too.
+
+For a training of your own, here or in another framework: `monitor` gives the numbers to log,
+`flossing_regularizer`, `spectral_norm_regularizer` and `spectral_radius_regularizer` are terms of a
+loss, and `path_dropout` makes a step whose gradient keeps to one path.
 """
 
 from lstmgrad.training._curve import TrainingCurve

@@ -27,7 +27,7 @@ def first_exponent(params):
 
 def test_flossing_takes_the_first_exponent_to_zero(truth):
     params = CELL.init(jax.random.key(0))
-    params = params._replace(weight_hh=0.75 * params.weight_hh)
+    params = params._replace(weight_hh=0.69 * params.weight_hh)
     optimizer = optax.adam(3e-3)
 
     def loss(params, inputs):
@@ -45,7 +45,7 @@ def test_flossing_takes_the_first_exponent_to_zero(truth):
     start = params, optimizer.init(params)
     (flossed, _), _ = jax.jit(lambda start: jax.lax.scan(floss, start, keys))(start)
     truth(
-        "first exponent of 32 tanh units before flossing", -0.36, first_exponent(params), atol=0.1
+        "first exponent of 32 tanh units before flossing", -0.36, first_exponent(params), atol=0.05
     )
     truth("first exponent of 32 tanh units after flossing", 0, first_exponent(flossed), atol=0.02)
     assert jnp.any(flossed.weight_hh != params.weight_hh)
