@@ -272,7 +272,7 @@ class Diagnosis(Sequence[Finding]):
 
 
 def shown(entry: Evidence) -> str:
-    """Writes the value of a piece of evidence; logarithms as powers of ten.
+    """Writes the value of a piece of evidence; logarithms as powers of ten, near 1 as numbers.
 
     Args:
         entry: the evidence.
@@ -283,6 +283,8 @@ def shown(entry: Evidence) -> str:
 def _shown(value: float, unit: str) -> str:
     if unit == "ln":
         decades = value / math.log(10)
+        if abs(decades) < 1:
+            return number(10**decades, 3)
         return "0" if decades == -math.inf else f"10^{number(decades, 3)}"
     return f"{number(value, 3)} {unit}".rstrip()
 

@@ -101,6 +101,13 @@ def _profiles(result: Diagnosis) -> dict[str, NormProfile]:
     return found
 
 
+def _power(decades: float) -> str:
+    """A number by its decimal logarithm."""
+    if abs(decades) < 1:
+        return f"{10**decades:.2g}"
+    return "0" if decades == -math.inf else f"10^{decades:.1f}"
+
+
 def _draw_norms(ax: Axes, result: Diagnosis) -> None:
     for name, profile in _profiles(result).items():
         norms(profile, ax=ax, label=name)
@@ -141,7 +148,7 @@ def _say_norms(result: Diagnosis) -> str:
     for name, profile in _profiles(result).items():
         place = int(np.argmin(np.abs(np.asarray(profile.lags[0]) - lag)))
         middle = float(np.median(log10(profile.log_norms[:, place])))
-        parts.append(f"10^{middle:.1f} for the {name}" if name != "c" else f"10^{middle:.1f} for c")
+        parts.append(f"{_power(middle)} for {name if name == 'c' else f'the {name}'}")
     return (
         "The norm of the Jacobian of the last state against the lag, as a power of ten; at the lag "
         f"of {lag} its median is {', '.join(parts)}."
@@ -167,7 +174,7 @@ def _say_shares(result: Diagnosis) -> str:
     middle = float(np.median(log10(tails[:, place])))
     return (
         "The share of the gradient that comes from so many steps back or more, as a power of ten; "
-        f"at the lag of {lag} its median is 10^{middle:.1f}."
+        f"at the lag of {lag} its median is {_power(middle)}."
     )
 
 
@@ -247,7 +254,7 @@ def _say_sizes(result: Diagnosis) -> str:
     sizes = log10(result.readings.gradients.log_norms)
     return (
         "The norms of the gradients of the sequences, sorted, as powers of ten; the median is "
-        f"10^{float(np.median(sizes)):.1f}."
+        f"{_power(float(np.median(sizes)))}."
     )
 
 

@@ -99,9 +99,9 @@ def _headline(diagnosis: Diagnosis) -> str:
     """What was found, in a few sentences."""
     severe = diagnosis.severe
     others = [finding for finding in diagnosis.found if finding not in severe]
-    sentences = [f"{finding.title}." for finding in severe or others]
-    if severe and others:
-        more = len(others)
+    first = severe or [finding for finding in others if not finding.cause]
+    sentences = [f"{finding.title}." for finding in first]
+    if more := len(diagnosis.found) - len(first):
         sentences.append(f"{more} more finding{'s' * (more > 1)} below.")
     if not severe:
         good = [f for f in diagnosis if f.verdict == "found" and f.severity == "none"]
@@ -136,8 +136,8 @@ def _card(finding: Finding, figures: Mapping[str, Illustration]) -> dict[str, An
                     {
                         "reading": each.reading,
                         "value": _like(finding, each.reading, float(each.value)),
-                        "low": _like(finding, each.reading, float(each.low)),
-                        "high": _like(finding, each.reading, float(each.high)),
+                        "low": _bare(finding, each.reading, float(each.low)),
+                        "high": _bare(finding, each.reading, float(each.high)),
                         "formula": each.formula,
                     }
                     for each in remedy.predicted
@@ -150,8 +150,7 @@ def _card(finding: Finding, figures: Mapping[str, Illustration]) -> dict[str, An
 
 def _row(name: str, entry: Evidence) -> dict[str, str]:
     """A piece of evidence as text."""
-    unit = entry.unit if entry.unit == "ln" else ""  # the others have it at the value
-    low, high = (shown(Evidence(bound, unit=unit)) for bound in entry.interval)
+    low, high = (shown(Evidence(bound, unit=_scale(entry.unit))) for bound in entry.interval)
     interval = f"{low} to {high}" if entry.error else ""
     if entry.error == float("inf"):
         interval = "not resolved"
@@ -174,6 +173,17 @@ def _like(finding: Finding, reading: str, value: float) -> str:
     """A number in the unit of a piece of evidence."""
     entry = finding.evidence.get(reading)
     return shown(Evidence(value, unit="" if entry is None else entry.unit))
+
+
+def _bare(finding: Finding, reading: str, value: float) -> str:
+    """The same without the name of the unit, which stands beside it already."""
+    entry = finding.evidence.get(reading)
+    return shown(Evidence(value, unit=_scale("" if entry is None else entry.unit)))
+
+
+def _scale(unit: str) -> str:
+    """The unit without its name: logarithms stay powers of ten."""
+    return unit if unit == "ln" else ""
 
 
 def _data_uri(svg: bytes) -> str:

@@ -91,7 +91,7 @@ def test_findings_come_in_order_each_with_all_that_it_has():
         "not resolved",
         "a number <b>in</b> doubt",
         "state['bias_ih_l0'][2:4] = 2.45 # < forget",
-        "10−1.3 10−1.74 to 10−0.869",
+        "10−1.3 10−1.74 to 0.135",
         "a formula (an author 2018)",
         "It keeps 10−51.8 over 8 steps.",
     ):

@@ -26,7 +26,8 @@ def tables(study: Study) -> list[str]:
 def reading(study: Study) -> str:
     """Returns in one sentence or a few what was found."""
     severe, found = study.diagnosis.severe, study.diagnosis.found
-    titles = [finding.title for finding in severe or found]
+    first = severe or [finding for finding in found if not finding.cause]
+    titles = [finding.title for finding in first]
     if not titles:
         good = [f.title for f in study.diagnosis if f.verdict == "found"]
         return ". ".join(["Nothing was found to be wrong", *good]) + "."
@@ -76,7 +77,8 @@ def _numbers(entry: Evidence) -> str:
     """A number, its interval and the threshold."""
     text = shown(entry)
     if entry.error and entry.error < float("inf"):
-        low, high = (shown(Evidence(bound, unit=entry.unit)) for bound in entry.interval)
+        unit = entry.unit if entry.unit == "ln" else ""  # the others have it at the value
+        low, high = (shown(Evidence(bound, unit=unit)) for bound in entry.interval)
         text += f" ({low} to {high})"
     assert entry.threshold is not None
     limit = shown(Evidence(entry.threshold, unit=entry.unit))
