@@ -23,7 +23,7 @@ from lstmgrad.diagnosis._records import (
     shown,
 )
 from lstmgrad.diagnosis._rules import RULES
-from lstmgrad.diagnosis._verify import Reading, Trial, Verification, verify
+from lstmgrad.diagnosis._verify import Reading, Trial, Verification, on_task, verify
 
 __all__ = [
     "RULES",
@@ -39,6 +39,7 @@ __all__ = [
     "Trial",
     "Verification",
     "diagnose",
+    "on_task",
     "shown",
     "verify",
 ]

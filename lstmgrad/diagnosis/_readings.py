@@ -216,8 +216,8 @@ def _slope(chain: StoredChain, flat: Array) -> tuple[Array, Array] | tuple[None,
 
 def _step_gains(chain: StoredChain) -> Array | None:
     _, params = known_run(chain).step.parts()
-    if not isinstance(params, RNNParams):
-        return None
+    if not isinstance(params, RNNParams) or _tags(chain) != ["recurrent"]:
+        return None  # what is kept beside the recurrent weights is no gain of theirs
     unit = jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
 
     def gain(factor: Any) -> Array:

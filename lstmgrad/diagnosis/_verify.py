@@ -205,7 +205,8 @@ def verify(
     keys = jax.random.split(key, seeds)
     models = [_model_of(model, one) for one in keys]
     examples = task.batch(jax.random.fold_in(key, 1), count, delay)
-    readers = [functools.partial(_diagnose, task=task, examples=examples, key=k) for k in keys]
+    reader = functools.partial(_read, task=task, examples=examples, lag=delay)
+    readers = [functools.partial(reader, key=one) for one in keys]
     before = [read(one) for read, one in zip(readers, models, strict=True)]
     names = [remedy.name for remedy in remedies]
     stacked, readings = list(models), []
@@ -248,26 +249,60 @@ def _model_of(model: Any, key: PRNGKeyArray) -> Model:
     return made
 
 
-def _diagnose(model: Model, *, task: Task, examples: Examples, key: PRNGKeyArray) -> Diagnosis:
-    """The diagnosis on the task, through the readout that the training starts from."""
-    first, _ = jax.random.split(key)
-    readout = init_readout(first, model.state, "h", task.output_size)
-    return task_diagnosis(model, task, examples, readout)
-
-
-def task_diagnosis(
-    model: Model, task: Task, examples: Examples, readout: Readout, **options: Any
+def on_task(
+    model: Model,
+    task: Task,
+    key: PRNGKeyArray,
+    *,
+    delay: int,
+    sequences: int = 8,
+    readout: Readout | None = None,
+    **options: Any,
 ) -> Diagnosis:
-    """Returns the diagnosis of a model on examples of a task, with the loss through a readout.
+    """Returns the diagnosis of a model on a task, with the loss that training would have.
 
     Args:
         model: the network.
-        task: its loss is what is differentiated.
-        examples: N sequences of it.
-        readout: of h.
+        task: its sequences, and the loss that is differentiated.
+        key: random key of readout and sequences.
+        delay: of the task, and the lag where `options` has none.
+        sequences: N, what the intervals come from.
+        readout: of h, of a trained `Fit` for example; None is drawn as `training.fit` draws it.
         **options: of `diagnose`.
+
+    Returns:
+        `Diagnosis`, as ``diagnose(chains, cotangents, lag=delay)`` gives it.
+
+    Raises:
+        ValueError: as `diagnose`; a number out of its range.
+
+    Example:
+        ``print(lg.diagnosis.on_task(model, lg.tasks.adding(), key, delay=100))``
     """
+    check_kind(task, Task, "task")
+    first, second = jax.random.split(key)
+    if readout is None:
+        readout = init_readout(first, model.state, "h", task.output_size)
+    examples = task.batch(second, check_count(sequences, "sequences"), delay)
+    return _on_examples(model, task, examples, readout, **{"lag": delay, **options})
+
+
+def _read(
+    model: Model, *, task: Task, examples: Examples, key: PRNGKeyArray, lag: int
+) -> Diagnosis:
+    """The diagnosis on the task, through the readout that the training starts from."""
+    first, _ = jax.random.split(key)
+    readout = init_readout(first, model.state, "h", task.output_size)
+    return _on_examples(model, task, examples, readout, lag=lag)
+
+
+def _on_examples(
+    model: Model, task: Task, examples: Examples, readout: Readout, **options: Any
+) -> Diagnosis:
     inputs, targets, weights = examples
+    length = inputs.shape[1]
+    # Where the task's delay is its whole length.
+    options["lag"] = min(options["lag"], length - 1)
 
     def cotangents(chain: Any, targets: Any, weights: Any) -> Any:
         def loss(states: Any) -> Any:

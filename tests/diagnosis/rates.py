@@ -35,7 +35,7 @@ MANY = 128
 
 def main() -> None:
     """Draws, diagnoses and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Error rates of the rules.")
     parser.add_argument("--seeds", type=int, default=3, help="networks of a family and a size")
     parser.add_argument("--first", type=int, default=1000, help="the first seed")
     parser.add_argument("--near", type=int, default=0, help="networks near the thresholds instead")

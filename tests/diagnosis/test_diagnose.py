@@ -120,3 +120,38 @@ def test_refusals(as_installed):
 
 def test_a_horizon_beyond_the_sequence_is_no_infinity(found):
     assert math.isfinite(found["reach"].evidence["horizon"].value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", lg.cells.registry())
+def test_every_cell_has_a_diagnosis(name):
+    cell = lg.cells.registry()[name](3, 4)
+    model = cell.model(cell.init(jax.random.key(0)))
+    linearize = lg.linearize_diagonal if cell.diagonal else lg.linearize
+    inputs = jax.random.normal(jax.random.key(1), (4, 12, 3))
+    chains = jax.vmap(lambda one: lg.chain(model, one, linearize=linearize))(inputs)
+    found = lg.diagnose(chains, lag=8)
+    assert found["non-finite"].verdict == "clear"
+    assert found["reach"].verdict == "clear"
+    json.dumps(found.plain(), allow_nan=False)
+    assert str(found)
+
+
+def test_a_diagnosis_on_a_task_is_that_of_its_loss():
+    task, key = lg.tasks.delayed_recall(noise=1), jax.random.key(3)
+    cell = lg.cells.rnn(task.input_size, H)
+    model = cell.model(cell.init(key))
+    found = lg.diagnosis.on_task(model, task, key, delay=6, sequences=N)
+    _, second = jax.random.split(key)
+    readout = lg.training.fit(model, task, key, delay=6, steps=0).readout
+    inputs, targets, weights = task.batch(second, N, 6)
+
+    def loss(params, x, target, weight):
+        states = lg.unroll(*model._replace(params=params), x).states
+        return task.loss(jax.vmap(readout)(states.h[1:]), target, weight)
+
+    for index, (x, target, weight) in enumerate(zip(inputs, targets, weights, strict=True)):
+        gradient = jax.grad(loss)(model.params, x, target, weight)
+        size = math.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(gradient)))
+        read = found.readings.gradients.log_norms[index]
+        assert read == pytest.approx(math.log(size), abs=1e-9)

@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import pytest
 
 import lstmgrad as lg
-from lstmgrad.diagnosis._verify import task_diagnosis
-from lstmgrad.training._readout import init_readout
 
 DELAY, HIDDEN, SEQUENCES = 200, 64, 8
 TASK = lg.tasks.delayed_recall(dtype=jnp.float32)
@@ -55,10 +53,7 @@ def test_what_will_not_learn_is_told_apart_before_training(name):
     change, severe = NETWORKS[name]
     key = jax.random.key(0)
     params = change(like_pytorch(key), jax.random.fold_in(key, 9))
-    examples = TASK.batch(jax.random.fold_in(key, 10), SEQUENCES, DELAY)
-    model = CELL.model(params)
-    readout = init_readout(key, model.state, "h", TASK.output_size)
-    found = task_diagnosis(model, TASK, examples, readout, lag=DELAY)
+    found = lg.diagnosis.on_task(CELL.model(params), TASK, key, delay=DELAY, sequences=SEQUENCES)
     assert {finding.rule for finding in found.severe} == severe, found
     if name == "bias-5":
         # The reason: the path lives, and the horizon lies behind the lag.

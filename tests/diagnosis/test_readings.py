@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import lstmgrad as lg
 from lstmgrad.diagnosis import _readings
@@ -45,7 +46,7 @@ def gradients(model, inputs, detached=(), last=True):
 
     @jax.jit
     def flat(params, one):
-        return jax.flatten_util.ravel_pytree(jax.grad(loss)(params, one))[0]
+        return ravel_pytree(jax.grad(loss)(params, one))[0]
 
     return np.stack([flat(model.params, one) for one in inputs])
 

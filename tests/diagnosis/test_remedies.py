@@ -32,6 +32,7 @@ def check_predictions(name: str, seed: int) -> None:
     """Every reading lies where it was predicted; the parameters before are untouched."""
     family = rigs.FAULTY[name]
     rig = family.draw(seed)
+    assert family.right is not None
     found = rig.diagnose()[family.right]
     if found.verdict != "found":
         return  # an open verdict has no remedy

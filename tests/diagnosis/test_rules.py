@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -78,9 +79,8 @@ def far_and_whole(seed: int, count: int, size: float, spread: float = 1.0):
     whole = far + spread * rng.normal(size=(count, 20))
     logs = [np.log(np.linalg.norm(part, axis=1)) for part in (whole, far)]
     units = [part / np.exp(log)[:, None] for part, log in zip((whole, far), logs, strict=True)]
-    return lg.diagnosis.Gradients(
-        *logs, units[0] @ units[0].T, units[1] @ units[1].T, units[1] @ units[0].T
-    )
+    cosines = units[0] @ units[0].T, units[1] @ units[1].T, units[1] @ units[0].T
+    return lg.diagnosis.Gradients(*map(jnp.asarray, (*logs, *cosines)))
 
 
 def test_sequences_needed_are_noise_along_the_signal_over_its_square():

@@ -60,15 +60,14 @@ def test_a_known_remedy_is_read_for_every_network_and_its_prediction_held(untrai
 
 def test_remedies_are_of_parameters_and_each_once():
     known = remedy("chrono", lambda params: params)
-    options = {"delay": DELAY}
     with pytest.raises(ValueError, match="got none"):
-        lg.diagnosis.verify(make, TASK, [], **options)
+        lg.diagnosis.verify(make, TASK, [], delay=DELAY)
     with pytest.raises(ValueError, match="changes an option of the training"):
-        lg.diagnosis.verify(make, TASK, [known._replace(kind="training")], **options)
+        lg.diagnosis.verify(make, TASK, [known._replace(kind="training")], delay=DELAY)
     with pytest.raises(ValueError, match="each of them once"):
-        lg.diagnosis.verify(make, TASK, [known, known], **options)
+        lg.diagnosis.verify(make, TASK, [known, known], delay=DELAY)
     with pytest.raises(ValueError, match="seeds"):
-        lg.diagnosis.verify(make, TASK, [known], seeds=1, **options)
+        lg.diagnosis.verify(make, TASK, [known], seeds=1, delay=DELAY)
 
 
 @pytest.mark.slow
