@@ -45,6 +45,8 @@ examples:
       another task, and another cell that forgets
 
 other commands, each with its own --help (this one is also called recall):
+  python -m lstmgrad diagnose --weights model.safetensors --input data.npy
+      what is wrong with a network of your own, and what helps
   python -m lstmgrad compare --input book.txt
       how far the gradient reaches on a text or on numbers of your own
   python -m lstmgrad words "ten words of your own"
