@@ -144,16 +144,14 @@ def eigenvalues(matrix: Float[Array, "n n"]) -> Complex[Array, " n"]:
 @in_turn
 def eigenvectors(
     matrix: Float[Array, "n n"],
-) -> tuple[Complex[Array, " n"], Complex[Array, "n n"], Complex[Array, "n n"]]:
-    """The eigenvalues in no particular order, with the left and right eigenvectors as columns.
+) -> tuple[Complex[Array, " n"], Complex[Array, "n n"]]:
+    """The eigenvalues in no particular order, and the eigenvectors as columns.
 
     Args:
         matrix: finite.
     """
-    values, left, right = jax.lax.linalg.eig(
-        matrix, compute_left_eigenvectors=True, compute_right_eigenvectors=True
-    )
-    return values, left, right
+    values, vectors = jnp.linalg.eig(matrix)
+    return values, vectors
 
 
 @in_turn
