@@ -52,10 +52,10 @@ reached, path = f"log_norm/c/{delay + 1}", f"log_norm/path/{delay + 1}"
 panels = {
     "score": "score",
     reached: r"$\ln\,\Vert\partial c_T/\partial c_0\Vert$",
-    path: "the same, path alone",
-    "share_of_first_quarter": "share of the first quarter",
+    path: "additive path alone",
+    "share_of_first_quarter": "share of first quarter",
 }
-figure, axes = plt.subplots(len(panels), sharex=True, figsize=(5, 7), layout="constrained")
+figure, axes = plt.subplots(len(panels), sharex=True, figsize=(5, 8), layout="constrained")
 for ax, (number, label) in zip(axes, panels.items(), strict=True):
     for name, style in zip(kinds, ("--", "-"), strict=True):
         mine = [row for row in rows if row["network"] == name]

@@ -51,8 +51,8 @@ def monitor(
         ``watch(params, batch) -> dict``, with Python floats under names that do not change:
 
         - ``log_norm/h/30``: ln ‖∂h_T/∂h_{T-30}‖₂ by part and lag, means over the sequences. Lower
-          bounds from a few random vectors: the norm itself at long lags, up to about half a nat
-          below it where many directions fare alike; `lg.backward_norms` gives proved ones.
+          bounds from a few random vectors: the norm itself at long lags, and up to 0.6 nats below
+          it where many directions fare alike; `lg.backward_norms` gives proved ones.
         - ``log_norm/path/30``: the same through the additive path alone, exact; where a step marks
           one with the tag "cell" or "carry".
         - ``horizon/h``: the lag from which the norm stays below `threshold`, between the lags along
