@@ -203,8 +203,8 @@ def _slope(chain: StoredChain, flat: Array) -> tuple[Array, Array] | tuple[None,
     """1 - tanh² of the cell weighted with (∂L/∂h_t)², where h = o ⊙ tanh(c); and these weights."""
     layout = chain.layout
     sizes = layout.part_sizes()
-    names = _tags(chain)
-    if not {"cell", "output"} <= set(names) or sizes.get("h") != sizes.get("c") or "n" in sizes:
+    tagged, known = set(_tags(chain)), {"h", "c"} <= set(sizes)  # a stack has h0, c0, h1, ...
+    if not {"cell", "output"} <= tagged or not known or sizes["h"] != sizes["c"] or "n" in sizes:
         return None, None
     states = jax.vmap(layout.ravel)(chain.trajectory.states)
     cell, asked = states[:, layout.block("c", "part")], flat[:, layout.block("h", "part")]

@@ -295,3 +295,28 @@ def test_a_cell_on_a_text(tmp_path, loss):
     rules = {entry["rule"] for entry in twin["findings"]}
     assert ("signal-to-noise" in rules) == (loss == "next")
     assert twin["settings"]["length"] == 30
+
+
+@pytest.mark.slow
+def test_a_stack_has_no_cell_of_its_own_and_is_diagnosed_all_the_same(tmp_path):
+    """Its parts are h0, c0, h1 and c1: the rules about one cell's gates have nothing to say."""
+    generator, stacked = np.random.default_rng(2), {}
+    for layer in range(2):
+        shapes = {"weight_ih": (4 * H, H if layer else D), "weight_hh": (4 * H, H)}
+        for name, shape in (shapes | {"bias_ih": (4 * H,), "bias_hh": (4 * H,)}).items():
+            stacked[f"{name}_l{layer}"] = generator.uniform(-0.4, 0.4, shape).astype(np.float32)
+    (tmp_path / "stack.safetensors").write_bytes(safetensors.numpy.save(stacked))
+    np.savetxt(tmp_path / "rows.csv", GENERATOR.normal(size=(90, D)), delimiter=",")
+    given = [
+        "--weights",
+        str(tmp_path / "stack.safetensors"),
+        "--input",
+        str(tmp_path / "rows.csv"),
+    ]
+    found = run(tmp_path / "out", "diagnose", *given, "--length", "30", "--loss", "next")
+    assert (found.code, found.err) == (0, "")
+    twin = found.json("diagnose.json")
+    assert twin["settings"]["sizes"] == {"h0": H, "c0": H, "h1": H, "c1": H}
+    rules = {entry["rule"] for entry in twin["findings"]}
+    assert not rules & {"forget-gates", "saturated-output"}
+    assert "reach" in rules
