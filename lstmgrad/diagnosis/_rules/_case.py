@@ -132,7 +132,7 @@ class Case:
             "above",
             "nats per step",
             "λ₁, the mean rate at which a perturbation grows",
-            "above 0 perturbations grow without bound: chaos",
+            "perturbations neither grow nor shrink there; above, they grow without bound",
         )
 
     @functools.cached_property

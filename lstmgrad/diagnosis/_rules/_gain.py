@@ -22,8 +22,8 @@ def gain(case: Case) -> Finding | None:
         return None
     value, error = mean_with_error(case.readings.step_gains.mean(axis=1))
     basis = (
-        "0 is critical: the mean square of a perturbation neither grows nor shrinks (Poole et al. "
-        "2016; Schoenholz et al. 2017)"
+        "the mean square of a perturbation neither grows nor shrinks there (Poole et al. 2016; "
+        "Schoenholz et al. 2017)"
     )
     text = "ln χ, χ = ‖J_t‖²_F/h: the growth of the mean square of a perturbation in a step"
     small = Evidence(value, error, 0.0, "below", "nats per step", text, basis)

@@ -38,7 +38,7 @@ def signal_to_noise(case: Case) -> Finding:
             "below",
             "",
             "‖μ‖²/E‖g_l‖²: 1 where the far gradient is the same in all sequences, 0 for noise",
-            "0: no signal at all",
+            "no signal at all",
         ),
         "sequences_needed": Evidence(
             found.needed,
