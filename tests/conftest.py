@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Iterator
 
 os.environ["MPLBACKEND"] = "Agg"
+# Two workers on two cores: threads of BLAS beside them only wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import jaxlib.version

@@ -34,6 +34,7 @@ class Scaled(NamedTuple):
     mantissa: Float[Array, "..."]
     exponent: Int[Array, "..."]
 
+    @jax.jit
     def __matmul__(self, other: "Scaled") -> "Scaled":
         """The matrix product, at the highest matmul precision of the device."""
         if self.exponent.ndim:
@@ -41,6 +42,7 @@ class Scaled(NamedTuple):
         product = jnp.matmul(self.mantissa, other.mantissa, precision="highest")
         return normalize(Scaled(product, self.exponent + other.exponent))
 
+    @jax.jit
     def to_array(self) -> Float[Array, "..."]:
         """The value as a plain array; overflows to ±inf and underflows to 0 as floats do."""
         if self.exponent.ndim:
@@ -51,6 +53,7 @@ class Scaled(NamedTuple):
         finfo = jnp.finfo(mantissa.dtype)
         return shifted(mantissa, jnp.clip(exponent, 2 * finfo.minexp, 2 * (finfo.maxexp - 1)))
 
+    @jax.jit
     def log_abs(self) -> Float[Array, "..."]:
         """The natural logarithm of every absolute entry; -inf where the value is zero."""
         if self.exponent.ndim:
