@@ -72,7 +72,7 @@ def saturated_output(case: Case) -> Finding | None:
         f"grown to a size of {value:.3g}, where tanh(c) is flat: of what the loss asks, "
         f"{shown(case.slope)} passes, and what passes says little of what is stored. Open forget "
         "gates let c wander; smaller input gates or shorter time constants keep it where tanh "
-        "bends.",
+        "bends. A training may still find its way out: lg.diagnosis.verify tries it.",
         "clear": f"Of what the loss asks, a share of {shown(case.slope)} passes through tanh(c).",
         "undecided": f"Of what the loss asks, a share of {shown(case.slope)} passes through "
         "tanh(c), and the interval does not say whether that is flat.",
