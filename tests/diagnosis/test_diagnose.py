@@ -137,6 +137,7 @@ def test_every_cell_has_a_diagnosis(name):
     assert str(found)
 
 
+@pytest.mark.slow
 def test_a_diagnosis_on_a_task_is_that_of_its_loss():
     task, key = lg.tasks.delayed_recall(noise=1), jax.random.key(3)
     cell = lg.cells.rnn(task.input_size, H)
