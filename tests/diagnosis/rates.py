@@ -88,7 +88,7 @@ def near_thresholds(count: int, first: int) -> None:
                 continue
             tallies[finding.rule][f"{truth[finding.rule].verdict} {finding.verdict}"] += 1
     words = ("found", "undecided", "clear")
-    print(f"{count} networks; from {MANY} sequences: from eight")
+    print(f"{count} networks; from {MANY} sequences: from eight\n")
     print(f"| rule | {' | '.join(f'{a}: {b}' for a in words for b in words)} |")
     print("|---" * 10 + "|")
     for rule, tally in tallies.items():
