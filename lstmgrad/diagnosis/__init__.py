@@ -12,9 +12,11 @@ measured. Where the interval straddles the threshold, the rule says "undecided".
 """
 
 from lstmgrad.diagnosis._diagnose import diagnose
-from lstmgrad.diagnosis._readings import Gradients, Readings
+from lstmgrad.diagnosis._findings import Diagnosis
+from lstmgrad.diagnosis._gradients import Gradients
+from lstmgrad.diagnosis._on_task import on_task
+from lstmgrad.diagnosis._readings import Readings
 from lstmgrad.diagnosis._records import (
-    Diagnosis,
     Evidence,
     Finding,
     Prediction,
@@ -23,7 +25,8 @@ from lstmgrad.diagnosis._records import (
     shown,
 )
 from lstmgrad.diagnosis._rules import RULES
-from lstmgrad.diagnosis._verify import Reading, Trial, Verification, on_task, verify
+from lstmgrad.diagnosis._verification import Reading, Trial, Verification
+from lstmgrad.diagnosis._verify import verify
 
 __all__ = [
     "RULES",

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from lstmgrad._chains.base import StoredChain
 from lstmgrad._chains.sweeps import sweep_adjoint
 from lstmgrad._numeric.scaled import Scaled, add, log_of, norm_of, scaled
-from lstmgrad.diagnosis._readings import gradient_of
+from lstmgrad.diagnosis._gradients import gradient_of
 
 
 @eqx.filter_jit

@@ -10,8 +10,9 @@ from lstmgrad._chains.base import Chain, StoredChain, known_run
 from lstmgrad._checks import check_count, check_kind, check_positive
 from lstmgrad._types import State
 from lstmgrad.diagnosis._chunks import chunk_bias
+from lstmgrad.diagnosis._findings import Diagnosis
 from lstmgrad.diagnosis._readings import Readings, flat_of, loss_is_last, random_readout, read
-from lstmgrad.diagnosis._records import Diagnosis, Finding, Settings
+from lstmgrad.diagnosis._records import Finding, Settings
 from lstmgrad.diagnosis._remedies import remedies_of
 from lstmgrad.diagnosis._rules import RULES, Case, with_causes
 

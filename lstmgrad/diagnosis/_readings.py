@@ -1,12 +1,4 @@
-"""All that the rules read, in one compiled program: numbers of every sequence of a batch.
-
-A rule looks at the gradient that comes from a lag or from beyond it. With λ^{l}_k what the losses
-at t >= k + l mean to s_k, that part of the gradient is
-
-    g_l = Σ_k λ^{l}_k ∂step_k/∂θ,      g_0 = dL/dθ.
-
-For a loss on the last state it is what the steps up to T - l add.
-"""
+"""All that the rules read, in one compiled program: numbers of every sequence of a batch."""
 
 from typing import Any, NamedTuple
 
@@ -17,14 +9,13 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import StoredChain, check_stored, identity_rows, known_run
 from lstmgrad._chains.interpret import BRANCHES, LOOPS
-from lstmgrad._chains.layout import Layout, ravel
+from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.sweeps import read_nothing, sweep_backward
 from lstmgrad._gradients.adjoint import flat_cotangents, pull_cotangents
 from lstmgrad._gradients.contributions import Contributions, contributions
-from lstmgrad._gradients.local import LocalStep, differentiable
 from lstmgrad._norms.profiles import backward_norms
 from lstmgrad._norms.records import NormProfile
-from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, scaled
+from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._responses.finite import FirstNonFinite, first_non_finite
 from lstmgrad._routes.routes import routes
 from lstmgrad._routes.tagged import straight_tag_names
@@ -32,30 +23,18 @@ from lstmgrad._routes.values import tagged_values
 from lstmgrad._spectra.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from lstmgrad._types import State
 from lstmgrad.cells import RNNParams
+from lstmgrad.diagnosis._gradients import (
+    Gradients,
+    directions_of,
+    early_part,
+    log_of_residuals,
+    stride_of,
+    tails_of,
+)
+from lstmgrad.training._watched import PATHS
 
 WIDEST_SPECTRUM = 256
 """The largest state whose singular values are read."""
-
-PATHS = {"cell": "c", "carry": "h"}
-"""Tags of what a step keeps of the state, and the part that it is kept of: the additive path."""
-
-
-class Gradients(NamedTuple):
-    """Gradients of the sequences, from all lags and from the lag asked for on, as directions.
-
-    Attributes:
-        log_norms: (N,), ln ‖g‖.
-        far_log_norms: (N,), ln ‖g_lag‖.
-        cosines: (N, N), between the gradients of two sequences.
-        far_cosines: (N, N), between their g_lag.
-        cross_cosines: (N, N), between g_lag of the first and g of the second.
-    """
-
-    log_norms: Float[Array, " N"]
-    far_log_norms: Float[Array, " N"]
-    cosines: Float[Array, "N N"]
-    far_cosines: Float[Array, "N N"]
-    cross_cosines: Float[Array, "N N"]
 
 
 class Readings(NamedTuple):
@@ -109,7 +88,7 @@ def read(
         last_only: whether the loss looks at the last state alone.
     """
     length = jax.tree.leaves(chains.factors)[0].shape[1]
-    stride = 1 if last_only else _stride(lag, length)
+    stride = 1 if last_only else stride_of(lag, length)
     nothing: Any = None  # until all sequences are there
 
     def of_sequence(chain: StoredChain, flat: Array) -> tuple[Readings, Scaled]:
@@ -117,9 +96,9 @@ def read(
         added = contributions(chain, flat)
         rows = Scaled(rows.mantissa[1:], rows.exponent[1:])
         if last_only:
-            tails, both = _log(added.residuals), _early(chain, rows, length - lag)
+            tails, both = log_of_residuals(added.residuals), early_part(chain, rows, length - lag)
         else:
-            tails, both = _tails(chain, rows, lag, stride)
+            tails, both = tails_of(chain, rows, lag, stride)
         slope, asked = _slope(chain, flat)
         found = Readings(
             finite=first_non_finite(chain),
@@ -139,7 +118,7 @@ def read(
         return found, both
 
     found, both = jax.vmap(of_sequence)(chains, cotangents)
-    return found._replace(stride=stride, gradients=_directions(both))
+    return found._replace(stride=stride, gradients=directions_of(both))
 
 
 def loss_is_last(cotangents: Float[Array, "N times n"]) -> bool:
@@ -225,101 +204,6 @@ def _step_gains(chain: StoredChain) -> Array | None:
         return jnp.log(jnp.sum(moved**2) / chain.layout.size)
 
     return jax.lax.map(gain, chain.factors)
-
-
-def gradient_of(chain: StoredChain, rows: Scaled) -> Scaled:
-    """What cotangents of s_1, ..., s_T mean to the parameters, as one flat vector.
-
-    Args:
-        chain: T factors.
-        rows: (T, n), with an exponent each.
-    """
-    run = known_run(chain)
-    step, params = run.step.parts()
-    moving, fixed = differentiable(params)
-    part, exponent = LocalStep(step, fixed, chain.layout).pull_all(moving, run.factors, rows)
-    return normalize(Scaled(ravel(jax.tree.leaves(part), chain.layout.dtype), exponent))
-
-
-def _log(residuals: Array) -> Array:
-    """Their logarithm; at least that of the smallest number, where they left the range."""
-    return jnp.log(jnp.maximum(residuals, jnp.finfo(residuals.dtype).tiny))
-
-
-def _early(chain: StoredChain, rows: Scaled, last: int) -> Scaled:
-    """The gradient, and what the steps up to s_last add to it, on axis 0.
-
-    Args:
-        chain: T factors.
-        rows: dL/ds_t for t = 1..T.
-        last: the last step.
-    """
-    early = (jnp.arange(1, len(chain) + 1) <= last)[:, None]
-    masks = jnp.stack([jnp.ones_like(early), early])
-
-    def of(mask: Array) -> Scaled:
-        return gradient_of(chain, Scaled(jnp.where(mask, rows.mantissa, 0), rows.exponent))
-
-    return jax.vmap(of)(masks)
-
-
-def _tails(
-    chain: StoredChain, rows: Scaled, lag: int, stride: int
-) -> tuple[Float[Array, " L"], Scaled]:
-    """Ln ‖g_l‖/‖g‖ for l = 0, stride, ..., and g with g_lag on axis 0."""
-
-    def earlier(row: Scaled, factor: Any) -> Scaled:
-        return normalize(Scaled(chain.pull(factor, row.mantissa[None])[0], row.exponent))
-
-    def further(rows: Scaled, _: None) -> tuple[Scaled, None]:
-        # λ of s_k from losses at k + l or later: that of s_{k+1} from k + l on, through J_{k+1}.
-        later = jax.tree.map(
-            lambda leaf: jnp.concatenate([leaf[1:], jnp.zeros_like(leaf[:1])]), rows
-        )
-        factors = jax.tree.map(lambda leaf: jnp.concatenate([leaf[1:], leaf[-1:]]), chain.factors)
-        return jax.vmap(earlier)(later, factors), None
-
-    def beyond(carry: tuple, index: Array) -> tuple[tuple, Array]:
-        rows, both = carry
-        found = gradient_of(chain, rows)
-        here = jnp.stack([index == 0, index * stride == lag])
-        both = jax.tree.map(
-            lambda new, old: jnp.where(here.reshape(2, *[1] * new.ndim), new, old), found, both
-        )
-        rows, _ = jax.lax.scan(further, rows, length=stride)
-        return (rows, both), log_of(norm_of(found.mantissa), found.exponent)
-
-    shape = jax.eval_shape(lambda: gradient_of(chain, rows))
-    both = jax.tree.map(lambda leaf: jnp.zeros((2, *leaf.shape), leaf.dtype), shape)
-    count = len(chain) // stride + 1
-    (_, both), logs = jax.lax.scan(beyond, (rows, both), jnp.arange(count))
-    return logs - logs[0], both
-
-
-def _stride(lag: int, length: int) -> int:
-    """The largest divisor of the lag that leaves some sixty lags."""
-    most = max(1, length // 64)
-    return max(number for number in range(1, most + 1) if lag % number == 0)
-
-
-def _directions(both: Scaled) -> Gradients:
-    def sized(value: Scaled) -> tuple[Array, Array]:
-        size = norm_of(value.mantissa)
-        return log_of(size, value.exponent), value.mantissa / jnp.where(size > 0, size, 1)
-
-    logs, vectors = jax.vmap(jax.vmap(sized))(both)
-    (log_norms, far_log_norms), (units, far_units) = logs.T, jnp.swapaxes(vectors, 0, 1)
-
-    def cosines(one: Array, other: Array) -> Array:
-        return jnp.matmul(one, other.T, precision="highest")
-
-    return Gradients(
-        log_norms,
-        far_log_norms,
-        cosines(units, units),
-        cosines(far_units, far_units),
-        cosines(far_units, units),
-    )
 
 
 def random_readout(layout: Layout, length: int, count: int) -> Float[Array, "N times n"]:

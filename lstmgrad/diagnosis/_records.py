@@ -2,9 +2,8 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, overload
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 from lstmgrad._result import WIDTH, number
 
@@ -139,7 +138,7 @@ class Finding(NamedTuple):
         if self.cause:
             lines += _wrapped(f"The reason: {self.cause}.")
         for name, entry in self.evidence.items():
-            lines += _wrapped(f"- {name} = {_with_error(entry)}: {entry.text}{_against(entry)}")
+            lines += _wrapped(f"- {name} = {with_error(entry)}: {entry.text}{against(entry)}")
         for remedy in self.remedies:
             lines += _wrapped(f"remedy {remedy.name}: {remedy.why}")
         return "\n".join(lines)
@@ -176,101 +175,6 @@ class Settings(NamedTuple):
     versions: dict[str, str]
 
 
-@dataclass(frozen=True, repr=False)
-class Diagnosis(Sequence[Finding]):
-    """The findings on a model, one for each rule, the worst first.
-
-    A sequence of `Finding`; ``diagnosis["reach"]`` is the one of that rule.
-
-    Attributes:
-        findings: all of them.
-        settings: what was diagnosed, and how.
-        readings: the `Readings` that the findings come from, with sequences on axis 0.
-    """
-
-    findings: tuple[Finding, ...]
-    settings: Settings
-    readings: Any
-
-    @property
-    def found(self) -> tuple[Finding, ...]:
-        """What was found to be wrong, severe findings first."""
-        return tuple(f for f in self.findings if f.verdict == "found" and f.severity != "none")
-
-    @property
-    def severe(self) -> tuple[Finding, ...]:
-        """What was found to be badly wrong, without what another finding explains."""
-        return tuple(f for f in self.found if f.severity == "severe" and not f.cause)
-
-    @overload
-    def __getitem__(self, key: int | str) -> Finding: ...
-    @overload
-    def __getitem__(self, key: slice) -> tuple[Finding, ...]: ...
-    def __getitem__(self, key: int | str | slice) -> Finding | tuple[Finding, ...]:
-        """The finding of a rule by its name, or by its place."""
-        if not isinstance(key, str):
-            return self.findings[key]
-        for finding in self.findings:
-            if finding.rule == key:
-                return finding
-        known = ", ".join(finding.rule for finding in self.findings)
-        raise KeyError(f"diagnosis[...]: expected a rule ({known}), but got {key!r}.")
-
-    def __len__(self) -> int:
-        """The number of findings."""
-        return len(self.findings)
-
-    def __iter__(self) -> Iterator[Finding]:
-        """All findings."""
-        return iter(self.findings)
-
-    def summary(self) -> dict[str, float]:
-        """Returns the diagnosis as a flat dict of floats, as every logger takes it.
-
-        Returns:
-            ``{rule}/found`` is 1 for found, 0 for clear and NaN for undecided; ``{rule}/{name}``
-            the value of each piece of evidence.
-        """
-        marks = {"found": 1.0, "clear": 0.0, "undecided": math.nan}
-        flat = {}
-        for finding in self.findings:
-            flat[f"{finding.rule}/found"] = marks[finding.verdict]
-            for name, entry in finding.evidence.items():
-                flat[f"{finding.rule}/{name}"] = float(entry.value)
-        return flat
-
-    def plain(self) -> dict[str, Any]:
-        """Returns the diagnosis as dicts, lists, strings and numbers, for a JSON file.
-
-        Returns:
-            All but the readings; numbers that are not finite are the strings "nan", "inf" and
-            "-inf". A remedy is said by name, with its sentence, predictions and code.
-        """
-        return _strict(
-            {
-                "format": "lstmgrad diagnosis",
-                "format_version": 1,
-                "settings": self.settings._asdict(),
-                "findings": [_plain_finding(finding) for finding in self.findings],
-            }
-        )
-
-    def __repr__(self) -> str:
-        """One line: what was found."""
-        names = ", ".join(finding.rule for finding in self.found) or "nothing"
-        return f"Diagnosis(lag {self.settings.lag} of T = {self.settings.length}, found: {names})"
-
-    def __str__(self) -> str:
-        """What was found in full, and the other rules by name."""
-        parts = [repr(self)]
-        parts += [str(finding) for finding in self.findings if finding.verdict == "found"]
-        for verdict in ("undecided", "clear"):
-            names = [f.rule for f in self.findings if f.verdict == verdict]
-            if names:
-                parts.append(f"{verdict}: {', '.join(names)}")
-        return "\n\n".join(parts)
-
-
 def shown(entry: Evidence) -> str:
     """Writes the value of a piece of evidence; logarithms as powers of ten, near 1 as numbers.
 
@@ -289,7 +193,12 @@ def _shown(value: float, unit: str) -> str:
     return f"{number(value, 3)} {unit}".rstrip()
 
 
-def _with_error(entry: Evidence) -> str:
+def with_error(entry: Evidence) -> str:
+    """Writes the value with its interval.
+
+    Args:
+        entry: the evidence.
+    """
     if entry.error == 0 or math.isnan(entry.value):
         return shown(entry)
     if math.isinf(entry.error):
@@ -299,7 +208,12 @@ def _with_error(entry: Evidence) -> str:
     return f"{shown(entry)} ({_shown(low, unit)} to {_shown(high, unit)})"
 
 
-def _against(entry: Evidence) -> str:
+def against(entry: Evidence) -> str:
+    """Writes what the value is held against; nothing where there is no threshold.
+
+    Args:
+        entry: the evidence.
+    """
     if entry.threshold is None:
         return ""
     return f"; trouble {entry.side} {_shown(entry.threshold, entry.unit)}, {entry.basis}"
@@ -308,31 +222,3 @@ def _against(entry: Evidence) -> str:
 def _wrapped(text: str) -> list[str]:
     indent = "  "
     return textwrap.wrap(text, WIDTH - 2, initial_indent=indent, subsequent_indent=indent)
-
-
-def _plain_finding(finding: Finding) -> dict[str, Any]:
-    return {
-        **finding._asdict(),
-        "evidence": {name: entry._asdict() for name, entry in finding.evidence.items()},
-        "remedies": [
-            {
-                "name": remedy.name,
-                "kind": remedy.kind,
-                "why": remedy.why,
-                "predicted": [prediction._asdict() for prediction in remedy.predicted],
-                "code": remedy.code,
-            }
-            for remedy in finding.remedies
-        ],
-    }
-
-
-def _strict(value: Any) -> Any:
-    """The same for JSON, which has no NaN and no infinity."""
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    return value

@@ -3,150 +3,24 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lstmgrad._chains.implicit import chain
 from lstmgrad._checks import check_count, check_kind
-from lstmgrad._gradients.adjoint import loss_cotangents
 from lstmgrad._model import Model
-from lstmgrad._result import number
-from lstmgrad.diagnosis._diagnose import diagnose
-from lstmgrad.diagnosis._records import Diagnosis, Prediction, Remedy
-from lstmgrad.diagnosis._statistics import mean_with_error
-from lstmgrad.tasks import Examples, Task
-from lstmgrad.training import Fit, Readout, evaluate, fit
-from lstmgrad.training._readout import init_readout, part_vector
+from lstmgrad.diagnosis._findings import Diagnosis
+from lstmgrad.diagnosis._on_task import read_on_examples
+from lstmgrad.diagnosis._records import Remedy
+from lstmgrad.diagnosis._verification import Reading, Trial, Verification
+from lstmgrad.tasks import Task
+from lstmgrad.training import Fit, evaluate, fit
 
 MakeModel = Callable[[PRNGKeyArray], Model]
 """``make(key) -> Model``: a network of its own for every seed."""
-
-
-class Reading(NamedTuple):
-    """A reading that a remedy is predicted to change.
-
-    Attributes:
-        name: of the evidence.
-        before: its value in the network as it is.
-        prediction: what it was predicted to be.
-        after: its value with the remedy, before any training.
-    """
-
-    name: str
-    before: float
-    prediction: Prediction
-    after: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether it lies in the interval that was predicted."""
-        return self.prediction.holds(self.after)
-
-
-class Trial(NamedTuple):
-    """One network with one remedy.
-
-    Attributes:
-        remedy: its name.
-        seed: the place of the network.
-        score_before: after the training without the remedy.
-        score_after: after the same training with it.
-        readings: what was predicted, and what was read.
-    """
-
-    remedy: str
-    seed: int
-    score_before: float
-    score_after: float
-    readings: tuple[Reading, ...]
-
-
-@dataclass(frozen=True, repr=False)
-class Verification:
-    """What remedies did to a training.
-
-    Attributes:
-        trials: by remedy and seed.
-        task: the name of the task.
-        delay: its delay.
-        steps: of the trainings.
-        chance: the score without a memory.
-        kept: by remedy, the trained networks with all seeds on axis 0; of those that help alone.
-    """
-
-    trials: tuple[Trial, ...]
-    task: str
-    delay: int
-    steps: int
-    chance: float
-    kept: dict[str, Fit]
-
-    def gain(self, remedy: str) -> tuple[float, float]:
-        """Returns by how much the score rises, and half the width of its 95 % interval.
-
-        Args:
-            remedy: its name.
-        """
-        gains = [t.score_after - t.score_before for t in self.trials if t.remedy == remedy]
-        return mean_with_error(gains)
-
-    def helps(self, remedy: str) -> bool:
-        """Returns whether the score rises by more than the seeds differ.
-
-        Args:
-            remedy: its name.
-        """
-        value, error = self.gain(remedy)
-        return value - error > 0
-
-    @property
-    def remedies(self) -> tuple[str, ...]:
-        """The names of the remedies, in order."""
-        return tuple(dict.fromkeys(trial.remedy for trial in self.trials))
-
-    def plain(self) -> dict[str, Any]:
-        """Returns all numbers as dicts, lists, strings and numbers, for a JSON file."""
-        return {
-            "format": "lstmgrad verification",
-            "format_version": 1,
-            "task": self.task,
-            "delay": self.delay,
-            "steps": self.steps,
-            "chance": self.chance,
-            "remedies": {
-                name: {
-                    "helps": self.helps(name),
-                    "gain": self.gain(name)[0],
-                    "error": self.gain(name)[1],
-                    "trials": [_plain(t) for t in self.trials if t.remedy == name],
-                }
-                for name in self.remedies
-            },
-        }
-
-    def __repr__(self) -> str:
-        """One line: which remedies help."""
-        helps = [name for name in self.remedies if self.helps(name)] or ["nothing"]
-        return f"Verification({self.task}, delay {self.delay}, helps: {', '.join(helps)})"
-
-    def __str__(self) -> str:
-        """Scores and readings of every seed, side by side."""
-        lines = [repr(self), f"score without a memory {number(self.chance, 3)}"]
-        for name in self.remedies:
-            value, error = self.gain(name)
-            verdict = "helps" if self.helps(name) else "does not help: nothing of it is kept"
-            lines.append(
-                f"{name} {verdict}; the score rises by {number(value, 2)} ± {number(error, 2)}"
-            )
-            for trial in (trial for trial in self.trials if trial.remedy == name):
-                scores = f"{number(trial.score_before, 3)} -> {number(trial.score_after, 3)}"
-                lines.append(f"  seed {trial.seed}: score {scores}{_readings(trial)}")
-        return "\n".join(lines)
 
 
 def verify(
@@ -205,7 +79,7 @@ def verify(
     keys = jax.random.split(key, seeds)
     models = [_model_of(model, one) for one in keys]
     examples = task.batch(jax.random.fold_in(key, 1), count, delay)
-    reader = functools.partial(_read, task=task, examples=examples, lag=delay)
+    reader = functools.partial(read_on_examples, task=task, examples=examples, lag=delay)
     readers = [functools.partial(reader, key=one) for one in keys]
     before = [read(one) for read, one in zip(readers, models, strict=True)]
     names = [remedy.name for remedy in remedies]
@@ -247,73 +121,6 @@ def _model_of(model: Any, key: PRNGKeyArray) -> Model:
     made = model if isinstance(model, Model) else model(key)
     check_kind(made, Model, "model")
     return made
-
-
-def on_task(
-    model: Model,
-    task: Task,
-    key: PRNGKeyArray,
-    *,
-    delay: int,
-    sequences: int = 8,
-    readout: Readout | None = None,
-    **options: Any,
-) -> Diagnosis:
-    """Returns the diagnosis of a model on a task, with the loss that training would have.
-
-    Args:
-        model: the network.
-        task: its sequences, and the loss that is differentiated.
-        key: random key of readout and sequences.
-        delay: of the task, and the lag where `options` has none.
-        sequences: N, what the intervals come from.
-        readout: of h, of a trained `Fit` for example; None is drawn as `training.fit` draws it.
-        **options: of `diagnose`.
-
-    Returns:
-        `Diagnosis`, as ``diagnose(chains, cotangents, lag=delay)`` gives it.
-
-    Raises:
-        ValueError: as `diagnose`; a number out of its range.
-
-    Example:
-        ``print(lg.diagnosis.on_task(model, lg.tasks.adding(), key, delay=100))``
-    """
-    check_kind(task, Task, "task")
-    first, second = jax.random.split(key)
-    if readout is None:
-        readout = init_readout(first, model.state, "h", task.output_size)
-    examples = task.batch(second, check_count(sequences, "sequences"), delay)
-    return _on_examples(model, task, examples, readout, **{"lag": delay, **options})
-
-
-def _read(
-    model: Model, *, task: Task, examples: Examples, key: PRNGKeyArray, lag: int
-) -> Diagnosis:
-    """The diagnosis on the task, through the readout that the training starts from."""
-    first, _ = jax.random.split(key)
-    readout = init_readout(first, model.state, "h", task.output_size)
-    return _on_examples(model, task, examples, readout, lag=lag)
-
-
-def _on_examples(
-    model: Model, task: Task, examples: Examples, readout: Readout, **options: Any
-) -> Diagnosis:
-    inputs, targets, weights = examples
-    length = inputs.shape[1]
-    # Where the task's delay is its whole length.
-    options["lag"] = min(options["lag"], length - 1)
-
-    def cotangents(chain: Any, targets: Any, weights: Any) -> Any:
-        def loss(states: Any) -> Any:
-            outputs = jax.vmap(lambda state: readout(part_vector(state, "h")))(states)[1:]
-            return task.loss(outputs, targets, weights)
-
-        return loss_cotangents(loss, chain.trajectory)
-
-    chains = jax.vmap(lambda one: chain(model, one))(inputs)
-    found = jax.vmap(cotangents)(chains, targets, weights)
-    return diagnose(chains, found, **options)
 
 
 def _own(remedy: Remedy, found: Diagnosis) -> Remedy:
@@ -368,26 +175,3 @@ def _check_remedies(remedies: Any) -> list[Remedy]:
     if len(set(names)) < len(names):
         raise ValueError(f"remedies: expected each of them once, but got {', '.join(names)}.")
     return chosen
-
-
-def _readings(trial: Trial) -> str:
-    parts = [
-        f"; {r.name} {number(r.before, 3)} -> {number(r.after, 3)} (predicted "
-        f"{number(r.prediction.low, 3)} to {number(r.prediction.high, 3)})"
-        for r in trial.readings
-    ]
-    return "".join(parts)
-
-
-def _plain(trial: Trial) -> dict[str, Any]:
-    readings = [
-        {
-            "name": r.name,
-            "before": r.before,
-            "predicted": [r.prediction.low, r.prediction.value, r.prediction.high],
-            "after": r.after,
-            "holds": r.holds,
-        }
-        for r in trial.readings
-    ]
-    return {**trial._asdict(), "readings": readings}

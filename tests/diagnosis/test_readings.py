@@ -7,7 +7,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import lstmgrad as lg
-from lstmgrad.diagnosis import _readings
+from lstmgrad._gradients.adjoint import pull_cotangents
+from lstmgrad._numeric.scaled import Scaled
+from lstmgrad.diagnosis import _gradients, _readings
 from lstmgrad.diagnosis._chunks import chunk_bias
 
 N, T, H, D, LAG = 3, 8, 3, 2, 5
@@ -113,9 +115,9 @@ def test_tails_of_a_loss_at_every_step_are_those_of_truncation(problem, stride):
 
     @jax.jit
     def tails(chain, flat):
-        rows = _readings.pull_cotangents(chain, flat)
-        rows = _readings.Scaled(rows.mantissa[1:], rows.exponent[1:])
-        logs, both = _readings._tails(chain, rows, LAG, stride)
+        rows = pull_cotangents(chain, flat)
+        rows = Scaled(rows.mantissa[1:], rows.exponent[1:])
+        logs, both = _gradients.tails_of(chain, rows, LAG, stride)
         return logs, both.log_abs()
 
     logs, both = tails(chain, flat)
@@ -150,4 +152,4 @@ def test_the_gain_of_a_step_is_its_frobenius_norm():
     ("lag", "length", "stride"), [(200, 201, 2), (7, 64, 1), (60, 640, 10), (3, 2000, 3)]
 )
 def test_a_stride_divides_the_lag(lag, length, stride):
-    assert _readings._stride(lag, length) == stride
+    assert _gradients.stride_of(lag, length) == stride

@@ -1,0 +1,154 @@
+"""What a verification says: scores, readings and predictions of every seed, side by side."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from lstmgrad._result import number
+from lstmgrad.diagnosis._records import Prediction
+from lstmgrad.diagnosis._statistics import mean_with_error
+from lstmgrad.training import Fit
+
+
+class Reading(NamedTuple):
+    """A reading that a remedy is predicted to change.
+
+    Attributes:
+        name: of the evidence.
+        before: its value in the network as it is.
+        prediction: what it was predicted to be.
+        after: its value with the remedy, before any training.
+    """
+
+    name: str
+    before: float
+    prediction: Prediction
+    after: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it lies in the interval that was predicted."""
+        return self.prediction.holds(self.after)
+
+
+class Trial(NamedTuple):
+    """One network with one remedy.
+
+    Attributes:
+        remedy: its name.
+        seed: the place of the network.
+        score_before: after the training without the remedy.
+        score_after: after the same training with it.
+        readings: what was predicted, and what was read.
+    """
+
+    remedy: str
+    seed: int
+    score_before: float
+    score_after: float
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Verification:
+    """What remedies did to a training.
+
+    Attributes:
+        trials: by remedy and seed.
+        task: the name of the task.
+        delay: its delay.
+        steps: of the trainings.
+        chance: the score without a memory.
+        kept: by remedy, the trained networks with all seeds on axis 0; of those that help alone.
+    """
+
+    trials: tuple[Trial, ...]
+    task: str
+    delay: int
+    steps: int
+    chance: float
+    kept: dict[str, Fit]
+
+    def gain(self, remedy: str) -> tuple[float, float]:
+        """Returns by how much the score rises, and half the width of its 95 % interval.
+
+        Args:
+            remedy: its name.
+        """
+        gains = [t.score_after - t.score_before for t in self.trials if t.remedy == remedy]
+        return mean_with_error(gains)
+
+    def helps(self, remedy: str) -> bool:
+        """Returns whether the score rises by more than the seeds differ.
+
+        Args:
+            remedy: its name.
+        """
+        value, error = self.gain(remedy)
+        return value - error > 0
+
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """The names of the remedies, in order."""
+        return tuple(dict.fromkeys(trial.remedy for trial in self.trials))
+
+    def plain(self) -> dict[str, Any]:
+        """Returns all numbers as dicts, lists, strings and numbers, for a JSON file."""
+        return {
+            "format": "lstmgrad verification",
+            "format_version": 1,
+            "task": self.task,
+            "delay": self.delay,
+            "steps": self.steps,
+            "chance": self.chance,
+            "remedies": {
+                name: {
+                    "helps": self.helps(name),
+                    "gain": self.gain(name)[0],
+                    "error": self.gain(name)[1],
+                    "trials": [_plain(t) for t in self.trials if t.remedy == name],
+                }
+                for name in self.remedies
+            },
+        }
+
+    def __repr__(self) -> str:
+        """One line: which remedies help."""
+        helps = [name for name in self.remedies if self.helps(name)] or ["nothing"]
+        return f"Verification({self.task}, delay {self.delay}, helps: {', '.join(helps)})"
+
+    def __str__(self) -> str:
+        """Scores and readings of every seed, side by side."""
+        lines = [repr(self), f"score without a memory {number(self.chance, 3)}"]
+        for name in self.remedies:
+            value, error = self.gain(name)
+            verdict = "helps" if self.helps(name) else "does not help: nothing of it is kept"
+            lines.append(
+                f"{name} {verdict}; the score rises by {number(value, 2)} ± {number(error, 2)}"
+            )
+            for trial in (trial for trial in self.trials if trial.remedy == name):
+                scores = f"{number(trial.score_before, 3)} -> {number(trial.score_after, 3)}"
+                lines.append(f"  seed {trial.seed}: score {scores}{_readings(trial)}")
+        return "\n".join(lines)
+
+
+def _readings(trial: Trial) -> str:
+    parts = [
+        f"; {r.name} {number(r.before, 3)} -> {number(r.after, 3)} (predicted "
+        f"{number(r.prediction.low, 3)} to {number(r.prediction.high, 3)})"
+        for r in trial.readings
+    ]
+    return "".join(parts)
+
+
+def _plain(trial: Trial) -> dict[str, Any]:
+    readings = [
+        {
+            "name": r.name,
+            "before": r.before,
+            "predicted": [r.prediction.low, r.prediction.value, r.prediction.high],
+            "after": r.after,
+            "holds": r.holds,
+        }
+        for r in trial.readings
+    ]
+    return {**trial._asdict(), "readings": readings}
