@@ -45,6 +45,7 @@ def test_the_example_prints_what_is_printed_below_it(tmp_path):
         assert_same_text(run(["-c", code], tmp_path), printed, rel=2e-3, absolute=1e-3)
 
 
+@pytest.mark.slow
 def test_the_table_is_that_of_the_command(tmp_path):
     # At initialization and of one cell, because that takes seconds.
     options = ["compare", "--cells", "lstm", "--train", "0", "--out", str(tmp_path)]

@@ -24,7 +24,7 @@ REGISTRY = lg.cells.registry()
 # Of cells that are alike one has the battery by default, and the others in the slow set.
 ALIKE = {
     "leaky_rnn", "residual_rnn", "antisymmetric_rnn", "co_rnn", "mgu", "min_lstm", "rg_lru",
-    "lstm_1997", "peephole_lstm", "coupled_lstm",
+    "lstm_1997", "peephole_lstm", "coupled_lstm", "min_gru", "lru", "orthogonal_rnn", "slstm",
 }  # fmt: skip
 every_cell = pytest.mark.parametrize("name", REGISTRY)
 

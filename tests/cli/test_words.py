@@ -70,6 +70,7 @@ def by_copies(name: str) -> list[tuple[float, np.ndarray]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_word_adds_the_gradient_of_its_own_copy_of_the_weights(sentence):
     found = sentence.json("words.json")["cells"]["lstm+chrono"]["initial"]
     drawn = by_copies("lstm+chrono")

@@ -6,20 +6,12 @@ import rigs
 SEEDS = (0, 1)
 QUICK = (
     "lstm-bias-0",
-    "lstm-bias-minus-1",
     "lstm-drifting",
-    "lstm-drifting-far",
     "lstm-clipped",
     "lstm-chrono",
-    "lstm-chrono-loose-clip",
-    "lstm-bias-1",
     "lstm-bias-2",
-    "rnn-gain-half",
-    "rnn-orthogonal-half",
-    "rnn-large-inputs",
-    "rnn-critical",
 )
-"""Families of two cells in one dtype: two compiled programs."""
+"""Families of one cell in one dtype: one compiled program."""
 
 
 def families(names):

@@ -32,6 +32,7 @@ def test_chosen_lags(dtype):
     assert (profile.fixed, profile.rtol) == ("end", rtol)
 
 
+@pytest.mark.slow
 def test_parts_are_those_of_backward_norms():
     chain, lags, (of, wrt) = chain_of("lstm"), [4], (None, "h")
     got = lg.matrix_free_norms(chain, lags, of=of, wrt=wrt, rtol=1e-10).log_norms

@@ -122,7 +122,7 @@ def test_as_many_steps_as_dimensions_leave_nothing_out():
 
 
 @pytest.mark.parametrize("kind", MATRICES)
-@pytest.mark.parametrize("min_steps", [0, 24])
+@pytest.mark.parametrize("min_steps", [0, slow(24)])
 def test_a_proved_error_holds_whatever_the_search_found(kind, min_steps):
     """From a frame that hides the top, too: then nothing is proved."""
     matrix = MATRICES[kind]()

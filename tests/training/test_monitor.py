@@ -104,6 +104,7 @@ def signal_and_noise(whole: np.ndarray) -> tuple[float, float]:
     return mean @ mean - noise / len(whole), noise
 
 
+@pytest.mark.slow
 def test_the_gradient_of_three_sequences_speaks_for_the_batch(found, gradients):
     whole, early = (each[:READ] for each in gradients)
     signal, noise = signal_and_noise(whole)
