@@ -15,7 +15,8 @@ from lstmgrad._gradients.adjoint import flat_cotangents, pull_cotangents
 from lstmgrad._gradients.contributions import Contributions, contributions
 from lstmgrad._norms.profiles import backward_norms
 from lstmgrad._norms.records import NormProfile
-from lstmgrad._numeric.scaled import Scaled, scaled
+from lstmgrad._numeric import lapack
+from lstmgrad._numeric.scaled import Scaled, scaled, widen
 from lstmgrad._responses.finite import FirstNonFinite, first_non_finite
 from lstmgrad._routes.routes import routes
 from lstmgrad._routes.tagged import straight_tag_names
@@ -174,7 +175,7 @@ def _spectrum(chain: StoredChain, lag: int) -> Float[Array, " m"] | None:
     rows = scaled(identity_rows(chain)[block])
     stretch = check_stored(chain[len(chain) - lag :])
     ((_, rows), _), _ = sweep_backward(stretch, rows, read_nothing, None, every=lag)
-    values = jnp.linalg.svd(rows.mantissa, compute_uv=False)
+    values = lapack.singular_values(widen(rows.mantissa))  # one sequence at a time
     return values / jnp.where(values[0] > 0, values[0], 1)
 
 
