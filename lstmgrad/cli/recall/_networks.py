@@ -23,6 +23,9 @@ OTHERS = 64
 SWAPPED = 8
 """First inputs that are tried, at most."""
 
+SHORT = 200
+"""Steps up to which a sequence is read faster than good code for it is compiled."""
+
 _SEQUENCES, _SCORES = 2**31, 2**31 + 1
 """What random numbers are for; the networks have the numbers below."""
 
@@ -156,7 +159,7 @@ def norm_reader(
         diagonal: whether the step Jacobian is diagonal.
         every: read the lags 0, every, 2·every, ...
     """
-    jitted = _read_all if every == 1 else _read_some
+    jitted = _read_short if inputs.shape[1] <= SHORT else _read_long
     compiled = jitted.lower(model, inputs, part, diagonal, every).compile()
     return lambda model, inputs: compiled(model, inputs, part, diagonal, every)
 
@@ -177,8 +180,8 @@ def _read_norms(
     return jax.vmap(of_network)(model.params, inputs)
 
 
-_read_all: Any = jit_quickly(_read_norms)
-_read_some: Any = eqx.filter_jit(_read_norms)
+_read_short: Any = jit_quickly(_read_norms)
+_read_long: Any = eqx.filter_jit(_read_norms)
 
 
 def measure_swaps(model: lg.Model, inputs: jax.Array) -> Swaps | None:
@@ -197,7 +200,8 @@ def measure_swaps(model: lg.Model, inputs: jax.Array) -> Swaps | None:
     with jax.enable_x64(True):
         params, state = jax.tree.map(_doubled, (model.params, model.state))
         doubled = lg.Model(model.step, params, state)
-        found = jax.device_get(_swap(doubled, jnp.asarray(rows), jnp.asarray(others)))
+        swap = _swap_short if rows.shape[1] <= SHORT else _swap_long
+        found = jax.device_get(swap(doubled, jnp.asarray(rows), jnp.asarray(others)))
     # Replaced by itself an input moves nothing, which is no distance.
     return Swaps(np.mean(found.distances[..., -1], axis=1, where=differ), found.noise[:, -1])
 
@@ -210,7 +214,8 @@ def _swap_each(model: lg.Model, inputs: jax.Array, others: jax.Array) -> lg.Swap
     return jax.vmap(of_network)(model.params, inputs)
 
 
-_swap = jit_quickly(_swap_each)
+_swap_short = jit_quickly(_swap_each)
+_swap_long = eqx.filter_jit(_swap_each)
 
 
 def _doubled(leaf: Any) -> Any:
