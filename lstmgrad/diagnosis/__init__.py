@@ -27,6 +27,7 @@ from lstmgrad.diagnosis._records import (
 from lstmgrad.diagnosis._rules import RULES
 from lstmgrad.diagnosis._verification import Reading, Trial, Verification
 from lstmgrad.diagnosis._verify import verify
+from lstmgrad.diagnosis._verify_loss import verify_loss
 
 __all__ = [
     "RULES",
@@ -45,4 +46,5 @@ __all__ = [
     "on_task",
     "shown",
     "verify",
+    "verify_loss",
 ]

@@ -78,7 +78,7 @@ class Diagnosis(Sequence[Finding]):
             All but the readings; numbers that are not finite are the strings "nan", "inf" and
             "-inf". A remedy is said by name, with its sentence, predictions and code.
         """
-        return _strict(
+        return strict(
             {
                 "format": "lstmgrad diagnosis",
                 "format_version": 1,
@@ -120,12 +120,16 @@ def _plain_finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _strict(value: Any) -> Any:
-    """The same for JSON, which has no NaN and no infinity."""
+def strict(value: Any) -> Any:
+    """Returns the same for JSON, which has no NaN and no infinity.
+
+    Args:
+        value: dicts, lists, strings and numbers.
+    """
     if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     return value

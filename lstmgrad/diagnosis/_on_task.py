@@ -55,7 +55,7 @@ def on_task(
 
 
 def read_on_examples(
-    model: Model, *, task: Task, examples: Examples, key: PRNGKeyArray, lag: int
+    model: Model, *, task: Task, examples: Examples, key: PRNGKeyArray, **options: Any
 ) -> Diagnosis:
     """The diagnosis on the task, through the readout that the training starts from.
 
@@ -64,11 +64,11 @@ def read_on_examples(
         task: whose loss it is.
         examples: its sequences.
         key: of the training.
-        lag: of the diagnosis.
+        **options: of `diagnose`, the lag among them.
     """
     first, _ = jax.random.split(key)
     readout = init_readout(first, model.state, "h", task.output_size)
-    return _on_examples(model, task, examples, readout, lag=lag)
+    return _on_examples(model, task, examples, readout, **options)
 
 
 def _on_examples(

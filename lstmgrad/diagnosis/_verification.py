@@ -1,12 +1,15 @@
 """What a verification says: scores, readings and predictions of every seed, side by side."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lstmgrad._result import number
+from lstmgrad.diagnosis._findings import strict
 from lstmgrad.diagnosis._records import Prediction
 from lstmgrad.diagnosis._statistics import mean_with_error
-from lstmgrad.training import Fit
 
 
 class Reading(NamedTuple):
@@ -47,6 +50,14 @@ class Trial(NamedTuple):
     score_after: float
     readings: tuple[Reading, ...]
 
+    @property
+    def gain(self) -> float:
+        """By how much the score rises; inf where only the training with the remedy stays finite."""
+        before, after = (not math.isfinite(s) for s in (self.score_before, self.score_after))
+        if before or after:
+            return 0.0 if before and after else math.inf if before else -math.inf
+        return self.score_after - self.score_before
+
 
 @dataclass(frozen=True, repr=False)
 class Verification:
@@ -54,28 +65,37 @@ class Verification:
 
     Attributes:
         trials: by remedy and seed.
-        task: the name of the task.
-        delay: its delay.
+        task: the name of the task, or of the loss.
+        delay: its delay; None for a loss of your own.
         steps: of the trainings.
-        chance: the score without a memory.
-        kept: by remedy, the trained networks with all seeds on axis 0; of those that help alone.
+        chance: the score without a memory; NaN for a loss of your own.
+        kept: by remedy, what was trained, with all seeds on axis 0, of those that help alone: a
+            `Fit`, or for a loss of your own the parameters.
     """
 
     trials: tuple[Trial, ...]
     task: str
-    delay: int
+    delay: int | None
     steps: int
     chance: float
-    kept: dict[str, Fit]
+    kept: dict[str, Any]
 
     def gain(self, remedy: str) -> tuple[float, float]:
         """Returns by how much the score rises, and half the width of its 95 % interval.
 
+        A training that ends in inf or NaN without the remedy counts as one that rises by as much
+        as the best of the other seeds, and as inf where there is no other; with the remedy, as
+        -inf.
+
         Args:
             remedy: its name.
         """
-        gains = [t.score_after - t.score_before for t in self.trials if t.remedy == remedy]
-        return mean_with_error(gains)
+        gains = np.array([trial.gain for trial in self.trials if trial.remedy == remedy])
+        if np.isneginf(gains).any():
+            return -math.inf, math.inf
+        finite = gains[np.isfinite(gains)]
+        best = max(finite.max(), 0.0) if len(finite) else math.inf
+        return mean_with_error(np.where(np.isfinite(gains), gains, best))
 
     def helps(self, remedy: str) -> bool:
         """Returns whether the score rises by more than the seeds differ.
@@ -92,33 +112,42 @@ class Verification:
         return tuple(dict.fromkeys(trial.remedy for trial in self.trials))
 
     def plain(self) -> dict[str, Any]:
-        """Returns all numbers as dicts, lists, strings and numbers, for a JSON file."""
-        return {
-            "format": "lstmgrad verification",
-            "format_version": 1,
-            "task": self.task,
-            "delay": self.delay,
-            "steps": self.steps,
-            "chance": self.chance,
-            "remedies": {
-                name: {
-                    "helps": self.helps(name),
-                    "gain": self.gain(name)[0],
-                    "error": self.gain(name)[1],
-                    "trials": [_plain(t) for t in self.trials if t.remedy == name],
-                }
-                for name in self.remedies
-            },
-        }
+        """Returns all numbers as dicts, lists, strings and numbers, for a JSON file.
+
+        Returns:
+            Numbers that are not finite are the strings "nan", "inf" and "-inf".
+        """
+        return strict(
+            {
+                "format": "lstmgrad verification",
+                "format_version": 1,
+                "task": self.task,
+                "delay": self.delay,
+                "steps": self.steps,
+                "chance": self.chance,
+                "remedies": {
+                    name: {
+                        "helps": self.helps(name),
+                        "gain": self.gain(name)[0],
+                        "error": self.gain(name)[1],
+                        "trials": [_plain(t) for t in self.trials if t.remedy == name],
+                    }
+                    for name in self.remedies
+                },
+            }
+        )
 
     def __repr__(self) -> str:
         """One line: which remedies help."""
         helps = [name for name in self.remedies if self.helps(name)] or ["nothing"]
-        return f"Verification({self.task}, delay {self.delay}, helps: {', '.join(helps)})"
+        delay = "" if self.delay is None else f", delay {self.delay}"
+        return f"Verification({self.task}{delay}, helps: {', '.join(helps)})"
 
     def __str__(self) -> str:
         """Scores and readings of every seed, side by side."""
-        lines = [repr(self), f"score without a memory {number(self.chance, 3)}"]
+        lines = [repr(self)]
+        if not math.isnan(self.chance):
+            lines.append(f"score without a memory {number(self.chance, 3)}")
         for name in self.remedies:
             value, error = self.gain(name)
             verdict = "helps" if self.helps(name) else "does not help: nothing of it is kept"

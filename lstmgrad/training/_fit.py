@@ -1,7 +1,7 @@
 """Adam on a memory task: every network on sequences of its own, one report after the other."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -16,6 +16,7 @@ from lstmgrad._model import Model
 from lstmgrad._types import Inputs, PartName
 from lstmgrad.tasks import Performance, Task
 from lstmgrad.training._curve import TrainingCurve
+from lstmgrad.training._limits import limits_of
 from lstmgrad.training._loop import batched, draw_batches, outputs_of, train_steps
 from lstmgrad.training._progress import progress_bar
 from lstmgrad.training._readout import Readout, init_readout
@@ -72,6 +73,12 @@ def default_optimizer() -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(LEARNING_RATE))
 
 
+@functools.cache
+def unclipped_optimizer() -> optax.GradientTransformation:
+    """Returns Adam at 0.003 alone, always the same object."""
+    return optax.adam(LEARNING_RATE)
+
+
 def fit(
     model: Model,
     task: Task,
@@ -83,6 +90,8 @@ def fit(
     every: int = 20,
     read: PartName = "h",
     optimizer: optax.GradientTransformation | None = None,
+    truncation: int | Sequence[int] | None = None,
+    clip: float | Sequence[float] | None = None,
     title: str | None = None,
     report: Callable[[int], object] | None = None,
     observe: Callable[[Snapshot], object] | None = None,
@@ -91,7 +100,7 @@ def fit(
     """Returns the model and a linear readout, trained on a task.
 
     Each step draws a fresh batch and follows the gradient of its mean loss, through all T steps of
-    the sequences.
+    the sequences where nothing is truncated.
 
     Args:
         model: what is trained: its parameters, from where they are. The starting state stays. For
@@ -106,6 +115,11 @@ def fit(
         read: the part of the state that the readout looks at.
         optimizer: of optax; None is Adam at 0.003 behind a clipping of the gradient's norm at 1.
             One object, made once: another one is compiled anew.
+        truncation: K, the steps that back-propagation goes back, in chunks: the state is detached
+            in front of steps 1, K + 1, 2K + 1, ... None is all T steps.
+        clip: the largest norm of a gradient, of a network's whole batch, in front of the optimizer;
+            `math.inf` is none. None is 1 for the default optimizer, and none for another one. Both
+            limits may be one number for all networks, or a sequence with one for each.
         title: stands before a progress bar, which shows on a terminal where tqdm is installed; None
             is no bar.
         report: called with the number of steps since the last report, at every report; an exception
@@ -114,7 +128,7 @@ def fit(
             `lg.training.monitor` and every analysis, and the state to go on from.
         start: goes on from the state of a `Snapshot` of the same training, as it is or out of a
             file. `steps` counts from the beginning, and the result is that of a training without
-            the break, digit for digit.
+            the break, digit for digit, where the optimizer and the limits are the same.
 
     Returns:
         `Fit`: model, readout, and the curve of loss and score. With several networks all of its
@@ -147,7 +161,7 @@ def fit(
 
     References:
         Kingma & Ba 2015 (arXiv:1412.6980); Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063),
-        Section 3.2, for the clipping.
+        Section 3.2, for the clipping; Williams & Peng 1990, for the truncation.
     """
     check_kind(model, Model, "model")
     check_kind(task, Task, "task")
@@ -163,7 +177,9 @@ def fit(
         pairs[:, 0]
     )
     network, fixed = eqx.partition((params, readout), eqx.is_inexact_array)
-    optimizer = optimizer or default_optimizer()
+    limits = limits_of(truncation, clip, len(keys))
+    if optimizer is None:
+        optimizer = default_optimizer() if clip is None else unclipped_optimizer()
     carry, reports = (network, jax.vmap(optimizer.init)(network)), []
     if start is not None:
         carry = resumed(start, carry, keys, task, (delay, size, steps))
@@ -185,7 +201,9 @@ def fit(
         for first in range(done, steps, every):
             count = min(every, steps - first)
             examples = draw_batches(pairs[:, 1], jnp.asarray(first), task, every, size, delay)
-            carry, means = train_steps(carry, fixed, how, task, examples, jnp.asarray(count))
+            carry, means = train_steps(
+                carry, fixed, how, task, examples, jnp.asarray(count), limits
+            )
             # Waiting keeps the bar where the training is, and Ctrl-C prompt.
             reports.append((first + count, *jax.device_get(means)))
             advance(count)

@@ -13,11 +13,20 @@ from lstmgrad._compile import compiled
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, PartName
 from lstmgrad.tasks import Examples, Task
+from lstmgrad.training._limits import Limits, clipped, detached_between
 from lstmgrad.training._readout import Readout, part_vector
 
 
-def outputs_of(model: Model, readout: Readout, inputs: Inputs, read: PartName) -> Array:
+def outputs_of(
+    model: Model,
+    readout: Readout,
+    inputs: Inputs,
+    read: PartName,
+    truncation: Array | None = None,
+) -> Array:
     """What a network says at every step of one sequence, (T, o)."""
+    if truncation is not None:
+        model, inputs = detached_between(model, inputs, truncation)
     states = unroll(*model, inputs).states
     return jax.vmap(lambda state: readout(part_vector(state, read)))(states)[1:]
 
@@ -39,24 +48,37 @@ def draw_batches(
 
 @compiled
 def train_steps(
-    carry: Any, fixed: Any, how: tuple, task: Task, examples: Examples, count: Array
+    carry: Any,
+    fixed: Any,
+    how: tuple,
+    task: Task,
+    examples: Examples,
+    count: Array,
+    limits: Limits,
 ) -> tuple[Any, tuple[Array, Array]]:
     """Some training steps of all networks; and the means of loss and score over them."""
     step, state, read, optimizer = how
 
-    def mean_loss(trained: Any, fixed: Any, batch: Examples) -> tuple[Array, Array]:
+    def mean_loss(
+        trained: Any, fixed: Any, batch: Examples, truncation: Array | None
+    ) -> tuple[Array, Array]:
         params, readout = eqx.combine(trained, fixed)
 
         def of_one(inputs: Inputs, targets: Array, weights: Array) -> tuple[Array, Array]:
-            outputs = outputs_of(Model(step, params, state), readout, inputs, read)
+            model = Model(step, params, state)
+            outputs = outputs_of(model, readout, inputs, read, truncation)
             answer = (outputs, targets, weights)
             return task.loss(*answer), task.score(*answer)
 
         losses, scores = jax.vmap(of_one)(*batch)
         return jnp.mean(losses), jnp.mean(scores)
 
-    def update(trained: Any, optimizer_state: Any, fixed: Any, batch: Examples) -> tuple:
-        marks, gradients = jax.value_and_grad(mean_loss, has_aux=True)(trained, fixed, batch)
+    def update(
+        trained: Any, optimizer_state: Any, fixed: Any, batch: Examples, limits: Limits
+    ) -> tuple:
+        slopes = jax.value_and_grad(mean_loss, has_aux=True)
+        marks, gradients = slopes(trained, fixed, batch, limits.truncation)
+        gradients = clipped(gradients, limits.clip)
         # Adam raises a float to an integer count, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
             updates, optimizer_state = optimizer.update(gradients, optimizer_state, trained)
@@ -65,7 +87,7 @@ def train_steps(
     def body(index: Array, state: tuple) -> tuple:
         carry, sums = state
         batch = jax.tree.map(lambda leaf: leaf[index], examples)
-        carry, marks = jax.vmap(update)(carry[0], carry[1], fixed, batch)
+        carry, marks = jax.vmap(update)(carry[0], carry[1], fixed, batch, limits)
         return carry, jax.tree.map(jnp.add, sums, marks)
 
     zeros = jnp.zeros(examples.weights.shape[1], examples.weights.dtype)

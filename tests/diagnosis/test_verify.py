@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import lstmgrad as lg
@@ -60,12 +61,12 @@ def test_a_known_remedy_is_read_for_every_network_and_its_prediction_held(untrai
     assert plain["remedies"]["chrono"]["trials"][0]["readings"][0]["holds"]
 
 
-def test_remedies_are_of_parameters_and_each_once():
+def test_remedies_change_what_is_trained_or_how_and_each_once():
     known = remedy("chrono", lambda params: params)
     with pytest.raises(ValueError, match="got none"):
         lg.diagnosis.verify(make, TASK, [], delay=DELAY)
-    with pytest.raises(ValueError, match="changes an option of the training"):
-        lg.diagnosis.verify(make, TASK, [known._replace(kind="training")], delay=DELAY)
+    with pytest.raises(ValueError, match="chooses another model"):
+        lg.diagnosis.verify(make, TASK, [known._replace(kind="model")], delay=DELAY)
     with pytest.raises(ValueError, match="each of them once"):
         lg.diagnosis.verify(make, TASK, [known, known], delay=DELAY)
     with pytest.raises(ValueError, match="seeds"):
@@ -107,3 +108,74 @@ def test_chrono_biases_help_where_closed_gates_do_not_and_identity_changes_nothi
     # Five standard errors of a difference of shares from 100 and from 200 sequences.
     np.testing.assert_allclose(again.score, scores, atol=5 * math.sqrt(0.25 / 100 + 0.25 / 200))
     assert found.gain("nothing") == (0.0, 0.0)
+
+
+def slope_of(params, key, truncation=None):
+    """A loss of one's own: the distance of a sum from a number that the key draws."""
+    shift = 0.0 if truncation is None else float(truncation)
+    target = 3.0 + 0.01 * jax.random.normal(key, (), jnp.float32) + shift
+    return jnp.sum((params["rnn"].bias - target) ** 2)
+
+
+def test_a_loss_of_ones_own_is_trained_by_its_own_options():
+    """Descent on a parabola: nearer from a nearer start, and nearer with a larger clip."""
+
+    def start(key):
+        params = lg.cells.rnn(1, 1, dtype=jnp.float32).init(key)
+        return {"rnn": params, "rest": jnp.ones(2, jnp.float32)}
+
+    def shifted(params):
+        return params._replace(bias=params.bias + 1)
+
+    chosen = [
+        remedy("nearer", shifted),
+        remedy("nothing", lambda params: params),
+        remedy("larger-clip", lambda options: {**options, "clip": 2.0})._replace(kind="training"),
+        remedy("worse", lambda options: {**options, "truncation": 9})._replace(kind="training"),
+    ]
+    found = lg.diagnosis.verify_loss(
+        start,
+        slope_of,
+        chosen,
+        steps=4,
+        seeds=2,
+        recurrent=lambda params: params["rnn"],
+        options={"clip": 1.0},
+        optimizer=SGD,
+        score=lambda params, key: params["rnn"].bias[0],
+        diagnose=None,
+    )
+    ends = {trial.remedy: trial.score_after for trial in found.trials}
+    # Every step is of length .1 times the clip, towards 3.
+    assert found.trials[0].score_before == pytest.approx(0.4, abs=1e-5)
+    assert ends["nearer"] == pytest.approx(1.4, abs=1e-5)
+    assert ends["larger-clip"] == pytest.approx(0.8, abs=1e-5)
+    assert ends["worse"] == pytest.approx(0.4, abs=1e-5)
+    assert found.helps("nearer")
+    assert found.helps("larger-clip")
+    assert found.gain("nothing") == (0.0, 0.0)
+    assert set(found.kept) == {"nearer", "larger-clip"}
+    np.testing.assert_allclose(found.kept["nearer"]["rnn"].bias, [[1.4], [1.4]], rtol=1e-5)
+    assert np.asarray(found.kept["nearer"]["rest"]).shape == (2, 2)
+    assert repr(found) == "Verification(slope_of, helps: nearer, larger-clip)"
+
+
+SGD = optax.sgd(0.1)
+
+
+def test_what_breaks_counts_as_the_worst():
+    def verification(*pairs):
+        trials = [
+            lg.diagnosis.Trial("a", seed, before, after, ())
+            for seed, (before, after) in enumerate(pairs)
+        ]
+        return lg.diagnosis.Verification(tuple(trials), "t", None, 1, math.nan, {})
+
+    nan = math.nan
+    assert verification((nan, 0.5), (nan, 0.6), (nan, 0.4)).helps("a")
+    assert not verification((0.5, nan), (0.5, 0.9), (0.5, 0.9)).helps("a")
+    assert not verification((nan, nan), (nan, nan)).helps("a")
+    value, error = verification((nan, 0.5), (0.5, 0.6), (0.5, 0.7)).gain("a")
+    assert value == pytest.approx((0.2 + 0.1 + 0.2) / 3)
+    assert error > 0
+    assert verification((nan, 0.5)).plain()["remedies"]["a"]["gain"] == "inf"

@@ -202,3 +202,66 @@ def test_reports_and_an_exception_in_one():
     with pytest.raises(KeyboardInterrupt):
         lg.training.fit(CELL.model(CELL.init(KEYS[0])), TASK, KEYS[0], **HOW, report=report)
     assert found == [2, 2]
+
+
+def test_truncation_in_chunks_and_a_clip_are_those_of_numpy():
+    """One step of plain descent: the gradient from NumPy, by hand, with the state cut at K."""
+    key, rate = KEYS[0], 0.5
+    how: Any = {"delay": DELAY, "batch_size": SIZE, "every": 2}
+    start = lg.training.fit(CELL.model(CELL.init(key)), TASK, key, steps=0, **how)
+    batch = TASK.batch(jax.random.fold_in(jax.random.split(key)[1], 0), SIZE, DELAY)
+    # A loss that looks at the last step alone, T = 5, in chunks of 3: two steps are seen.
+    gradient = cut_gradient(start, batch, 3)
+    norm = float(np.sqrt(sum((g**2).sum() for g in gradient)))
+    model = CELL.model(jax.vmap(lambda _: CELL.init(key))(KEYS))
+    same = jnp.stack([key, key])
+    fit = lg.training.fit(
+        model, TASK, same, steps=1, optimizer=SGD, truncation=[3, 5], clip=[norm / 4, 1e6], **how
+    )
+    before = [np.asarray(leaf) for leaf in jax.tree.leaves((start.model.params, start.readout))]
+    after = [np.asarray(leaf) for leaf in jax.tree.leaves((fit.model.params, fit.readout))]
+    for old, new, slope in zip(before, after, gradient, strict=True):
+        np.testing.assert_allclose(new[0] - old, -rate * slope / 4, rtol=1e-6, atol=1e-12)
+    whole = cut_gradient(start, batch, 5)
+    for old, new, slope in zip(before, after, whole, strict=True):
+        np.testing.assert_allclose(new[1] - old, -rate * slope, rtol=1e-6, atol=1e-12)
+    assert not np.allclose(gradient[0], whole[0], rtol=1e-2)
+
+
+SGD = optax.sgd(0.5)
+
+
+def cut_gradient(start: lg.training.Fit, batch: Any, chunk: int) -> list[np.ndarray]:
+    """Back-propagation through a plain network by hand, with the state detached every so often."""
+    leaves = [np.asarray(x) for x in jax.tree.leaves((start.model.params, start.readout))]
+    weight_ih, weight_hh, bias, weight, offset = leaves
+    total = [np.zeros_like(leaf) for leaf in leaves]
+    for x, y in zip(np.asarray(batch.inputs), np.asarray(batch.targets)[:, -1], strict=True):
+        states = [np.zeros(3)]
+        for row in x:
+            states.append(np.tanh(weight_ih @ row + weight_hh @ states[-1] + bias))
+        logits = weight @ states[-1] + offset
+        error = np.exp(logits) / np.exp(logits).sum()
+        error[y] -= 1
+        total[3] += np.outer(error, states[-1])
+        total[4] += error
+        back = weight.T @ error
+        for time in range(len(x), 0, -1):
+            back = back * (1 - states[time] ** 2)
+            total[0] += np.outer(back, x[time - 1])
+            total[1] += np.outer(back, states[time - 1])
+            total[2] += back
+            if (time - 1) % chunk == 0:
+                break
+            back = weight_hh.T @ back
+    return [slope / len(batch.inputs) for slope in total]
+
+
+def test_limits_are_refused_by_name():
+    model = CELL.model(jax.vmap(CELL.init)(KEYS))
+    with pytest.raises(ValueError, match="truncation: expected a whole number"):
+        lg.training.fit(model, TASK, KEYS, truncation=0, **HOW)
+    with pytest.raises(ValueError, match="clip: expected a number above zero"):
+        lg.training.fit(model, TASK, KEYS, clip=-1.0, **HOW)
+    with pytest.raises(ValueError, match="one for each of 2 networks, but got 3"):
+        lg.training.fit(model, TASK, KEYS, clip=[1.0, 2.0, 3.0], **HOW)
