@@ -15,6 +15,8 @@ from lstmgrad.interop._model import (
     stack,
 )
 from lstmgrad.interop._nnx import from_nnx
+from lstmgrad.interop._recorded_run import RecordedRun
+from lstmgrad.interop._recording import Recording, record
 from lstmgrad.interop._torch import ProjectedLSTMParams, from_torch
 from lstmgrad.interop._torch_writing import to_torch
 
@@ -22,6 +24,8 @@ __all__ = [
     "ClosedLoopParams",
     "DenseParams",
     "ProjectedLSTMParams",
+    "RecordedRun",
+    "Recording",
     "closed_loop",
     "dense",
     "from_equinox",
@@ -30,6 +34,7 @@ __all__ = [
     "from_linen",
     "from_nnx",
     "from_torch",
+    "record",
     "stack",
     "to_torch",
 ]

@@ -83,13 +83,13 @@ def from_torch(
     """
     prefix, network = find_network(read_tensors(source), prefix)
     check_direction(direction, network.bidirectional, "the network")
-    _check_layer(layer, len(network.layers), network.bidirectional)
+    check_layer(layer, len(network.layers), network.bidirectional)
     if hasattr(source, "state_dict"):
         activation = _activation(source, prefix, activation)
     side = direction or "forward"
     if layer is not None:
-        return _make_model(network.layers[layer][side], activation)
-    models = [_make_model(leaves, activation) for leaves in network.direction(side)]
+        return make_model(network.layers[layer][side], activation)
+    models = [make_model(leaves, activation) for leaves in network.direction(side)]
     return models[0] if len(models) == 1 else stack(models)
 
 
@@ -118,7 +118,7 @@ def _check_parametrizations(network: Any) -> None:
             )
 
 
-def _make_model(leaves: dict[str, np.ndarray], activation: Any) -> Model:
+def make_model(leaves: dict[str, np.ndarray], activation: Any) -> Model:
     """One layer in one direction."""
     rows, width = leaves["weight_hh"].shape
     gates = gates_of(leaves)
@@ -152,7 +152,7 @@ def _projected_step(
     return LSTMState(params.weight_hr @ after.h, after.c)
 
 
-def _check_layer(layer: Any, count: int, both: bool) -> None:
+def check_layer(layer: Any, count: int, both: bool) -> None:
     """The layer exists, and is given if the whole stack is not a recurrence."""
     known = isinstance(layer, int) and not isinstance(layer, bool) and 0 <= layer < count
     if layer is not None and not known:
