@@ -59,7 +59,7 @@ def readings(*, gated: bool = True) -> Readings:
     logs = np.array([-1.0, -0.5, 0.0])
     drawn = {
         "norms": {"state": profile(0.5, None)} | ({"c": profile(0.6, "c")} if gated else {}),
-        "path": profile(2.0, "c") if gated else None,
+        "paths": {"c": profile(2.0, "c")} if gated else {},
         "values": gates if gated else {"recurrent": 6 * values - 3},
         "tails": tails,
         "stride": 1,

@@ -9,12 +9,29 @@ nothing. With the chunks' boundaries at K, 2K, ... the adjoint is cut there,
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import StoredChain
 from lstmgrad._chains.sweeps import sweep_adjoint
 from lstmgrad._numeric.scaled import Scaled, add, log_of, norm_of, scaled
 from lstmgrad.diagnosis._gradients import gradient_of
+
+_LENGTHS = 32
+"""Lengths of chunks that are tried."""
+
+
+def chunk_lengths(length: int, longest: int) -> np.ndarray:
+    """Returns the lengths of chunks to read, first the one in use and then some from 1 to T.
+
+    Args:
+        length: in use.
+        longest: T.
+    """
+    spread = np.rint(np.linspace(1, longest, min(longest, _LENGTHS))).astype(int)
+    # Chunks that are one step short of the sequence may cut off all of it but one step.
+    tried = np.union1d(spread, [max(longest - 1, 1), longest])
+    return np.concatenate([[length], tried])
 
 
 @eqx.filter_jit

@@ -9,7 +9,7 @@ import numpy as np
 from lstmgrad._chains.base import Chain, StoredChain, known_run
 from lstmgrad._checks import check_count, check_kind, check_positive
 from lstmgrad._types import State
-from lstmgrad.diagnosis._chunks import chunk_bias
+from lstmgrad.diagnosis._chunks import chunk_bias, chunk_lengths
 from lstmgrad.diagnosis._findings import Diagnosis
 from lstmgrad.diagnosis._readings import Readings, flat_of, loss_is_last, random_readout, read
 from lstmgrad.diagnosis._records import Finding, Settings
@@ -112,10 +112,10 @@ def _case(
         tree = jax.tree.map(lambda leaf: leaf[None], cotangents) if single else cotangents
         flat = flat_of(tree, layout, length)
     readings = jax.device_get(read(chains, flat, lag=back, last_only=loss_is_last(flat)))
-    chunked = None
+    chunks = chunked = None
     if truncation is not None:
-        lengths = jnp.asarray([truncation])
-        chunked = np.asarray(chunk_bias(chains, flat, lengths))[:, 0]
+        chunks = chunk_lengths(truncation, length)
+        chunked = np.asarray(chunk_bias(chains, flat, jnp.asarray(chunks)))
     step, params = jax.tree.map(_first, run.step).parts()
     settings = Settings(
         length=length,
@@ -136,6 +136,7 @@ def _case(
         params=params,
         step=step,
         states=_parts(run.states(axis=1)),
+        chunks=chunks,
         chunked=chunked,
         budget=sequences,
     )

@@ -6,11 +6,14 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from lstmgrad._chains.implicit import chain
+from lstmgrad._chains.layout import layout_of
 from lstmgrad._checks import check_count, check_kind
 from lstmgrad._gradients.adjoint import loss_cotangents
 from lstmgrad._model import Model
+from lstmgrad._types import PartName
 from lstmgrad.diagnosis._diagnose import diagnose
 from lstmgrad.diagnosis._findings import Diagnosis
+from lstmgrad.diagnosis._layers import top_part
 from lstmgrad.tasks import Examples, Task
 from lstmgrad.training import Readout
 from lstmgrad.training._readout import init_readout, part_vector
@@ -24,6 +27,7 @@ def on_task(
     delay: int,
     sequences: int = 8,
     readout: Readout | None = None,
+    read: PartName | None = None,
     **options: Any,
 ) -> Diagnosis:
     """Returns the diagnosis of a model on a task, with the loss that training would have.
@@ -35,6 +39,8 @@ def on_task(
         delay: of the task, and the lag where `options` has none.
         sequences: N, what the intervals come from.
         readout: of h, of a trained `Fit` for example; None is drawn as `training.fit` draws it.
+        read: the part of the state that the readout looks at; None is h, in a stack that of the top
+            layer.
         **options: of `diagnose`.
 
     Returns:
@@ -48,10 +54,20 @@ def on_task(
     """
     check_kind(task, Task, "task")
     first, second = jax.random.split(key)
+    part = part_to_read(model) if read is None else read
     if readout is None:
-        readout = init_readout(first, model.state, "h", task.output_size)
+        readout = init_readout(first, model.state, part, task.output_size)
     examples = task.batch(second, check_count(sequences, "sequences"), delay)
-    return _on_examples(model, task, examples, readout, **{"lag": delay, **options})
+    return _on_examples(model, task, examples, readout, part, **{"lag": delay, **options})
+
+
+def part_to_read(model: Model) -> PartName:
+    """Returns the hidden state that a readout looks at: h, or that of the top layer of a stack.
+
+    Args:
+        model: the network.
+    """
+    return top_part(layout_of(model.state).parts, "h") or "h"
 
 
 def read_on_examples(
@@ -67,12 +83,13 @@ def read_on_examples(
         **options: of `diagnose`, the lag among them.
     """
     first, _ = jax.random.split(key)
-    readout = init_readout(first, model.state, "h", task.output_size)
-    return _on_examples(model, task, examples, readout, **options)
+    part = part_to_read(model)
+    readout = init_readout(first, model.state, part, task.output_size)
+    return _on_examples(model, task, examples, readout, part, **options)
 
 
 def _on_examples(
-    model: Model, task: Task, examples: Examples, readout: Readout, **options: Any
+    model: Model, task: Task, examples: Examples, readout: Readout, read: PartName, **options: Any
 ) -> Diagnosis:
     inputs, targets, weights = examples
     length = inputs.shape[1]
@@ -81,7 +98,7 @@ def _on_examples(
 
     def cotangents(chain: Any, targets: Any, weights: Any) -> Any:
         def loss(states: Any) -> Any:
-            outputs = jax.vmap(lambda state: readout(part_vector(state, "h")))(states)[1:]
+            outputs = jax.vmap(lambda state: readout(part_vector(state, read)))(states)[1:]
             return task.loss(outputs, targets, weights)
 
         return loss_cotangents(loss, chain.trajectory)

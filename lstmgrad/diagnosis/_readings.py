@@ -32,6 +32,7 @@ from lstmgrad.diagnosis._gradients import (
     stride_of,
     tails_of,
 )
+from lstmgrad.diagnosis._layers import parts_by_layer, top_part
 from lstmgrad.training._watched import PATHS
 
 WIDEST_SPECTRUM = 256
@@ -44,7 +45,8 @@ class Readings(NamedTuple):
     Attributes:
         finite: where states and step Jacobians stop being finite.
         norms: ‖∂s_T/∂s_k‖ by lag of the whole "state", and of its "c" where it has one.
-        path: the same through the additive path alone; None where the step marks none.
+        paths: the same through the additive path alone, by the part that it is the path of: "c" or
+            "h", with the layer behind it in a stack; empty where the step marks none.
         values: tagged values by name, (N, T, _).
         contributions: what each step adds to the gradient.
         tails: (N, L), ln ‖g_l‖/‖g‖ by l = 0, stride, 2·stride, ...
@@ -54,7 +56,7 @@ class Readings(NamedTuple):
         spectrum: (N, m), singular values of ∂h_T/∂s_{T-lag} over the largest, to the rounding of
             its dtype; None for large states.
         slopes: (N,), the slope of tanh(c_t) where the loss looks, weighted with the square of what
-            it asks for; None where h is not o ⊙ tanh(c).
+            it asks for, in the top layer of a stack; None where h is not o ⊙ tanh(c).
         step_gains: (N, T), ln ‖J_t‖²_F/n, the growth of the square of a random direction; None but
             for a plain network.
         asked: (N, h), what the loss asks of each unit, (∂L/∂h_t)² summed over time, over its sum;
@@ -63,7 +65,7 @@ class Readings(NamedTuple):
 
     finite: FirstNonFinite
     norms: dict[str, NormProfile]
-    path: NormProfile | None
+    paths: dict[str, NormProfile]
     values: dict[str, Float[Array, "N T _"]]
     contributions: Contributions
     tails: Float[Array, "N L"]
@@ -74,6 +76,11 @@ class Readings(NamedTuple):
     slopes: Float[Array, " N"] | None
     step_gains: Float[Array, "N T"] | None
     asked: Float[Array, "N h"] | None = None
+
+    @property
+    def path(self) -> NormProfile | None:
+        """The norms through the additive path of a single cell; None for stacks, or without one."""
+        return next(iter(self.paths.values())) if len(self.paths) == 1 else None
 
 
 @eqx.filter_jit
@@ -104,7 +111,7 @@ def read(
         found = Readings(
             finite=first_non_finite(chain),
             norms=_norms(chain),
-            path=_path(chain),
+            paths=_paths(chain),
             values=_values(chain),
             contributions=added,
             tails=tails,
@@ -150,12 +157,16 @@ def _norms(chain: StoredChain) -> dict[str, NormProfile]:
     return found
 
 
-def _path(chain: StoredChain) -> NormProfile | None:
-    names = _tags(chain)
-    for tag, part in PATHS.items():
-        if tag in names and part in chain.layout.parts:
-            return backward_norms(routes(chain)[tag], of=part, wrt=part)
-    return None
+def _paths(chain: StoredChain) -> dict[str, NormProfile]:
+    """The additive path of every layer, from c to c or, where a layer has no c, from h to h."""
+    names, found, layers = _tags(chain), {}, set()
+    for tag, letter in PATHS.items():
+        parts = parts_by_layer(chain.layout.parts, letter) if tag in names else {}
+        for layer, part in parts.items():
+            if layer not in layers:
+                found[part] = backward_norms(routes(chain)[tag], of=part, wrt=part)
+                layers.add(layer)
+    return found
 
 
 def _tags(chain: StoredChain) -> list[str]:
@@ -182,12 +193,14 @@ def _spectrum(chain: StoredChain, lag: int) -> Float[Array, " m"] | None:
 def _slope(chain: StoredChain, flat: Array) -> tuple[Array, Array] | tuple[None, None]:
     """1 - tanh² of the cell weighted with (∂L/∂h_t)², where h = o ⊙ tanh(c); and these weights."""
     layout = chain.layout
-    sizes = layout.part_sizes()
-    tagged, known = set(_tags(chain)), {"h", "c"} <= set(sizes)  # a stack has h0, c0, h1, ...
-    if not {"cell", "output"} <= tagged or not known or sizes["h"] != sizes["c"] or "n" in sizes:
+    sizes, tagged = layout.part_sizes(), set(_tags(chain))
+    h, c, n = (top_part(sizes, letter) for letter in "hcn")
+    if not {"cell", "output"} <= tagged or h is None or c is None or n is not None:
+        return None, None
+    if h[1:] != c[1:] or sizes[h] != sizes[c]:  # the top layer is of another kind
         return None, None
     states = jax.vmap(layout.ravel)(chain.trajectory.states)
-    cell, asked = states[:, layout.block("c", "part")], flat[:, layout.block("h", "part")]
+    cell, asked = states[:, layout.block(c, "part")], flat[:, layout.block(h, "part")]
     squares = (asked / jnp.max(jnp.abs(asked))) ** 2
     weights = squares / jnp.sum(squares)
     slope = 1 - jnp.tanh(cell) ** 2
@@ -210,12 +223,14 @@ def _step_gains(chain: StoredChain) -> Array | None:
 def random_readout(layout: Layout, length: int, count: int) -> Float[Array, "N times n"]:
     """Returns the cotangents of a linear readout of the last h, the same for all sequences.
 
+    In a stack it is the h of the top layer; without an h, the whole state.
+
     Args:
         layout: of the states.
         length: T.
         count: N.
     """
-    block = layout.block("h" if "h" in layout.parts else None, "part")
+    block = layout.block(top_part(layout.parts, "h"), "part")
     size = block.stop - block.start
     weights = jax.random.normal(jax.random.key(0), (size,), layout.dtype)
     weights = weights / jnp.linalg.norm(weights)

@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 from lstmgrad._checks import check_count, check_kind, check_positive
 from lstmgrad._model import Model
 from lstmgrad.diagnosis._applied import Options, applied, check_remedies
-from lstmgrad.diagnosis._on_task import read_on_examples
+from lstmgrad.diagnosis._on_task import part_to_read, read_on_examples
 from lstmgrad.diagnosis._records import Remedy
 from lstmgrad.diagnosis._verification import Trial, Verification
 from lstmgrad.tasks import Task
@@ -121,6 +121,7 @@ def verify(
         delay=delay,
         steps=steps,
         batch_size=batch_size,
+        read=part_to_read(models[0]),
         optimizer=optimizer,
         title=title,
         **_of_each(limits, optimizer, length=examples.weights.shape[1]),

@@ -36,8 +36,9 @@ class Panel(NamedTuple):
 def _profiles(result: Diagnosis) -> dict[str, NormProfile]:
     readings = result.readings
     found = {"whole state" if name == "state" else name: x for name, x in readings.norms.items()}
-    if readings.path is not None:
-        found["additive path alone"] = readings.path
+    for part, profile in readings.paths.items():
+        of = "" if readings.path is not None else f" of {part}"
+        found[f"additive path{of} alone"] = profile
     return found
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import lstmgrad as lg
+from lstmgrad.diagnosis._chunks import chunk_bias
+from lstmgrad.diagnosis._readings import flat_of
 
 N, T, D, H = 4, 12, 2, 3
 
@@ -72,6 +74,28 @@ def test_truncation_is_read_sliding_and_in_chunks(found):
     assert evidence["bias_sliding"].value == pytest.approx(float(np.mean(bias)), abs=1e-9)
     # A chunk leaves out more than every loss's own steps do.
     assert evidence["bias_chunked"].value > evidence["bias_sliding"].value
+
+
+def test_chunks_are_long_enough_from_where_all_longer_ones_are(found):
+    """Every length is tried here, since T is small; the loss is looked at, at every step."""
+    chains = chains_of()
+    flat = flat_of(cotangents_of(chains), chains.layout, T)
+    biases = np.asarray(chunk_bias(chains, flat, jnp.arange(1, T + 1)))
+    finding = found["truncation"]
+    for name, tolerance in (("half", 0.5), ("tenth", 0.1), ("hundredth", 0.01)):
+        longest = [
+            max((k + 1 for k in range(T) if row[k] > tolerance), default=0) for row in biases
+        ]
+        expected = np.mean([min(k + 1, T) for k in longest])
+        assert finding.evidence[f"chunk_{name}"].value == pytest.approx(expected)
+        assert finding.evidence[f"chunk_{name}"].value >= finding.evidence[f"length_{name}"].value
+    chunks = finding.remedies[0]
+    assert chunks.name == "chunk-length"
+    steps = chunks.apply({})["truncation"]
+    assert steps > found.settings.lag
+    (bias,) = (p for p in chunks.predicted if p.reading == "bias_chunked")
+    assert bias.value == pytest.approx(biases[:, steps - 1].mean(), abs=1e-12)
+    assert bias.value <= 0.1
 
 
 def test_a_diagnosis_goes_into_a_file_and_a_logger(found):

@@ -7,7 +7,11 @@ that may matter, and the text says so.
 
 from lstmgrad.diagnosis._records import Finding, Remedy
 from lstmgrad.diagnosis._remedies._gates import gate_remedies
-from lstmgrad.diagnosis._remedies._training import clip_remedies, truncation_remedies
+from lstmgrad.diagnosis._remedies._training import (
+    clip_remedies,
+    growth_remedies,
+    truncation_remedies,
+)
 from lstmgrad.diagnosis._remedies._weights import gain_remedies, input_remedies, unit_remedies
 from lstmgrad.diagnosis._rules import Case
 
@@ -17,6 +21,7 @@ _MAKERS = {
     "gain": gain_remedies,
     "saturated-units": input_remedies,
     "dead-units": unit_remedies,
+    "growth": growth_remedies,
     "truncation": truncation_remedies,
     "clip": clip_remedies,
 }
@@ -40,6 +45,8 @@ def remedies_of(case: Case, finding: Finding) -> tuple[Remedy, ...]:
             one._replace(predicted=tuple(p for p in one.predicted if p.reading in names))
             for one in made
         ]
+        if finding.rule == "growth":
+            made += growth_remedies(case)  # bounds the steps, whatever the reason of the growth
     return tuple(made)
 
 

@@ -68,6 +68,11 @@ def orthogonal_code(gain: float) -> str:
     return f"torch.nn.init.orthogonal_(state['weight_hh_l0'], gain={gain:.6g})"
 
 
+def identity_code() -> str:
+    """Returns the code that makes the recurrent weights the identity."""
+    return "torch.nn.init.eye_(state['weight_hh_l0'])"
+
+
 def input_code(factor: float) -> str:
     """Returns the code that scales what the inputs do.
 

@@ -1,44 +1,19 @@
-"""Biases of forget gates: chrono initialization, or one half-life for all.
+"""Biases of forget gates: chrono initialization, or one half-life for all."""
 
-With a bias b the gate is σ(b + d), where d is what the inputs and h drive it with. The drive is
-known from the gates as they are, so that the path with another bias is
-
-    ln Π_t σ(b' + d_t),      d_t = σ⁻¹(f_t) - b.
-
-That h changes with the gates, and d with h, is left out. The interval reaches from there to no
-drive that lasts, d_t less its mean, and to an h of full size, whose drive has the size
-s = rms(o) ‖U_f‖_F/√h: where it comes and goes, the path loses e^(s²/2) times as much; where it
-lasts, it helps the luckiest of the units by s √(2 ln h).
-
-With gates open, c is a sum over about 1/(1 - f²) steps of independent parts i g,
-
-    var c = E (i g)² (1 - f^{2T}) / (1 - f²),
-
-and the slope of tanh at the output is the mean of 1 - tanh² over a Gaussian of this variance. An h
-that lasts makes parts agree, which then add up like steps: the interval reaches to there.
-"""
-
+import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from lstmgrad._types import Params
-from lstmgrad.cells import LSTMParams, with_chrono_bias, with_forget_bias
+from lstmgrad.cells import with_chrono_bias, with_forget_bias
 from lstmgrad.diagnosis._records import Prediction, Remedy
 from lstmgrad.diagnosis._remedies._code import chrono_code, forget_bias_code
+from lstmgrad.diagnosis._remedies._gate_predictions import path_predicted, slope_predicted
 from lstmgrad.diagnosis._rules import Case
 from lstmgrad.diagnosis._rules._case import FLAT
-from lstmgrad.diagnosis._statistics import mean_with_error
-
-_KEPT = {"forget": "f", "update": "z"}
-"""Tags of gates that are the share kept, by the letter that the parameters call them."""
-
-_SLOPE_ERROR = 0.02
-"""What else may differ: what the loss asks changes with the outputs."""
-
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 
 
 def half_life_bias(lag: int) -> float:
@@ -55,177 +30,135 @@ def half_life_bias(lag: int) -> float:
 def gate_remedies(case: Case) -> list[Remedy]:
     """Returns chrono biases and one bias for all, those first whose output stays alive.
 
+    In a stack every layer that forgets gets them.
+
     Args:
         case: what was read.
     """
-    if getattr(type(case.params), "forget_gate", None) is None:
+    layers = _layers(case)
+    if not layers:
         return []
     lag = case.settings.lag
     if lag < 2:
-        return [_uniform(case, lag)]
-    made = [_chrono(case, lag), _uniform(case, lag)]
+        return [_uniform(layers, lag)]
+    made = [_chrono(layers, lag), _uniform(layers, lag)]
     return sorted(made, key=_dies)
 
 
-def _chrono(case: Case, lag: int) -> Remedy:
+class _Layer(NamedTuple):
+    """A cell that forgets, alone or in a stack.
+
+    Attributes:
+        case: what was read of it alone.
+        place: in the stack; None for a single cell.
+        part: whose additive path it is; empty for a single cell.
+    """
+
+    case: Case
+    place: int | None
+    part: str
+
+
+def _layers(case: Case) -> list[_Layer]:
+    """The cells that forget."""
+    if hasattr(type(case.params), "forget_gate"):
+        return [_Layer(case, None, "")]
+    stacked = isinstance(case.params, tuple) and not hasattr(case.params, "_fields")
+    found = []
+    for part in case.paths if stacked else ():
+        index = int(part[1:] or 0)
+        params = case.params[index]
+        if not hasattr(type(params), "forget_gate"):
+            continue
+        values = {tag: case.values_of(tag).get(part) for tag in case.readings.values}
+        # The loss looks at the top layer, whose output is read.
+        seen = case.readings.slopes is not None and index == len(case.params) - 1
+        readings = case.readings._replace(
+            paths={part: case.readings.paths[part]},
+            values={tag: piece for tag, piece in values.items() if piece is not None},
+            slopes=case.readings.slopes if seen else None,
+        )
+        alone = dataclasses.replace(case, params=params, readings=readings)
+        found.append(_Layer(alone, index, part))
+    return found
+
+
+Change = Callable[[Params, int], Params]
+"""From the parameters of a layer and its place, from 0, to others."""
+
+
+def _chrono(layers: list[_Layer], lag: int) -> Remedy:
     key = jax.random.key(0)
 
-    def apply(params: Params) -> Params:
-        return with_chrono_bias(params, key, lag + 1)
+    def change(params: Params, index: int) -> Params:
+        own = jax.random.fold_in(key, index) if index else key
+        return with_chrono_bias(params, own, lag + 1)
 
     why = (
         f"Forget biases ln U(1, {lag}), and input biases of the opposite sign: units remember for "
         f"1 to {lag} steps, and write the less, the longer they remember."
     )
-    return _remedy(case, "chrono", why, apply, chrono_code(case.params, lag + 1))
+    return _remedy(layers, "chrono", why, change, lambda params: chrono_code(params, lag + 1))
 
 
-def _uniform(case: Case, lag: int) -> Remedy:
+def _uniform(layers: list[_Layer], lag: int) -> Remedy:
     bias = half_life_bias(lag)
 
-    def apply(params: Params) -> Params:
+    def change(params: Params, index: int) -> Params:
         return with_forget_bias(params, bias)
 
     why = f"A forget bias of {bias:.3g}: every unit keeps half over {lag} steps."
-    return _remedy(case, "forget-bias", why, apply, forget_bias_code(case.params, bias))
+    return _remedy(
+        layers, "forget-bias", why, change, lambda params: forget_bias_code(params, bias)
+    )
 
 
-def _remedy(case: Case, name: str, why: str, apply: Any, code: str) -> Remedy:
-    predicted = _path(case, apply) + _slope(case, apply)
+def _remedy(
+    layers: list[_Layer], name: str, why: str, change: Change, code: Callable[[Params], str]
+) -> Remedy:
+    predicted = _predicted(layers, change)
     flat = next((p for p in predicted if p.reading == "slope" and p.value < FLAT), None)
     if flat is not None:
         why += f" But c will run to where tanh is flat: a slope of {flat.value:.2g}."
-    return Remedy(name, "parameters", why, apply, predicted, code)
+    places = {layer.place for layer in layers}
+
+    def apply(params: Params) -> Params:
+        if places == {None}:
+            return change(params, 0)
+        return tuple(
+            change(layer, index) if index in places else layer for index, layer in enumerate(params)
+        )
+
+    lines = [code(layer.case.params).replace("_l0", f"_l{layer.place or 0}") for layer in layers]
+    return Remedy(name, "parameters", why, apply, predicted, "\n".join(filter(None, lines)))
+
+
+def _predicted(layers: list[_Layer], change: Change) -> tuple[Prediction, ...]:
+    """Of the path of every layer, of the best of them, and of the slope at the top."""
+    slopes, paths = [], {}
+    for layer in layers:
+        place = layer.place or 0
+
+        def changed(params: Params, place: int = place) -> Params:
+            return change(params, place)
+
+        slopes += slope_predicted(layer.case, changed)
+        for path in path_predicted(layer.case, changed, below=place > 0):
+            paths[layer.part] = path
+    if layers[0].place is None:
+        return (*paths.values(), *slopes)
+    if len(paths) < len(layers):
+        return tuple(slopes)
+    value, low, high = (
+        max(getattr(path, side) for path in paths.values()) for side in ("value", "low", "high")
+    )
+    formula = f"the largest of all layers: {paths[layers[0].part].formula}"
+    best = Prediction("log_path", value, low, high, formula)
+    # A stack of which one layer alone forgets is read like a single cell.
+    each = [path._replace(reading=f"log_path_{part}") for part, path in paths.items()]
+    return (best, *(each if len(each) > 1 else ()), *slopes)
 
 
 def _dies(remedy: Remedy) -> bool:
     """Whether the output is predicted to be flat."""
     return any(p.reading == "slope" and p.value < FLAT for p in remedy.predicted)
-
-
-def _bias(params: Params, letter: str) -> np.ndarray:
-    """The bias of one gate, (h,)."""
-    gate = type(params).forget_gate
-    leaf = np.asarray(getattr(params, gate.leaf), np.float64)
-    units = len(leaf) // len(gate.order)
-    start = gate.order.index(letter) * units
-    return leaf[start : start + units]
-
-
-def _kept(case: Case, apply: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Pre-activations of what is kept with the new biases, (N, T, h), and these biases, (h,)."""
-    gate = type(case.params).forget_gate
-    for tag, letter in _KEPT.items():
-        values = case.readings.values.get(tag)
-        if values is None or letter not in gate.kept:
-            continue
-        old, new = (_bias(params, letter) for params in (case.params, apply(case.params)))
-        if values.shape[-1] != len(old) or values.min() < 0 or values.max() > 1:
-            continue
-        return _logit(values) + (new - old), new
-    return None
-
-
-def _path(case: Case, apply: Any) -> tuple[Prediction, ...]:
-    found = _kept(case, apply)
-    if found is None:
-        return ()
-    drive, bias = found
-    lag = case.settings.lag
-    drive = drive[:, -lag:]
-
-    def kept(drive: np.ndarray) -> tuple[float, float]:
-        return mean_with_error((-np.logaddexp(0, -drive)).sum(axis=1).max(axis=1))
-
-    value, error = kept(drive)
-    passing, _ = kept(bias + drive - drive.mean(axis=1, keepdims=True))
-    spread, units = _drive_of_h(case), len(bias)
-    push = spread * math.sqrt(2 * math.log(max(units, 2)))
-    alone, helped = (-lag * float(np.logaddexp(0, -(bias.max() + more))) for more in (0.0, push))
-    # A drive that comes and goes costs more than it gives: E e^-d = e^(var/2) of a normal one.
-    shaken = passing * math.exp(spread**2 / 2)
-    return (
-        Prediction(
-            "log_path",
-            value,
-            min(value, alone, passing, shaken) - error,
-            max(value, alone, helped) + error,
-            "max over units of Σ_t ln σ(b' + d_t), with the drives d_t as they are; the interval "
-            "reaches from an h of full size that comes and goes to one that lasts and helps "
-            "the luckiest unit",
-        ),
-    )
-
-
-def _drive_of_h(case: Case) -> float:
-    """The size of the drive of the gate of what is kept, from an h of full size."""
-    gate, weights = type(case.params).forget_gate, getattr(case.params, "weight_hh", None)
-    letter = next((letter for letter in _KEPT.values() if letter in gate.kept), None)
-    if weights is None or letter is None or len(weights) % len(gate.order):
-        return 0.0
-    units = len(weights) // len(gate.order)
-    start = gate.order.index(letter) * units
-    rows = np.asarray(weights, np.float64)[start : start + units]
-    output = case.readings.values.get("output")
-    size = 1.0 if output is None else float(np.sqrt((output**2).mean()))
-    return size * math.sqrt((rows**2).sum(axis=1).mean())
-
-
-def _slope(case: Case, apply: Any) -> tuple[Prediction, ...]:
-    found = _kept(case, apply)
-    if found is None or case.slope is None or not isinstance(case.params, LSTMParams):
-        return ()
-    drive, _ = found
-    old, new = (_bias(params, "i") for params in (case.params, apply(case.params)))
-    values = case.readings.values
-    written = _sigmoid(_logit(values["input"]) + (new - old)) * values["candidate"]
-    square = np.exp(-2 * np.logaddexp(0, -drive).mean(axis=(0, 1)))
-    length = case.settings.length
-    with np.errstate(divide="ignore", invalid="ignore"):
-        count = np.where(square < 1, (1 - square**length) / (1 - square), length)
-    # Parts that agree add up like steps, parts that do not like their square root.
-    mean, variance = written.mean(axis=(0, 1)), written.var(axis=(0, 1))
-    gate = np.sqrt(square)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        steps = np.where(gate < 1, (1 - gate**length) / (1 - gate), length)
-    spread = np.sqrt(variance * count)
-    agreeing = np.abs(written).mean(axis=(0, 1)) * steps
-    weights = _asked(case)
-    value = _mean_slope(weights, mean * steps, spread)
-    least = _mean_slope(weights, agreeing, spread)
-    # None of them agree: what the mean was adds to the scatter.
-    apart = _mean_slope(weights, 0 * mean, np.sqrt((variance + mean**2) * count))
-    most = max(apart, _mean_slope(weights, mean * steps / 2, spread / 2))
-    return (
-        Prediction(
-            "slope",
-            value,
-            min(value, least) - _SLOPE_ERROR,
-            max(value, most) + _SLOPE_ERROR,
-            "E[1 - tanh²(c)] over Gaussian c with the mean and the variance of a sum of i g under "
-            "the new gates; the interval reaches from parts that all agree, as an h that lasts "
-            "makes them, to parts that do not agree at all, and to c of half the size",
-        ),
-    )
-
-
-def _asked(case: Case) -> np.ndarray:
-    """What the loss asks of each unit, (h,), which adds up to 1."""
-    asked = np.asarray(case.readings.asked, np.float64).mean(axis=0)
-    return asked / asked.sum()
-
-
-def _mean_slope(weights: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> float:
-    cells = mean[:, None] + spread[:, None] * _NODES
-    slopes = (1 - np.tanh(cells) ** 2) @ _WEIGHTS / _WEIGHTS.sum()
-    return float(weights @ slopes)
-
-
-def _logit(values: np.ndarray) -> np.ndarray:
-    tiny = np.finfo(values.dtype).tiny
-    values = np.clip(values.astype(np.float64), tiny, 1 - np.finfo(values.dtype).epsneg)
-    return np.log(values) - np.log1p(-values)
-
-
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -values))

@@ -8,12 +8,14 @@ import numpy as np
 from lstmgrad.diagnosis._records import Prediction, Remedy
 from lstmgrad.diagnosis._remedies._code import clip_code
 from lstmgrad.diagnosis._rules import Case
-from lstmgrad.diagnosis._rules._training import batch_norms, length_for, tail_at
+from lstmgrad.diagnosis._rules._training import batch_norms, chunk_for, length_for, tail_at
 from lstmgrad.diagnosis._statistics import mean_with_error
+
+_OF_ADAM = "Adam divides by the size of gradients, so that a clip changes little with it."
 
 
 def truncation_remedies(case: Case) -> list[Remedy]:
-    """Returns a truncation behind the lag that leaves out no more than a tenth.
+    """Returns truncations behind the lag that leave out no more than a tenth, in chunks or sliding.
 
     Args:
         case: what was read.
@@ -37,12 +39,62 @@ def truncation_remedies(case: Case) -> list[Remedy]:
     def apply(options: dict[str, Any]) -> dict[str, Any]:
         return {**options, "truncation": steps}
 
-    why = (
-        f"Go back {steps} steps. In chunks of K steps with a detached state, a pair {least - 1} "
-        f"steps apart lies in one chunk in (K - {least - 1})/K of all places: take chunks of twice "
-        "the lag or more, or let every loss go back over its own steps."
+    why = f"Go back {steps} steps from every loss. Chunks with a detached state have to be longer."
+    sliding = Remedy("truncation-length", "training", why, apply, predicted)
+    return [*_chunk_remedies(case), sliding]
+
+
+def _chunk_remedies(case: Case) -> list[Remedy]:
+    """Chunks behind the lag that leave out no more than a tenth."""
+    if case.chunks is None or case.chunked is None:
+        return []
+    lag, tried = case.settings.lag, case.chunks[1:]
+    needed = float(np.max(chunk_for(case, 0.1)))
+    least = float(case.settings.length) if math.isnan(needed) else max(lag + 1, needed)
+    place = int(np.flatnonzero(tried >= least)[0])
+    steps = int(tried[place])
+    value, _ = mean_with_error(case.chunked[:, 1 + place])
+    predicted = (
+        Prediction("steps", float(steps), steps, steps, "as set"),
+        Prediction(
+            "bias_chunked",
+            value,
+            value * (1 - 1e-3) - 1e-6,
+            value * (1 + 1e-3) + 1e-6,
+            "‖g - g_K‖/‖g‖ in chunks of this K, as read",
+        ),
     )
-    return [Remedy("truncation-length", "training", why, apply, predicted)]
+
+    def apply(options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "truncation": steps}
+
+    why = (
+        f"Chunks of {steps} steps with a detached state between them. Of all pairs of steps {lag} "
+        f"apart, a share of {max(0.0, 1 - lag / steps):.2g} lies in one chunk."
+    )
+    return [Remedy("chunk-length", "training", why, apply, predicted)]
+
+
+def growth_remedies(case: Case) -> list[Remedy]:
+    """Returns the clip for gradients that explode, where none as tight is in use.
+
+    Args:
+        case: what was read.
+    """
+    limit = 0.5 * float(np.median(batch_norms(case)))
+    now = case.settings.clip
+    if not (0 < limit < math.inf) or (now is not None and now <= limit):
+        return []
+
+    def apply(options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "clip": limit}
+
+    why = (
+        f"Clip at {limit:.3g}, half the size of an ordinary gradient and the least that Pascanu et "
+        "al. advise. It bounds every step by the learning rate times the clip, and leaves the "
+        f"growth as it is. {_OF_ADAM}"
+    )
+    return [Remedy("clip", "training", why, apply, (), clip_code(limit))]
 
 
 def clip_remedies(case: Case) -> list[Remedy]:
@@ -63,5 +115,5 @@ def clip_remedies(case: Case) -> list[Remedy]:
     def apply(options: dict[str, Any]) -> dict[str, Any]:
         return {**options, "clip": limit}
 
-    why = f"Clip at {limit:.3g}, which bites on the largest tenth of the batches."
+    why = f"Clip at {limit:.3g}, which bites on the largest tenth of the batches. {_OF_ADAM}"
     return [Remedy("clip-largest", "training", why, apply, (predicted,), clip_code(limit))]

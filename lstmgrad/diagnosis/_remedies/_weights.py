@@ -11,14 +11,21 @@ from lstmgrad._types import Params
 from lstmgrad.cells import orthogonal
 from lstmgrad.cells._rnn import rnn_step
 from lstmgrad.diagnosis._records import Prediction, Remedy
-from lstmgrad.diagnosis._remedies._code import bias_code, gain_code, input_code, orthogonal_code
+from lstmgrad.diagnosis._remedies._code import (
+    bias_code,
+    gain_code,
+    identity_code,
+    input_code,
+    orthogonal_code,
+)
 from lstmgrad.diagnosis._rules import Case
 from lstmgrad.diagnosis._rules._case import SATURATED
 from lstmgrad.diagnosis._rules._gain import MOST_INPUT, added_to_recurrence
+from lstmgrad.diagnosis._statistics import mean_with_error
 
 
 def gain_remedies(case: Case) -> list[Remedy]:
-    """Returns the recurrent weights at the critical gain: scaled, or orthogonal ones.
+    """Returns the recurrent weights at the critical gain: scaled, or orthogonal; or the identity.
 
     Args:
         case: what was read.
@@ -42,24 +49,53 @@ def gain_remedies(case: Case) -> list[Remedy]:
     )
     key = jax.random.key(0)
     return [
-        Remedy(
-            "critical-gain",
-            "parameters",
-            f"The recurrent weights times {critical / gain:.3g}, for a gain of {critical:.3g}, at "
-            "which perturbations neither grow nor shrink.",
-            functools.partial(_scaled, factor=critical / gain),
-            (predicted,),
-            gain_code(critical / gain),
-        ),
+        *_identity_remedies(case),
         Remedy(
             "orthogonal",
             "parameters",
-            f"An orthogonal recurrent matrix times {critical:.3g}: the same, and alike in all "
-            "directions.",
+            f"An orthogonal recurrent matrix times {critical:.3g}, at which perturbations neither "
+            "grow nor shrink, alike in all directions.",
             functools.partial(_orthogonal, key=key, gain=critical),
             (predicted,),
             orthogonal_code(critical),
         ),
+        Remedy(
+            "critical-gain",
+            "parameters",
+            f"The recurrent weights times {critical / gain:.3g}, for a gain of {critical:.3g}: the "
+            "same on average, but not alike in all directions.",
+            functools.partial(_scaled, factor=critical / gain),
+            (predicted,),
+            gain_code(critical / gain),
+        ),
+    ]
+
+
+def _identity_remedies(case: Case) -> list[Remedy]:
+    """The identity for a relu network: what has fired once goes on until an input stops it."""
+    if case.step is not rnn_step(jax.nn.relu):
+        return []
+    with np.errstate(divide="ignore"):
+        fires = np.log((added_to_recurrence(case) > 0).mean(axis=2))
+    value = mean_with_error(fires.mean(axis=1))[0]
+    predicted = Prediction(
+        "log_chi",
+        value / 2,
+        value - 1e-5,
+        1e-5,
+        "χ is the share of units above zero: at most all of them, and at least those with "
+        "W x + b above zero, since h + W x + b is above it; and the middle of the two",
+    )
+    return [
+        Remedy(
+            "identity",
+            "parameters",
+            "The identity as recurrent matrix: a unit above zero keeps what it has, and passes on "
+            "all of the gradient.",
+            _identity,
+            (predicted,),
+            identity_code(),
+        )
     ]
 
 
@@ -138,6 +174,11 @@ def _scaled(params: Params, *, factor: float) -> Params:
 def _orthogonal(params: Params, *, key: jax.Array, gain: float) -> Params:
     weights = params.weight_hh
     return params._replace(weight_hh=orthogonal(gain)(key, weights.shape, weights.dtype))
+
+
+def _identity(params: Params) -> Params:
+    weights = params.weight_hh
+    return params._replace(weight_hh=jnp.eye(len(weights), dtype=weights.dtype))
 
 
 def _input_scaled(params: Params, *, factor: float) -> Params:

@@ -37,7 +37,9 @@ class Case:
         params: of the model.
         step: of the model.
         states: (N, T+1, ...) by part.
-        chunked: (N,), the bias of truncation in chunks; None where nothing is truncated.
+        chunks: (L,), lengths of chunks, the length in use first and then from 1 to T; None where
+            nothing is truncated, like the next.
+        chunked: (N, L), the bias of truncation in such chunks.
         budget: the sequences that a training may see; None is unknown.
     """
 
@@ -46,6 +48,7 @@ class Case:
     params: Any
     step: Any
     states: dict[str, np.ndarray]
+    chunks: np.ndarray | None
     chunked: np.ndarray | None
     budget: int | None
 
@@ -156,22 +159,48 @@ class Case:
 
     @functools.cached_property
     def path(self) -> Evidence | None:
-        """What the additive path keeps over the lag."""
-        profile = self.readings.path
-        if profile is None:
-            return None
-        index = int(np.flatnonzero(profile.lags[0] == self.settings.lag)[0])
-        value, error = mean_with_error(profile.log_norms[:, index])
-        return Evidence(
-            value,
-            error,
-            self.log_eps,
-            "below",
-            "ln",
-            "what the additive path of the cell alone keeps over the lag, in the unit that keeps "
-            "most of it",
-            f"the rounding of {self.settings.dtype}",
-        )
+        """What the additive path keeps over the lag, in a stack that of the layer that keeps most.
+
+        Any one layer is enough for a gradient to go back in.
+        """
+        return max(self.paths.values(), key=lambda entry: entry.value, default=None)
+
+    @functools.cached_property
+    def paths(self) -> dict[str, Evidence]:
+        """What the additive path of every layer keeps over the lag, by part.
+
+        A layer without an additive path beside others that have one keeps exactly nothing, and is
+        left out.
+        """
+        found = {}
+        for part, profile in self.readings.paths.items():
+            index = int(np.flatnonzero(profile.lags[0] == self.settings.lag)[0])
+            if len(self.readings.paths) > 1 and np.isneginf(profile.log_norms[:, 1:]).all():
+                continue
+            value, error = mean_with_error(profile.log_norms[:, index])
+            where = "" if part in ("c", "h") else f" ({part})"
+            text = (
+                f"what the additive path of the cell{where} alone keeps over the lag, in the unit "
+                "that keeps most of it"
+            )
+            basis = f"the rounding of {self.settings.dtype}"
+            found[part] = Evidence(value, error, self.log_eps, "below", "ln", text, basis)
+        return found
+
+    def values_of(self, tag: str) -> dict[str, np.ndarray]:
+        """Returns tagged values by the part whose additive path they belong to.
+
+        Args:
+            tag: its name; nothing where the values do not add up to those of the layers.
+        """
+        values = self.readings.values.get(tag)
+        letter = "h" if tag == "update" else "c"
+        parts = [part for part in self.paths if part[0] == letter]
+        widths = [self.settings.sizes[part] for part in parts]
+        if values is None or values.shape[-1] != sum(widths):
+            return {}
+        pieces = np.split(values, np.cumsum(widths)[:-1], axis=-1)
+        return dict(zip(parts, pieces, strict=True))
 
 
 def either(*verdicts: Verdict) -> Verdict:

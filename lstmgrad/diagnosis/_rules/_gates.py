@@ -20,10 +20,14 @@ def forget_gates(case: Case) -> Finding | None:
         return None
     lag = case.settings.lag
     verdict = both(case.path.verdict, case.reaches)
-    evidence = {"log_path": case.path, "half_life": _half_life(case), **_gate_values(case)}
+    evidence = {"log_path": case.path, **_layers(case), "half_life": _half_life(case)}
+    evidence |= _gate_values(case) | _share_of_path(case)
     if case.slope is not None:
         evidence["slope"] = case.slope
     kept = shown(case.path)
+    if len(case.paths) > 1:
+        each = ", ".join(f"{part} {shown(entry)}" for part, entry in case.paths.items())
+        kept = f"{kept} in the layer that keeps most ({each})"
     gate = evidence.get("mean_forget")
     needed = 0.5 ** (1 / lag)
     user = "" if gate is None else f"The mean forget gate is {gate.value:.3g}; "
@@ -57,7 +61,7 @@ def saturated_output(case: Case) -> Finding | None:
         return None
     lives = opposite(case.path.verdict)
     verdict = both(case.slope.verdict, lives)
-    cell = case.readings.values["cell"]
+    cell = list(case.values_of("cell").values() or [case.readings.values["cell"]])[-1]
     value, error = mean_with_error(cell.std(axis=(1, 2)))
     evidence = {
         "slope": case.slope,
@@ -89,6 +93,32 @@ def saturated_output(case: Case) -> Finding | None:
     return Finding("saturated-output", verdict, "severe", title, evidence, because, source)
 
 
+def _layers(case: Case) -> dict[str, Evidence]:
+    """What the path of every layer keeps, in a stack."""
+    if len(case.paths) < 2:
+        return {}
+    return {
+        f"log_path_{part}": entry._replace(threshold=None, basis="")
+        for part, entry in case.paths.items()
+    }
+
+
+def _share_of_path(case: Case) -> dict[str, Evidence]:
+    """How large the additive path is beside all routes together, where there is one cell."""
+    profile, whole = case.readings.path, case.readings.norms.get("c")
+    if profile is None or whole is None or profile.of != "c":
+        return {}
+    index = int(np.flatnonzero(profile.lags[0] == case.settings.lag)[0])
+    with np.errstate(invalid="ignore"):
+        shares = profile.log_norms[:, index] - whole.log_norms[:, index]
+    value, error = mean_with_error(shares)
+    text = (
+        "‖diag Π f‖/‖dc_T/dc_k‖ over the lag: 1 where the additive path is all there is, far below "
+        "where the gradient comes through the recurrent weights"
+    )
+    return {"log_path_share": Evidence(value, error, unit="ln", text=text)}
+
+
 def _half_life(case: Case) -> Evidence:
     assert case.path is not None
     lag = case.settings.lag
@@ -116,6 +146,12 @@ def _gate_values(case: Case) -> dict[str, Evidence]:
         ):
             mean, error = mean_with_error(np.asarray(numbers, np.float64).mean(axis=(1, 2)))
             found[key] = Evidence(mean, error, text=text)
-    if "mean_update" in found:  # a GRU's update gate is what is kept
+    for name in ("forget", "update"):
+        several = case.values_of(name)
+        for part, values in several.items() if len(case.paths) > 1 else ():
+            mean, error = mean_with_error(np.asarray(values, np.float64).mean(axis=(1, 2)))
+            text = f"the mean of the {name} gate of {part}"
+            found[f"mean_forget_{part}"] = Evidence(mean, error, text=text)
+    if "mean_update" in found and "mean_forget" not in found:  # a GRU's update gate is what is kept
         found["mean_forget"] = found["mean_update"]
     return found

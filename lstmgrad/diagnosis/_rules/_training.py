@@ -35,12 +35,14 @@ def truncation(case: Case) -> Finding:
         )
         if case.chunked is not None:
             evidence["bias_chunked"] = _bias(
-                case.chunked,
+                case.chunked[:, 0],
                 "the same where the sequence is cut into chunks of K steps and the state is "
                 "detached between them",
             )
     for name, tolerance in TOLERANCES.items():
         evidence[f"length_{name}"] = _length(case, tolerance)
+        if case.chunks is not None:
+            evidence[f"chunk_{name}"] = _chunk(case, tolerance)
     vanished = case.reaches == "found"
     warning = (
         " The gradient does not reach the lag even uncut, so a length that is enough for it is not "
@@ -52,10 +54,7 @@ def truncation(case: Case) -> Finding:
         "‖g - g_K‖/‖g‖ (Williams & Peng 1990; Tallec & Ollivier 2017); a chunk's first loss goes "
         "back over one step alone"
     )
-    lengths = ", ".join(
-        f"{tolerance:g}: {evidence[f'length_{name}'].value:g}"
-        for name, tolerance in TOLERANCES.items()
-    )
+    lengths = _listed(evidence, "length")
     if steps is None:
         return Finding(
             "truncation",
@@ -63,7 +62,7 @@ def truncation(case: Case) -> Finding:
             "none",
             "Back-propagation is not truncated",
             evidence,
-            f"Steps for a bias of {lengths}.{warning}",
+            f"{lengths}.{warning}",
             source,
         )
     before = evidence["steps"].verdict == "found"
@@ -84,8 +83,15 @@ def truncation(case: Case) -> Finding:
         "undecided": "Whether back-propagation goes back far enough is open",
     }[verdict]
     severity = "severe" if before else "mild"
-    because = f"{because} Steps for a bias of {lengths}.{warning}"
+    because = f"{because} {lengths}; in chunks {_listed(evidence, 'chunk')}.{warning}"
     return Finding("truncation", verdict, severity, title, evidence, because, source)
+
+
+def _listed(evidence: dict[str, Evidence], kind: str) -> str:
+    """The steps for every tolerance."""
+    steps = (f"{number:g}: {evidence[f'{kind}_{n}'].value:.4g}" for n, number in TOLERANCES.items())
+    head = "Steps for a bias of " if kind == "length" else ""
+    return head + ", ".join(steps)
 
 
 def clip(case: Case) -> Finding:
@@ -183,6 +189,34 @@ def length_for(case: Case, tolerance: float) -> np.ndarray:
     last = np.max(np.where(above, np.arange(1, tails.shape[1] + 1), 0), axis=1)
     steps = np.minimum(last * stride, case.settings.length).astype(float)
     return np.where(np.isnan(tails).any(axis=1), math.nan, steps)
+
+
+def _chunk(case: Case, tolerance: float) -> Evidence:
+    value, error = mean_with_error(chunk_for(case, tolerance))
+    text = (
+        f"the length of chunks with a detached state from which on the bias stays within "
+        f"{tolerance:g}, of those tried"
+    )
+    return Evidence(value, error, unit="steps", text=text)
+
+
+def chunk_for(case: Case, tolerance: float) -> np.ndarray:
+    """Returns the chunks from which on the bias stays within a tolerance, by sequence.
+
+    Chunks as long as the sequence have none. Where the loss looks at the last step alone, nothing
+    shorter will do: chunks of T - 1 steps leave it a single one.
+
+    Args:
+        case: what was read.
+        tolerance: the largest ‖g - g_K‖/‖g‖.
+    """
+    assert case.chunks is not None
+    assert case.chunked is not None
+    biases = case.chunked[:, 1:]
+    above = ~(biases <= tolerance)
+    first = np.max(np.where(above, np.arange(1, biases.shape[1] + 1), 0), axis=1)
+    steps = case.chunks[1:][np.minimum(first, biases.shape[1] - 1)].astype(float)
+    return np.where(np.isnan(biases).any(axis=1), math.nan, steps)
 
 
 def batch_norms(case: Case) -> np.ndarray:
