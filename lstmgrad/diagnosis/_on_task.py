@@ -6,6 +6,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from lstmgrad._chains.implicit import chain
+from lstmgrad._chains.layers import top_part
 from lstmgrad._chains.layout import layout_of
 from lstmgrad._checks import check_count, check_kind
 from lstmgrad._gradients.adjoint import loss_cotangents
@@ -13,7 +14,6 @@ from lstmgrad._model import Model
 from lstmgrad._types import PartName
 from lstmgrad.diagnosis._diagnose import diagnose
 from lstmgrad.diagnosis._findings import Diagnosis
-from lstmgrad.diagnosis._layers import top_part
 from lstmgrad.tasks import Examples, Task
 from lstmgrad.training import Readout
 from lstmgrad.training._readout import init_readout, part_vector

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import StoredChain, check_stored, identity_rows, known_run
-from lstmgrad._chains.interpret import BRANCHES, LOOPS
+from lstmgrad._chains.layers import top_part
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.sweeps import read_nothing, sweep_backward
 from lstmgrad._gradients.adjoint import flat_cotangents, pull_cotangents
@@ -18,8 +18,7 @@ from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
 from lstmgrad._responses.finite import FirstNonFinite, first_non_finite
-from lstmgrad._routes.routes import routes
-from lstmgrad._routes.tagged import straight_tag_names
+from lstmgrad._routes.additive import additive_paths, tags_of
 from lstmgrad._routes.values import tagged_values
 from lstmgrad._spectra.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from lstmgrad._types import State
@@ -32,8 +31,6 @@ from lstmgrad.diagnosis._gradients import (
     stride_of,
     tails_of,
 )
-from lstmgrad.diagnosis._layers import parts_by_layer, top_part
-from lstmgrad.training._watched import PATHS
 
 WIDEST_SPECTRUM = 256
 """The largest state whose singular values are read."""
@@ -158,24 +155,14 @@ def _norms(chain: StoredChain) -> dict[str, NormProfile]:
 
 
 def _paths(chain: StoredChain) -> dict[str, NormProfile]:
-    """The additive path of every layer, from c to c or, where a layer has no c, from h to h."""
-    names, found, layers = _tags(chain), {}, set()
-    for tag, letter in PATHS.items():
-        parts = parts_by_layer(chain.layout.parts, letter) if tag in names else {}
-        for layer, part in parts.items():
-            if layer not in layers:
-                found[part] = backward_norms(routes(chain)[tag], of=part, wrt=part)
-                layers.add(layer)
-    return found
-
-
-def _tags(chain: StoredChain) -> list[str]:
-    run = known_run(chain)
-    return straight_tag_names(*run.step.parts(), *run.example(), outside=(*LOOPS, *BRANCHES))
+    return {
+        part: backward_norms(route, of=part, wrt=part)
+        for part, route in additive_paths(chain).items()
+    }
 
 
 def _values(chain: StoredChain) -> dict[str, Array]:
-    return tagged_values(chain) if _tags(chain) else {}
+    return tagged_values(chain) if tags_of(chain) else {}
 
 
 def _spectrum(chain: StoredChain, lag: int) -> Float[Array, " m"] | None:
@@ -193,7 +180,7 @@ def _spectrum(chain: StoredChain, lag: int) -> Float[Array, " m"] | None:
 def _slope(chain: StoredChain, flat: Array) -> tuple[Array, Array] | tuple[None, None]:
     """1 - tanh² of the cell weighted with (∂L/∂h_t)², where h = o ⊙ tanh(c); and these weights."""
     layout = chain.layout
-    sizes, tagged = layout.part_sizes(), set(_tags(chain))
+    sizes, tagged = layout.part_sizes(), set(tags_of(chain))
     h, c, n = (top_part(sizes, letter) for letter in "hcn")
     if not {"cell", "output"} <= tagged or h is None or c is None or n is not None:
         return None, None
@@ -209,7 +196,7 @@ def _slope(chain: StoredChain, flat: Array) -> tuple[Array, Array] | tuple[None,
 
 def _step_gains(chain: StoredChain) -> Array | None:
     _, params = known_run(chain).step.parts()
-    if not isinstance(params, RNNParams) or _tags(chain) != ["recurrent"]:
+    if not isinstance(params, RNNParams) or tags_of(chain) != ["recurrent"]:
         return None  # what is kept beside the recurrent weights is no gain of theirs
     unit = jnp.eye(chain.layout.size, dtype=chain.layout.dtype)
 

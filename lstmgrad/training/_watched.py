@@ -9,22 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lstmgrad._chains.base import StoredChain, known_run
+from lstmgrad._chains.base import StoredChain, check_stored
 from lstmgrad._chains.implicit import chain as chain_of
-from lstmgrad._chains.interpret import BRANCHES, LOOPS
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._chains.trajectory import unroll
 from lstmgrad._compile import compiled
 from lstmgrad._model import Model
 from lstmgrad._norms.sketched import sketched_log_norms
 from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, scaled, widen
-from lstmgrad._routes.routes import routes
-from lstmgrad._routes.tagged import straight_tag_names
+from lstmgrad._routes.additive import additive_paths, tags_of
 from lstmgrad._routes.values import tagged_values
 from lstmgrad._types import Params, PartName, State, StepFn
-
-PATHS = {"cell": "c", "carry": "h"}
-"""Tags of what a step keeps of the state, and the part that it is kept of: the additive path."""
 
 GATES = ("forget", "input", "output", "update", "reset")
 """Tags whose values are those of gates, from 0 to 1."""
@@ -116,14 +111,12 @@ def _log_path(chain: StoredChain, lags: tuple[int, ...]) -> Float[Array, " L"] |
     A diagonal product is what it makes of a row of ones, and a row of random signs tells whether it
     is diagonal.
     """
-    step, params = known_run(chain).step.parts()
-    names = straight_tag_names(step, params, *known_run(chain).example())
-    name = next((tag for tag in PATHS if tag in names), None)
-    if name is None or PATHS[name] not in chain.layout.parts:
+    paths = additive_paths(chain)
+    if len(paths) != 1:
         return None
-    path = routes(chain)[name][len(chain) - lags[-1] :]
-    assert isinstance(path, StoredChain)
-    columns = path.layout.block(PATHS[name], "path")
+    ((part, path),) = paths.items()
+    path = check_stored(path[len(path) - lags[-1] :])
+    columns = path.layout.block(part, "path")
     signs = np.sign(np.random.default_rng(0).standard_normal(columns.stop - columns.start))
     rows = jnp.zeros((2, path.layout.size), path.layout.dtype)
     rows = rows.at[0, columns].set(1).at[1, columns].set(jnp.asarray(signs, rows.dtype))
@@ -156,11 +149,7 @@ def _exponent(chain: StoredChain) -> Float[Array, ""]:
 
 def _saturated(chain: StoredChain) -> dict[str, tuple[Array, Array]]:
     """The shares of low and of high values by gate; NaN where the values are not from 0 to 1."""
-    step, params = known_run(chain).step.parts()
-    names = straight_tag_names(
-        step, params, *known_run(chain).example(), outside=(*LOOPS, *BRANCHES)
-    )
-    if not set(names) & set(GATES):
+    if not set(tags_of(chain)) & set(GATES):
         return {}
     found = {}
     for name, values in tagged_values(chain).items():

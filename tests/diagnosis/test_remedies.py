@@ -148,3 +148,50 @@ def test_chrono_code_for_pytorch_draws_in_the_range_and_negates_it_at_the_input_
     bias = np.asarray(read(state).params.bias)
     np.testing.assert_allclose(bias[3:6], np.log(np.linspace(1, 99, 3)))
     np.testing.assert_allclose(bias[:3], -bias[3:6])
+
+
+@pytest.mark.slow
+def test_a_stack_has_a_word_and_a_remedy_for_every_layer():
+    """Two LSTMs, the lower one closed: the upper one alone keeps, and each prediction holds."""
+    length, hidden = 40, 8
+
+    def layer(width, bias, seed):
+        cell = lg.cells.lstm(width, hidden, forget_bias=bias, dtype=jnp.float32)
+        return cell.model(cell.init(jax.random.key(seed)))
+
+    model = lg.interop.stack([layer(2, -2.0, 0), layer(hidden, -1.0, 1)])
+    inputs = jax.random.normal(jax.random.key(2), (6, length, 2), jnp.float32)
+
+    def diagnose(params):
+        own = model._replace(params=params)
+        return lg.diagnose(jax.vmap(lambda one: lg.chain(own, one))(inputs))
+
+    found = diagnose(model.params)["forget-gates"]
+    assert found.verdict == "found"
+    assert "(c0 " in found.because
+    forget = lg.tagged_values(lg.chain(model, inputs[0]))["forget"]
+    assert forget.shape == (length, 2 * hidden)
+    paths = []
+    for place in range(2):
+        kept = [
+            np.log(np.asarray(lg.tagged_values(lg.chain(model, one))["forget"], np.float64))
+            for one in inputs
+        ]
+        own = np.stack(kept)[:, 1:, place * hidden : (place + 1) * hidden]
+        paths.append(own.sum(axis=1).max(axis=1).mean())
+        assert found.evidence[f"log_path_c{place}"].value == pytest.approx(paths[-1], rel=1e-5)
+    assert (
+        found.evidence["log_path"].value
+        == found.evidence["log_path_c1"].value
+        == max(found.evidence[f"log_path_c{place}"].value for place in range(2))
+    )
+    for remedy in found.remedies:
+        assert {p.reading for p in remedy.predicted} >= {"log_path", "log_path_c0", "log_path_c1"}
+        assert "bias_ih_l0" in remedy.code
+        assert "bias_ih_l1" in remedy.code
+        changed = remedy.apply(model.params)
+        assert not np.allclose(changed[0].bias, model.params[0].bias)
+        after = diagnose(changed)["forget-gates"]
+        for prediction in remedy.predicted:
+            value = after.evidence[prediction.reading].value
+            assert prediction.holds(value), (remedy.name, prediction, value)

@@ -1,6 +1,5 @@
 """What is diagnosed: a network, its sequences and its loss, from a file, a cell or a demo."""
 
-import re
 import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 import optax
 
 import lstmgrad as lg
+from lstmgrad._chains.layers import top_part
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import KINDS
@@ -150,7 +150,7 @@ def _loss(
     options: Options, batch: Batch, model: lg.Model, loaded: Loaded | None
 ) -> tuple[Loss | None, Any, str]:
     """The loss of one sequence, what it is given besides the states, and both in words."""
-    part = _top(model.state)
+    part = top_part(model.state._fields, "h") or "h"
     key = jax.random.fold_in(jax.random.key(options.seed), 2**31 + 3)
     if options.targets is not None:
         targets = read_targets(options.targets, batch)
@@ -217,12 +217,6 @@ def _readout(drawn: Readout, loaded: Loaded | None) -> tuple[Readout, str]:
     weight = jnp.asarray(np.asarray(loaded.tensors[name]), dtype)
     bias = loaded.tensors.get(f"{name.removesuffix('weight')}bias", np.zeros(len(weight)))
     return Readout(weight, jnp.asarray(np.asarray(bias), dtype)), f"by {name}"
-
-
-def _top(state: Any) -> str:
-    """The hidden state that a readout looks at: h, or that of the top layer of a stack."""
-    names = [name for name in state._fields if re.fullmatch(r"h\d*", name)]
-    return max(names, key=lambda name: int(name[1:] or 0))
 
 
 def _check_width(options: Options, source: Weights, found: int, wanted: int) -> None:

@@ -71,12 +71,10 @@ def _layers(case: Case) -> list[_Layer]:
         if not hasattr(type(params), "forget_gate"):
             continue
         values = {tag: case.values_of(tag).get(part) for tag in case.readings.values}
-        # The loss looks at the top layer, whose output is read.
-        seen = case.readings.slopes is not None and index == len(case.params) - 1
         readings = case.readings._replace(
             paths={part: case.readings.paths[part]},
             values={tag: piece for tag, piece in values.items() if piece is not None},
-            slopes=case.readings.slopes if seen else None,
+            slopes=None,
         )
         alone = dataclasses.replace(case, params=params, readings=readings)
         found.append(_Layer(alone, index, part))
@@ -134,21 +132,23 @@ def _remedy(
 
 
 def _predicted(layers: list[_Layer], change: Change) -> tuple[Prediction, ...]:
-    """Of the path of every layer, of the best of them, and of the slope at the top."""
-    slopes, paths = [], {}
+    """Of the path of every layer and of the best of them; and of the slope of a single cell.
+
+    In a stack what an upper layer writes changes with the h of the layer below, by no formula.
+    """
+    paths = {}
     for layer in layers:
         place = layer.place or 0
 
         def changed(params: Params, place: int = place) -> Params:
             return change(params, place)
 
-        slopes += slope_predicted(layer.case, changed)
         for path in path_predicted(layer.case, changed, below=place > 0):
             paths[layer.part] = path
-    if layers[0].place is None:
-        return (*paths.values(), *slopes)
+        if layer.place is None:
+            return (*paths.values(), *slope_predicted(layer.case, changed))
     if len(paths) < len(layers):
-        return tuple(slopes)
+        return ()
     value, low, high = (
         max(getattr(path, side) for path in paths.values()) for side in ("value", "low", "high")
     )
@@ -156,7 +156,7 @@ def _predicted(layers: list[_Layer], change: Change) -> tuple[Prediction, ...]:
     best = Prediction("log_path", value, low, high, formula)
     # A stack of which one layer alone forgets is read like a single cell.
     each = [path._replace(reading=f"log_path_{part}") for part, path in paths.items()]
-    return (best, *(each if len(each) > 1 else ()), *slopes)
+    return (best, *(each if len(each) > 1 else ()))
 
 
 def _dies(remedy: Remedy) -> bool:

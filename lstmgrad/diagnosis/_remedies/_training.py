@@ -76,12 +76,15 @@ def _chunk_remedies(case: Case) -> list[Remedy]:
 
 
 def growth_remedies(case: Case) -> list[Remedy]:
-    """Returns the clip for gradients that explode, where none as tight is in use.
+    """Returns the clip at the size that the gradient would have if it did not grow on its way.
+
+    That is what the last step alone adds, times the number of times at which the loss looks.
 
     Args:
         case: what was read.
     """
-    limit = 0.5 * float(np.median(batch_norms(case)))
+    last = np.asarray(case.readings.contributions.log_norms, np.float64)[:, -1]
+    limit = case.looks * float(np.exp(np.median(last)))
     now = case.settings.clip
     if not (0 < limit < math.inf) or (now is not None and now <= limit):
         return []
@@ -90,9 +93,9 @@ def growth_remedies(case: Case) -> list[Remedy]:
         return {**options, "clip": limit}
 
     why = (
-        f"Clip at {limit:.3g}, half the size of an ordinary gradient and the least that Pascanu et "
-        "al. advise. It bounds every step by the learning rate times the clip, and leaves the "
-        f"growth as it is. {_OF_ADAM}"
+        f"Clip at {limit:.3g}, the size of a gradient that does not grow on its way: what the last "
+        "step alone adds, for every loss. It bounds the steps, and leaves the growth as it is. "
+        f"{_OF_ADAM}"
     )
     return [Remedy("clip", "training", why, apply, (), clip_code(limit))]
 

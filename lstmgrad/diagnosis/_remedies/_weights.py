@@ -53,8 +53,8 @@ def gain_remedies(case: Case) -> list[Remedy]:
         Remedy(
             "orthogonal",
             "parameters",
-            f"An orthogonal recurrent matrix times {critical:.3g}, at which perturbations neither "
-            "grow nor shrink, alike in all directions.",
+            f"An orthogonal recurrent matrix times {critical:.3g} in place of what was there: "
+            "perturbations neither grow nor shrink, alike in all directions.",
             functools.partial(_orthogonal, key=key, gain=critical),
             (predicted,),
             orthogonal_code(critical),
@@ -90,8 +90,8 @@ def _identity_remedies(case: Case) -> list[Remedy]:
         Remedy(
             "identity",
             "parameters",
-            "The identity as recurrent matrix: a unit above zero keeps what it has, and passes on "
-            "all of the gradient.",
+            "The identity in place of the recurrent matrix: a unit above zero keeps what it has, "
+            "and passes on all of the gradient.",
             _identity,
             (predicted,),
             identity_code(),

@@ -40,6 +40,7 @@ class Case:
         chunks: (L,), lengths of chunks, the length in use first and then from 1 to T; None where
             nothing is truncated, like the next.
         chunked: (N, L), the bias of truncation in such chunks.
+        looks: the times at which the loss looks at a state.
         budget: the sequences that a training may see; None is unknown.
     """
 
@@ -50,6 +51,7 @@ class Case:
     states: dict[str, np.ndarray]
     chunks: np.ndarray | None
     chunked: np.ndarray | None
+    looks: int
     budget: int | None
 
     @functools.cached_property
