@@ -74,25 +74,6 @@ def test_remedies_change_what_is_trained_or_how_and_each_once():
 
 
 @pytest.mark.slow
-def test_the_obvious_remedy_of_a_plain_network_does_what_it_says_and_does_not_help():
-    """At the critical gain the gradient reaches 60 steps back, and the noise is as large there."""
-
-    def plain(key):
-        small = jax.nn.initializers.variance_scaling(0.25, "fan_in", "normal")
-        cell = lg.cells.rnn(TASK.input_size, 16, recurrent_init=small, dtype=jnp.float32)
-        return cell.model(cell.init(key))
-
-    key = jax.random.key(1)
-    gain = lg.diagnosis.on_task(plain(jax.random.key(0)), TASK, key, delay=DELAY)["gain"]
-    assert [remedy.name for remedy in gain.remedies] == ["critical-gain", "orthogonal"]
-    found = lg.diagnosis.verify(plain, TASK, gain.remedies, delay=DELAY, seeds=3, steps=400)
-    assert all(reading.holds for trial in found.trials for reading in trial.readings)
-    assert not any(found.helps(name) for name in found.remedies)
-    assert found.kept == {}
-    assert str(found).count("does not help") == 2
-
-
-@pytest.mark.slow
 def test_chrono_biases_help_where_closed_gates_do_not_and_identity_changes_nothing():
     chosen = [
         remedy("chrono", lambda params: params),
