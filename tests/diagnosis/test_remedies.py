@@ -20,6 +20,7 @@ FAMILIES = (
             "rnn-large-inputs",
             "gru-closed",
             "rnn-orthogonal-4",
+            "relu-gain-3",
             "relu-dead",
             "lstm-truncated",
         )

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import lstmgrad as lg
+from lstmgrad.diagnosis import _verify
 
 TASK = lg.tasks.delayed_recall(noise=2, dtype=jnp.float32)
 DELAY, HIDDEN = 60, 8
@@ -89,6 +90,21 @@ def test_chrono_biases_help_where_closed_gates_do_not_and_identity_changes_nothi
     # Five standard errors of a difference of shares from 100 and from 200 sequences.
     np.testing.assert_allclose(again.score, scores, atol=5 * math.sqrt(0.25 / 100 + 0.25 / 200))
     assert found.gain("nothing") == (0.0, 0.0)
+
+
+def test_limits_are_those_of_every_network_and_none_where_nothing_is_limited():
+    plain = {"truncation": None, "clip": 1.0}
+    changed = [plain, {"truncation": 5, "clip": 1.0}, {"truncation": None, "clip": 0.1}]
+    assert _verify._of_each(changed, None, length=61) == {
+        "truncation": [61, 5, 61],
+        "clip": [1.0, 1.0, 0.1],
+    }
+    # The default optimizer clips at 1 by itself, another one not at all.
+    assert _verify._of_each([plain, plain], None, length=61) == {}
+    assert _verify._of_each([plain], SGD, length=61) == {"clip": [1.0]}
+    unlimited = {"truncation": None, "clip": None}
+    assert _verify._of_each([unlimited], SGD, length=61) == {}
+    assert _verify._of_each([unlimited, plain], SGD, length=61) == {"clip": [math.inf, 1.0]}
 
 
 def slope_of(params, key, truncation=None):
