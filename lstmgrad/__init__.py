@@ -52,13 +52,14 @@ from lstmgrad._routes.values import tagged_values
 from lstmgrad._spectra.determinant import log_abs_det
 from lstmgrad._spectra.dimension import entropy_rate, kaplan_yorke_dimension
 from lstmgrad._spectra.eigenvalues import step_eigenvalues
-from lstmgrad._spectra.lyapunov import LyapunovSpectrum, LyapunovState, lyapunov_spectrum
+from lstmgrad._spectra.lyapunov import lyapunov_spectrum
 from lstmgrad._spectra.rank import (
     effective_rank,
     isometry_distance,
     log_condition,
     participation_ratio,
 )
+from lstmgrad._spectra.records import LyapunovSpectrum, LyapunovState
 from lstmgrad._spectra.singular import (
     SingularSpectrum,
     backward_singular_spectrum,

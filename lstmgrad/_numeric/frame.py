@@ -5,18 +5,32 @@ sets them apart loses digits. When the frame is made orthonormal, (its tangents 
 every |R_ii| carries the rounding of the largest: a relative error of eps · R_11 / |R_ii|. Doing it
 rarely costs digits, and doing it often costs time. Unless the caller fixes the interval, it is done
 when the growth rates seen so far say that with one more step a third of the digits would be gone.
+
+Two more things are watched, in units of eps. What rounding adds to the tangents inside an interval
+is carried along by the same factors, as one more tangent, the probe: where they shrink a direction
+and let it grow again, the end of the interval looks well conditioned, and the probe does not. And
+the frame itself is displaced, Q (1 + L): one interval makes of it
+
+    L' = R L R⁻¹ + Q'ᵀ δ R⁻¹.
+
+L_ji with j > i says how far tangent i is turned toward tangent j, which matters once j has outgrown
+i by more than all digits; then nothing is left of what tangent i was. With the tangents in a fixed
+order, entries above the diagonal of L never come back.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._numeric import lapack
-from lstmgrad._numeric.scaled import Scaled, log_of, widen
+from lstmgrad._numeric.graded import inverse_beside_zeros, shift_within
+from lstmgrad._numeric.gram_schmidt import signs
+from lstmgrad._numeric.scaled import Scaled, add, exponent_of, log_of, power_below, widen
 
 FADING = 0.95
 """The share of the largest spread of growth rates seen so far that is kept from one interval to the
@@ -36,6 +50,7 @@ class Sums(NamedTuple):
             in recent intervals.
         cells: (G, m), Σ ln |R_ii| over each cell of time.
         roundings: (m,), the error that rounding leaves in the sums over all cells.
+        displaced: (m, m), the lower triangle of L in units of eps.
     """
 
     time: Array
@@ -43,34 +58,53 @@ class Sums(NamedTuple):
     rate: Array
     cells: Array
     roundings: Array
+    displaced: Array
 
 
 def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array, " m"]]:
     """An orthonormal frame with the spans of the block's first rows, R, and ln of its diagonal.
 
     A tangent that is exactly zero stays so, in its place: it spans nothing, takes no direction from
-    those behind it, and ln R_ii is -inf.
+    those behind it, and ln R_ii is -inf. So are the last of more tangents than there are
+    coordinates in which any of them is not zero.
 
     Args:
-        block: rows (m, n). R is that of the mantissa, (n, m) = Q R; the logarithms are those of the
-            whole block, its exponent included.
+        block: rows (m, n), with one exponent or one each. R is that of the mantissa, (n, m) = Q R;
+            the logarithms are those of the whole block, its exponents included.
     """
     rows = widen(block.mantissa)
     dead = _dead(block)
     # Q fills the place of a zero with any direction, so zeros go behind all others, and come back.
     order = jnp.argsort(dead, stable=True)
     back = jnp.argsort(order)
-    frame, triangle = lapack.qr(rows[order].T)
-    frame, triangle = jnp.where(dead[:, None], 0.0, frame.T[back]), triangle[back][:, back]
-    growths = log_of(jnp.abs(jnp.diagonal(triangle)), block.exponent)
+    # A reflection leaves an epsilon of a column in its first coordinate: the larger ones go first.
+    sizes = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=0))
+    places = jnp.argsort(-sizes, stable=True)
+    frame, triangle = lapack.qr(rows[order][:, places].T)
+    frame = frame.T[back][:, jnp.argsort(places)]
+    frame, triangle = jnp.where(dead[:, None], 0.0, frame), triangle[back][:, back]
+    exponents = jnp.broadcast_to(block.exponent, dead.shape)
+    growths = jax.vmap(log_of)(jnp.abs(jnp.diagonal(triangle)), exponents)
     growths = jnp.where(dead, -jnp.inf, growths)
-    frame = Scaled(frame.astype(block.mantissa.dtype), jnp.zeros_like(block.exponent))
+    frame = Scaled(frame.astype(block.mantissa.dtype), jnp.zeros((), jnp.int32))
     return frame, triangle, growths
 
 
 def _dead(block: Scaled) -> Bool[Array, " m"]:
-    """Which tangents are exactly zero."""
-    return jnp.all(block.mantissa == 0, axis=1)
+    """Which tangents are exactly zero, or have no dimension left beside those before them."""
+    zero = jnp.all(block.mantissa == 0, axis=1)
+    dimensions = jnp.sum(jnp.any(block.mantissa != 0, axis=0))
+    return zero | (jnp.cumsum(~zero) > dimensions)
+
+
+def probed(block: Scaled) -> Scaled:
+    """The tangents with an exponent each, and a probe of zero behind them.
+
+    Args:
+        block: tangents (m, n).
+    """
+    mantissa = jnp.pad(block.mantissa, ((0, 1), (0, 0)))
+    return Scaled(mantissa, jnp.broadcast_to(block.exponent, mantissa.shape[:1]))
 
 
 def renewal(
@@ -89,6 +123,7 @@ def renewal(
     budget = -math.log(eps) / 3  # nats of spread: a third of the digits
 
     def renew(sums: Sums, block: Scaled) -> tuple[Sums, Scaled]:
+        block = _disturbed(block)
         time = sums.time + 1
         since = (time - sums.renewed).astype(sums.rate.dtype)
         # Counted from the end of the burn-in. `rem` has the sign of its dividend: keep that >= 0.
@@ -101,20 +136,25 @@ def renewal(
         shape = block.mantissa.shape
 
         def turn(loop: tuple) -> tuple:
-            _, flat, exponent, _, _, rate = loop
-            block = Scaled(flat.reshape(shape), exponent)
-            frame, _, growths = orthonormal(block)
-            rounding, growths = _rounding(block, growths, eps)
+            _, flat, exponent, _, _, rate, displaced = loop
+            mantissa = flat.reshape(shape)
+            tangents = Scaled(mantissa[:-1], exponent[:-1])
+            noise = _noise(Scaled(mantissa, exponent))
+            frame, triangle, growths = orthonormal(tangents)
+            rounding, growths = _rounding(tangents, noise, growths, eps)
+            displaced = _displaced(displaced, tangents.exponent, frame, triangle, noise)
             alive = growths > -jnp.inf
             spread = jnp.max(growths) - jnp.min(jnp.where(alive, growths, jnp.max(growths)))
             spread = jnp.where(jnp.any(alive), spread, 0.0)
             rate = jnp.clip(spread / since, FADING * rate, budget)
-            done = jnp.zeros((), bool)
-            return done, frame.mantissa.reshape(-1), frame.exponent, growths, rounding, rate
+            done, block = jnp.zeros((), bool), probed(frame)
+            flat = block.mantissa.reshape(-1)
+            return done, flat, block.exponent, growths, rounding, rate, displaced
 
         zeros = jnp.zeros_like(sums.roundings)
         # As a vector: LAPACK wants the block by columns, but the sweep should keep its own layout.
-        loop = (due, block.mantissa.reshape(-1), block.exponent, zeros, zeros, sums.rate)
+        flat = block.mantissa.reshape(-1)
+        loop = (due, flat, block.exponent, zeros, zeros, sums.rate, sums.displaced)
         if interval is None:
             # A loop of at most one turn. Unlike a condition it copies no block, and under vmap it
             # runs only when some frame of the batch is due, and not at every step.
@@ -122,7 +162,7 @@ def renewal(
         else:
             # Due at the same times for a whole batch, so this stays a condition under vmap.
             loop = jax.lax.cond(due, turn, lambda loop: loop, loop)
-        _, flat, exponent, growths, roundings, rate = loop
+        _, flat, exponent, growths, roundings, rate, displaced = loop
         block = Scaled(flat.reshape(shape), exponent)
         counts = time > burn_in
         growths, roundings = (jnp.where(counts, x, 0.0) for x in (growths, roundings))
@@ -130,20 +170,103 @@ def renewal(
         before = jax.lax.dynamic_index_in_dim(sums.cells, index, keepdims=False)
         cells = jax.lax.dynamic_update_index_in_dim(sums.cells, before + growths, index, 0)
         renewed = jnp.where(due, time, sums.renewed)
-        return Sums(time, renewed, rate, cells, sums.roundings + roundings), block
+        return Sums(time, renewed, rate, cells, sums.roundings + roundings, displaced), block
 
     return renew
 
 
-def _rounding(block: Scaled, growths: Array, eps: float) -> tuple[Array, Array]:
+def _disturbed(block: Scaled) -> Scaled:
+    """The block with what the last factor's rounding may have added to the probe, in units of eps.
+
+    Args:
+        block: (m + 1, n) with an exponent each, the probe last.
+    """
+    mantissa = jax.lax.stop_gradient(block.mantissa)
+    tangents = Scaled(mantissa[:-1], block.exponent[:-1])
+    # In each coordinate as much as the largest tangent has there: groups of units stay apart.
+    top = jnp.max(jax.vmap(exponent_of)(tangents))
+    powers = power_below(jnp.minimum(tangents.exponent - top, 0), mantissa.dtype)
+    sizes = jnp.max(jnp.abs(tangents.mantissa) * powers[:, None], axis=0)
+    fresh = sizes * jnp.asarray(signs(sizes.shape), sizes.dtype)
+    probe = add(Scaled(mantissa[-1], block.exponent[-1]), Scaled(fresh, top))
+    return Scaled(
+        block.mantissa.at[-1].set(probe.mantissa), block.exponent.at[-1].set(probe.exponent)
+    )
+
+
+def _noise(block: Scaled) -> Float[Array, "m n"]:
+    """What may have been added to each tangent's mantissa, in units of eps: zero where that is.
+
+    Args:
+        block: (m + 1, n) with an exponent each, the probe last.
+    """
+    rows = jax.lax.stop_gradient(widen(block.mantissa))
+    sizes = shift_within(
+        jnp.broadcast_to(jnp.abs(rows[-1]), rows[:-1].shape),
+        (block.exponent[-1] - block.exponent[:-1])[:, None],
+    )
+    sizes = jnp.maximum(_bounded(sizes), 1.0)  # an orthonormalization spreads as much
+    return jnp.where(rows[:-1] == 0, 0.0, sizes * jnp.asarray(signs(sizes.shape), sizes.dtype))
+
+
+def _rounding(tangents: Scaled, noise: Array, growths: Array, eps: float) -> tuple[Array, Array]:
     """The relative error of each |R_ii|, and their logarithms without zeros made by rounding."""
     # |R_ii| = 0 is exact for a tangent that is zero. One that is not, and has nothing left beside
     # those before it, is lost in rounding, and could be anything up to that of the largest one.
-    zero = _dead(block)
+    zero = _dead(tangents)
+    sizes = jax.vmap(log_of)(jnp.ones_like(growths), tangents.exponent)
     cancelled = (growths == -jnp.inf) & ~zero
-    top = jnp.max(growths)
-    growths = jnp.where(cancelled, top + math.log(eps), growths)
-    error = eps * math.sqrt(block.mantissa.shape[1]) * jnp.exp(top - growths)
+    growths = jnp.where(cancelled, sizes + math.log(eps), growths)
+    own = jax.lax.stop_gradient(growths) - sizes
+    error = eps * jnp.linalg.norm(noise, axis=1) * jnp.exp(-own)
     # What is mostly rounding could be any smaller number: its logarithm is off by all the digits.
     error = jnp.where(error < FLOOR, error, -math.log(eps))
     return jnp.where(zero, 0.0, error), growths
+
+
+def _displaced(
+    before: Float[Array, "m m"],
+    exponents: Int[Array, " m"],
+    frame: Scaled,
+    triangle: Float[Array, "m m"],
+    noise: Float[Array, "m n"],
+) -> Float[Array, "m m"]:
+    """L after one interval, see above.
+
+    Args:
+        before: L.
+        exponents: of the columns of R.
+        frame: Q'.
+        triangle: the mantissas of R.
+        noise: δ, as rows.
+    """
+    frame, triangle = jax.lax.stop_gradient((widen(frame.mantissa), triangle))
+    inverse = inverse_beside_zeros(triangle)
+    product = functools.partial(jnp.matmul, precision="highest")
+    between = jnp.where(
+        before == 0, 0.0, shift_within(before, exponents[:, None] - exponents[None])
+    )
+    moved = product(product(triangle, _bounded(between)), inverse)
+    fresh = product(product(frame, noise.T), inverse)
+    alive = jnp.any(frame != 0, axis=1)
+    moved = jnp.where(alive[:, None] & alive[None], _bounded(moved) + _bounded(fresh), 0.0)
+    return jnp.tril(_bounded(moved))
+
+
+def _bounded(matrix: Float[Array, "p q"]) -> Float[Array, "p q"]:
+    """Entries from 1/eps on mean that all is lost, however much larger they are."""
+    most = float(jnp.finfo(matrix.dtype).eps) ** -2
+    return jnp.clip(jnp.where(jnp.isnan(matrix), most, matrix), -most, most)
+
+
+def displacement_errors(displaced: Float[Array, "m m"], eps: float) -> Float[Array, " m"]:
+    """By how much the displacement of a frame may change the logarithm of each sum.
+
+    Args:
+        displaced: L in units of eps.
+        eps: of the dtype of the frame.
+    """
+    displaced = jnp.abs(displaced) * eps
+    turned = jnp.tril(displaced, -1)
+    turned = jnp.linalg.norm(turned, axis=0) + jnp.linalg.norm(turned, axis=1)
+    return jnp.diagonal(displaced) + jnp.minimum(turned, turned**2)

@@ -92,26 +92,40 @@ def log_singular_values(
     return values, jnp.where(values == -jnp.inf, 0.0, jnp.where(jnp.isnan(values), values, errors))
 
 
-def row_amplification(
-    upper: Float[Array, "p n"], sizes: Int[Array, " n"] | None = None
-) -> Float[Array, " p"]:
+def row_amplification(upper: Float[Array, "p n"]) -> Float[Array, " p"]:
     """The norms of the columns of a triangle's inverse: what an error of size one in a row becomes.
 
     Zero for a row of zeros, which has no error, and inf where there is no inverse.
 
     Args:
-        upper: the triangle, with each column divided by 2^size.
-        sizes: of the columns; None is zero for all.
+        upper: the triangle.
     """
-    square = upper[:, : upper.shape[0]]
-    diagonal, zero = jnp.diagonal(square), jnp.all(upper == 0, axis=1)
-    square = square + jnp.diag(zero.astype(upper.dtype))
-    inverse = inverse_of_upper(square)
-    if sizes is not None:
-        inverse = jnp.where(inverse == 0, 0.0, shifted(inverse, -sizes[: len(inverse), None]))
+    return amplification_of(upper, inverse_beside_zeros(upper))
+
+
+def amplification_of(
+    upper: Float[Array, "p n"], inverse: Float[Array, "p p"]
+) -> Float[Array, " p"]:
+    """As `row_amplification`, where the inverse is known.
+
+    Args:
+        upper: the triangle.
+        inverse: that of its first columns, whatever the size of each row.
+    """
+    zero = jnp.all(upper == 0, axis=1)
     norms = norms_along(inverse, axis=0)
-    norms = jnp.where(jnp.isnan(norms) | (diagonal == 0), jnp.inf, norms)
+    norms = jnp.where(jnp.isnan(norms) | (jnp.diagonal(upper) == 0), jnp.inf, norms)
     return jnp.where(zero, 0.0, norms)
+
+
+def inverse_beside_zeros(upper: Float[Array, "p n"]) -> Float[Array, "p p"]:
+    """The inverse of a triangle's first columns; rows of zeros count as those of the identity.
+
+    Args:
+        upper: the triangle.
+    """
+    zero = jnp.all(upper == 0, axis=1)
+    return inverse_of_upper(upper[:, : upper.shape[0]] + jnp.diag(zero.astype(upper.dtype)))
 
 
 def inverse_of_upper(upper: Float[Array, "p p"]) -> Float[Array, "p p"]:

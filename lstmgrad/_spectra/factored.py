@@ -20,13 +20,16 @@ from jaxtyping import Array, Bool, Float
 
 from lstmgrad._numeric.graded import (
     Graded,
+    amplification_of,
+    graded,
+    inverse_beside_zeros,
     multiply,
     norms_along,
-    row_amplification,
     shift_within,
 )
 from lstmgrad._numeric.gram_schmidt import orthonormalize, signs
 from lstmgrad._numeric.scaled import Scaled, log_of, normalize, shifted
+from lstmgrad._spectra.displaced import Split, carried
 
 
 class FactoredProduct(NamedTuple):
@@ -36,11 +39,24 @@ class FactoredProduct(NamedTuple):
         frame: (m, n), orthonormal rows: the columns of Q_t.
         graded: R_t ··· R_1.
         losses: (m,), Σ over the factors of the condition of each row of R.
+        displaced: (m, m), see `displaced`, in units of the rounding.
     """
 
     frame: Float[Array, "m n"]
     graded: Graded
     losses: Float[Array, " m"]
+    displaced: Float[Array, "m m"]
+
+
+def whole_product(frame: Float[Array, "m n"]) -> FactoredProduct:
+    """The product of no factors.
+
+    Args:
+        frame: orthonormal rows.
+    """
+    size, dtype = len(frame), frame.dtype
+    rows = graded(jnp.eye(size, dtype=dtype), jnp.zeros((), jnp.int32))
+    return FactoredProduct(frame, rows, jnp.zeros(size, dtype), jnp.zeros((size, size), dtype))
 
 
 def apply(
@@ -78,7 +94,8 @@ def apply(
     # What meets a row of zeros counts for nothing, and must not pass for a near dependence.
     dead = ((heights == 0) & ~hidden) | gone
     block = jnp.where(dead[None], 0.0, block)
-    order = jnp.lexsort((-heights, -(sizes + exponents), dead))
+    weights = sizes + exponents
+    order = jnp.lexsort((-heights, -weights, dead))
     block, sizes, rows, exponents = block[:, order], sizes[order], rows[order], exponents[order]
     rank = jnp.minimum(jnp.sum(~dead), jnp.sum(jnp.any(block != 0, axis=1)))
 
@@ -88,10 +105,18 @@ def apply(
     kept = min(block.shape)
     frame, upper = frame[:, :kept], upper[:kept]
     total = multiply(upper, Graded(rows, exponents + sizes))
-    total = Graded(total.mantissa, total.exponents + exponent)
+
+    inverse = inverse_beside_zeros(upper)
+    back = jnp.where(inverse == 0, 0.0, shifted(inverse, -sizes[:kept, None]))
     moved = norms_along(frame * sizes_of_rows[:, None], axis=0)
-    losses = losses[order][:kept] + moved * row_amplification(upper, sizes)
-    return FactoredProduct(frame.T, total, losses)
+    losses = losses[order][:kept] + moved * amplification_of(upper, back)
+    noise = jnp.where(block != 0, some * sizes_of_rows[:, None], 0.0)[:, :kept]
+    noise = jnp.matmul(frame.T, noise, precision="highest")
+    noise = jnp.matmul(noise, back, precision="highest")
+    split = Split(order, product.graded.exponents, weights, upper, inverse, total.exponents, ~dead)
+    displaced = carried(product.displaced, split, noise)
+    total = Graded(total.mantissa, total.exponents + exponent)
+    return FactoredProduct(frame.T, total, losses, displaced)
 
 
 def _lossy(frame: Float[Array, "m n"], tiny: float) -> Bool[Array, " m"]:

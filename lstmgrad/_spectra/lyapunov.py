@@ -13,136 +13,26 @@ where a single step spends them all, the result says so.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_chain
 from lstmgrad._chains.sweeps import read_nothing, sweep_forward
 from lstmgrad._checks import check_count, check_not_empty
 from lstmgrad._compile import compiled
-from lstmgrad._numeric.frame import Sums, orthonormal, renewal
+from lstmgrad._numeric.frame import Sums, displacement_errors, orthonormal, probed, renewal
 from lstmgrad._numeric.scaled import Scaled, scaled
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._spectra.records import LyapunovSpectrum, LyapunovState
 
 READINGS = 200
 """Running estimates of one call, at most."""
 
 BLOCKS = 32
 """Blocks of time, at most, whose scatter gives the standard errors."""
-
-
-class LyapunovState(Result):
-    """Where a computation stands, to go on from along the next piece of the sequence.
-
-    Attributes:
-        frame: (n, m), orthonormal columns, the tangents at the last state; zero where a tangent
-            became exactly zero, which it then stays.
-        num_steps: the steps counted so far.
-        log_sums: (m,), Σ ln |R_ii| over these steps.
-        variances: (m,), the estimated variance of `log_sums`.
-        roundings: (m,), the estimated effect of rounding on `log_sums`.
-        model_state: s_T of a stream, the start of the next one; None where states are stored.
-    """
-
-    frame: Float[Array, "*batch n m"]
-    num_steps: Int[Array, "*batch"]
-    log_sums: Float[Array, "*batch m"]
-    variances: Float[Array, "*batch m"]
-    roundings: Float[Array, "*batch m"]
-    model_state: Any
-
-    _main = ("frame", 2)
-
-    def _subject(self) -> str:
-        size, count = self.frame.shape[-2:]
-        return f"{count} tangents of {size}"
-
-    def _headline(self) -> str:
-        return f"after {self.num_steps} steps"
-
-    def _table(self) -> tuple[list[str], list[list[str]]]:
-        shown = chosen(len(self.log_sums))
-        rows = [
-            [str(i + 1), number(self.log_sums[i]), number(np.sqrt(self.variances[i]))]
-            for i in shown
-        ]
-        return ["i", "sum of ln growth", "standard error"], rows
-
-    def _numbers(self) -> dict[str, Any]:
-        return {"num_steps": self.num_steps, "largest_log_sum": np.max(self.log_sums)}
-
-
-class LyapunovSpectrum(Result):
-    """Lyapunov exponents along one trajectory, in nats per step.
-
-    Attributes:
-        exponents: (m,), from the largest on; -inf for directions that become exactly zero, NaN
-            where the trajectory was NaN.
-        standard_errors: (m,), of the time means, from the scatter between blocks of time: zero
-            for -inf, inf where the chain is too short for two blocks.
-        rounding_errors: (m,), nats per step by which rounding may have displaced the exponent. An
-            entry of R that may be nothing but rounding counts with all its digits, ln 1/eps.
-        times: (G,), steps counted up to each running estimate, at most 200 of them.
-        running_exponents: (G, m), the estimates from the steps up to these times; the last row
-            is `exponents`.
-        state: to go on from.
-    """
-
-    exponents: Float[Array, "*batch m"]
-    standard_errors: Float[Array, "*batch m"]
-    rounding_errors: Float[Array, "*batch m"]
-    times: Int[Array, "*batch G"]
-    running_exponents: Float[Array, "*batch G m"]
-    state: LyapunovState
-
-    @property
-    def resolved(self) -> Bool[Array | np.ndarray, "*batch m"]:
-        """Whether rounding matters less than the standard error, or than √eps nats per step."""
-        eps = float(jnp.finfo(self.state.frame.dtype).eps)
-        errors = self.standard_errors
-        sampled = (errors < math.inf) & (self.rounding_errors <= errors)
-        return sampled | (self.rounding_errors <= math.sqrt(eps))
-
-    _main = ("exponents", 1)
-
-    def _subject(self) -> str:
-        return f"{self.exponents.shape[-1]} exponents"
-
-    def _headline(self) -> str:
-        found = self._numbers()
-        return (
-            f"largest {number(found['largest_exponent'])} ± "
-            f"{number(found['standard_error'], 2)} nats per step over {self.times[-1]} steps, "
-            f"{number(found['num_resolved'])} resolved"
-        )
-
-    def _table(self) -> tuple[list[str], list[list[str]]]:
-        heads = ["i", "exponent", "standard error", "rounding", "resolved"]
-        rows = [
-            [
-                str(i + 1),
-                number(self.exponents[i]),
-                number(self.standard_errors[i], 2),
-                number(self.rounding_errors[i], 2),
-                "yes" if self.resolved[i] else "no",
-            ]
-            for i in chosen(len(self.exponents))
-        ]
-        return heads, rows
-
-    def _numbers(self) -> dict[str, Any]:
-        return {
-            "largest_exponent": self.exponents[0],
-            "standard_error": self.standard_errors[0],
-            "smallest_exponent": self.exponents[-1],
-            "num_positive": np.sum(self.exponents > 0),
-            "num_resolved": np.sum(self.resolved),
-            "num_steps": self.times[-1],
-        }
 
 
 @compiled
@@ -185,12 +75,15 @@ def lyapunov_spectrum(
         a QR where one of them needs it. Differentiable in reverse mode where `interval` is given.
         A diagonal chain without a `start` needs no QR: its exponents are the means of ln |a_t|.
 
-        A given `interval` is not corrected where it is too long; `resolved` says so, except for a
-        direction that loses more than the dtype's whole range in one interval: it reads as -inf.
-        -inf stands for tangents that the factors make zero entry by entry; a factor that is
-        singular otherwise leaves rounding, which `resolved` denies. It errs on the side of doubt:
-        some of the exponents just above the floor are better than it says. `log_abs_det` gives the
-        sum of all exponents without a QR, and so that of the unresolved ones by difference.
+        A given `interval` is not corrected where it is too long; `resolved` says so: what rounding
+        does inside an interval is carried along by one more tangent. -inf stands for tangents that
+        the factors make zero entry by entry, and for as many as there are more tangents than
+        coordinates that are not zero; a factor that is singular otherwise leaves rounding, which
+        `resolved` denies. Where a tangent has outgrown one before it by more than all digits, as
+        two groups of units may that shrink in turn, neither is resolved unless the factors keep
+        them apart. It errs on the side of doubt: some of the exponents just above the floor are
+        better than it says. `log_abs_det` gives the sum of all exponents without a QR, and so that
+        of the unresolved ones by difference.
 
         Standard errors are those of means over at most 32 blocks of time, none shorter than T/200:
         too small where the dynamics remembers longer than a block. Parts of a continued
@@ -221,12 +114,11 @@ def lyapunov_spectrum(
     zero = jnp.zeros((), jnp.int32)
     cells = jnp.zeros((math.ceil(counted / cell), *state.log_sums.shape), state.log_sums.dtype)
     rate = jnp.full((), jnp.inf, cells.dtype)  # unknown: the first interval is one step
-    sums = Sums(zero, zero, rate, cells, jnp.zeros_like(state.roundings))
-    block = Scaled(state.frame.T, zero)
+    sums = Sums(zero, zero, rate, cells, jnp.zeros_like(state.roundings), state.displaced)
+    block = probed(Scaled(state.frame.T, zero))
     ((model_state, block), sums), _ = sweep_forward(chain, block, read_nothing, sums, renew=renew)
-    return _spectrum(
-        state, sums.cells, sums.roundings, block.mantissa.T, model_state, counted, cell
-    )
+    end = _End(block.mantissa[:-1].T, sums.cells, sums.roundings, sums.displaced, model_state)
+    return _spectrum(state, end, counted, cell)
 
 
 def _diagonal_spectrum(
@@ -249,7 +141,8 @@ def _diagonal_spectrum(
     eps = jnp.asarray(jnp.finfo(dtype).eps, dtype)
     finite = jnp.where(jnp.isneginf(gains), 0.0, jnp.abs(gains))
     roundings = eps * (counted + jnp.sum(finite, axis=0))[best]
-    return _spectrum(state, cells[:, best], roundings, frame, None, counted, cell)
+    end = _End(frame, cells[:, best], roundings, state.displaced, None)
+    return _spectrum(state, end, counted, cell)
 
 
 def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> LyapunovState:
@@ -278,7 +171,10 @@ def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> Lyapu
     _check_frame(frame.shape, frame.dtype, size, dtype, num_exponents)
     block, _, growths = orthonormal(scaled(frame.T))
     zeros = jnp.zeros_like(growths)
-    return LyapunovState(block.mantissa.T, jnp.zeros((), jnp.int32), zeros, zeros, zeros, None)
+    turned = jnp.zeros((len(zeros), len(zeros)), zeros.dtype)
+    return LyapunovState(
+        block.mantissa.T, jnp.zeros((), jnp.int32), zeros, zeros, zeros, turned, None
+    )
 
 
 def _check_frame(
@@ -297,48 +193,57 @@ def _check_frame(
         )
 
 
-def _spectrum(
-    state: LyapunovState,
-    cells: Float[Array, "G m"],
-    roundings: Float[Array, " m"],
-    frame: Float[Array, "n m"],
-    model_state: Any,
-    counted: int,
-    cell: int,
-) -> LyapunovSpectrum:
+class _End(NamedTuple):
+    """What a sweep leaves.
+
+    Attributes:
+        frame: at the end.
+        cells: Σ ln |R_ii| over cells of time.
+        roundings: the effect of rounding on the sums.
+        displaced: see `LyapunovState`.
+        model_state: at the end, of a stream.
+    """
+
+    frame: Float[Array, "n m"]
+    cells: Float[Array, "G m"]
+    roundings: Float[Array, " m"]
+    displaced: Float[Array, "m m"]
+    model_state: Any
+
+
+def _spectrum(state: LyapunovState, end: _End, counted: int, cell: int) -> LyapunovSpectrum:
     """The result.
 
     Args:
         state: that the sweep started from.
-        cells: Σ ln |R_ii| over cells of time.
-        roundings: the effect of rounding on the sums.
-        frame: at the end.
-        model_state: at the end, of a stream.
+        end: what it left.
         counted: how many steps count.
         cell: steps in each of the cells but the last.
     """
-    dtype = state.log_sums.dtype
-    count = cells.shape[0]
-    counts = jnp.minimum(cell * jnp.arange(1, count + 1, dtype=jnp.int32), counted)
+    dtype, cells = state.log_sums.dtype, end.cells
+    counts = jnp.minimum(cell * jnp.arange(1, len(cells) + 1, dtype=jnp.int32), counted)
     times = state.num_steps + counts
     log_sums = state.log_sums[None] + jnp.cumsum(cells, axis=0)
     running = log_sums / times.astype(dtype)[:, None]
+    zero = log_sums[-1] == -jnp.inf
     variances = state.variances + _variance(cells, counted, cell)
-    variances = jnp.where(log_sums[-1] == -jnp.inf, 0.0, variances)
     after = LyapunovState(
-        frame=frame,
+        frame=end.frame,
         num_steps=times[-1],
         log_sums=log_sums[-1],
-        variances=variances,
-        roundings=state.roundings + roundings,
-        model_state=model_state,
+        variances=jnp.where(zero, 0.0, variances),
+        roundings=state.roundings + end.roundings,
+        displaced=end.displaced,
+        model_state=end.model_state,
     )
+    eps = float(jnp.finfo(end.frame.dtype).eps)
+    roundings = after.roundings + displacement_errors(end.displaced, eps)
     order = jnp.argsort(-running[-1])
     steps = after.num_steps.astype(dtype)
     return LyapunovSpectrum(
         exponents=running[-1][order],
-        standard_errors=(jnp.sqrt(variances) / steps)[order],
-        rounding_errors=(after.roundings / steps)[order],
+        standard_errors=(jnp.sqrt(after.variances) / steps)[order],
+        rounding_errors=jnp.where(zero, 0.0, roundings / steps)[order],
         times=times,
         running_exponents=running[:, order],
         state=after,

@@ -17,10 +17,11 @@ from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_count
 from lstmgrad._compile import compiled
-from lstmgrad._numeric.graded import Graded, graded, log_singular_values
+from lstmgrad._numeric.graded import Graded, log_singular_values
 from lstmgrad._numeric.scaled import Scaled, widen
 from lstmgrad._result import Result, block_name, chosen, number, reading, seen
-from lstmgrad._spectra.factored import FactoredProduct, apply, level_of_hidden
+from lstmgrad._spectra.displaced import row_errors
+from lstmgrad._spectra.factored import FactoredProduct, apply, level_of_hidden, whole_product
 from lstmgrad._types import Fixed, PartName
 
 _RESOLVED = 1e-2
@@ -124,8 +125,8 @@ def forward_singular_spectrum(
 
     Notes:
         A push of n_wrt tangents, two passes of Gram-Schmidt (more where rows differ by more than
-        the digits), the inverse of a triangle and two products of n_wrt³ per step; an SVD by Jacobi
-        rotations per lag, 0.1 s for n = 200 on one core. O(L n_of n_wrt) memory.
+        the digits), the inverse of a triangle and nine products of n_wrt³ per step; an SVD by
+        Jacobi rotations per lag, 0.1 s for n = 200 on one core. O(L n_of n_wrt) memory.
         `every` saves the SVDs, `num_values` saves nothing but memory. Not differentiable in reverse
         mode: see `forward_norms`.
 
@@ -134,10 +135,10 @@ def forward_singular_spectrum(
         in its logarithm, where v and u are its own directions at t-1 and t: by an epsilon per step
         where J_t is well conditioned, and by everything where J_t shrinks v by more than 1/epsilon
         relative to the rest. `errors` estimates that sum to an order of magnitude or so, and
-        `resolved` tells which values are left. It is too high where directions fall together
-        exactly, and too low where one overtakes another that had shrunk by more than all digits and
-        is coupled to it: for some value of one in nine products of triangular factors whose
-        diagonals change places, and for none of 96 products of twelve other kinds.
+        `resolved` tells which values are left. Where one direction overtakes another that had
+        shrunk by more than all digits, and is coupled to it, nothing is left of either, which a
+        perturbation of the size of the rounding shows that travels along (`displaced`). The
+        estimate is too high where directions fall together exactly.
         Factors whose small part is due to small rows, as a saturated layer's diag(φ′) W, lose
         nothing when pushed; from the other side, in `backward_singular_spectrum`, they do.
 
@@ -244,9 +245,7 @@ def _read_values(block: Block, every: int, fixed: Fixed):
     frame = widen(unit)
     size, dtype = frame.shape[0], frame.dtype
     zero = jnp.zeros((), jnp.int32)
-    product = FactoredProduct(
-        frame, graded(jnp.eye(size, dtype=dtype), zero), jnp.zeros(size, dtype)
-    )
+    product = whole_product(frame)
     finfo = jnp.finfo(chain.layout.dtype)  # of the factors, which may be in half precision
 
     def renew(product: FactoredProduct, block: Scaled) -> tuple[FactoredProduct, Scaled]:
@@ -254,12 +253,17 @@ def _read_values(block: Block, every: int, fixed: Fixed):
         product = apply(factor, product, finfo)
         return product, Scaled(product.frame.astype(block.mantissa.dtype), zero)
 
+    rounding = jnp.asarray(finfo.eps * math.sqrt(chain.layout.size), dtype)
+
+    def errors_of(product: FactoredProduct) -> Float[Array, " m"]:
+        return jnp.maximum(rounding * product.losses, row_errors(product.displaced, rounding))
+
     def read(product: FactoredProduct, block: Scaled) -> tuple[FactoredProduct, Scaled, tuple]:
         seen, level = product, jnp.full((), -jnp.inf, dtype)
         if _size(part) < chain.layout.size:
             seen = apply(Scaled(product.frame[:, part].T, zero), product, finfo, select=True)
             level = level_of_hidden(product, part, finfo)
-        return product, block, (seen.graded, seen.losses, level)
+        return product, block, (seen.graded, errors_of(seen), level)
 
     if fixed == "start":
         swept = sweep_forward(chain, Scaled(unit, zero), read, product, every=every, renew=renew)
@@ -267,17 +271,16 @@ def _read_values(block: Block, every: int, fixed: Fixed):
         swept = sweep_backward(
             check_stored(chain), Scaled(unit, zero), read, product, every=every, renew=renew
         )
-    products, losses, levels = swept[1]
-    rounding = jnp.asarray(finfo.eps * math.sqrt(chain.layout.size), dtype)
+    products, errors, levels = swept[1]
     batch = max(1, _BATCH // max(1, size * _size(part)))
 
-    def values(product: Graded, loss: Float[Array, " m"], level: Float[Array, ""]):
-        values, errors = log_singular_values(product, rounding * loss)
+    def values(product: Graded, error: Float[Array, " m"], level: Float[Array, ""]):
+        values, errors = log_singular_values(product, error)
         hidden = values < level
         return jnp.where(hidden, level, values), jnp.where(hidden, jnp.inf, errors)
 
-    read_off = products, losses, levels
-    if losses.shape[0] <= batch:
+    read_off = products, errors, levels
+    if levels.shape[0] <= batch:
         return jax.vmap(values)(*read_off)
     return jax.lax.map(lambda one: values(*one), read_off, batch_size=batch)
 

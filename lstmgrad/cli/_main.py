@@ -1,12 +1,12 @@
 """Entry point: arguments in, an exit code out, and no traceback for what a user can cause."""
 
-import os
 import sys
 from collections.abc import Sequence
 
 import jax
 
 from lstmgrad.cli._shared.command import run
+from lstmgrad.cli._shared.console import hush
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli.compare import COMPARE
 from lstmgrad.cli.depth import DEPTH
@@ -41,15 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     too_large = f"the run does not fit into memory; choose a smaller {command.sizes}"
     try:
         code = run(command, arguments[named:])
-        sys.stdout.flush()
     except CommandError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         print("lstmgrad: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Otherwise the interpreter complains once more when it flushes stdout on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        hush()
         return 1
     except MemoryError:
         return _refuse(too_large)

@@ -20,7 +20,8 @@ from lstmgrad._numeric.scaled import Scaled, scaled, widen
 from lstmgrad._responses.finite import FirstNonFinite, first_non_finite
 from lstmgrad._routes.additive import additive_paths, tags_of
 from lstmgrad._routes.values import tagged_values
-from lstmgrad._spectra.lyapunov import LyapunovSpectrum, lyapunov_spectrum
+from lstmgrad._spectra.lyapunov import lyapunov_spectrum
+from lstmgrad._spectra.records import LyapunovSpectrum
 from lstmgrad._types import State
 from lstmgrad.cells import RNNParams
 from lstmgrad.diagnosis._gradients import (

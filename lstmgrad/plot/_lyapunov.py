@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
-from lstmgrad._spectra.lyapunov import LyapunovSpectrum
+from lstmgrad._spectra.records import LyapunovSpectrum
 from lstmgrad.plot._curves import NOT_RESOLVED, draw_family, named_legend
 from lstmgrad.plot._style import (
     COLORS,

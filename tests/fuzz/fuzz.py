@@ -2,6 +2,7 @@
 
     python tests/fuzz/fuzz.py --cases 100000 --seed 1     # counts by reading and kind, failures
     python tests/fuzz/fuzz.py --cases 64 --only switching --seed 1
+    python tests/fuzz/fuzz.py --cases 1000 --readings lyapunov_spectrum
 
 A case is one drawn chain under one reading. Every failure is printed with what draws it again.
 """
@@ -12,10 +13,12 @@ import functools
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import spectra
 from draws import KINDS
 from verdicts import judge, product_norms, table
 
@@ -71,6 +74,12 @@ READINGS = {
 }
 
 
+GROUPS = {name: group for group in (spectra,) for name in group.READINGS}
+"""Readings that bring a draw of their own, and an oracle."""
+
+ALL = [*READINGS, *GROUPS]
+
+
 @functools.cache
 def reader(case: Case):
     """The compiled reading of a batch."""
@@ -82,9 +91,11 @@ def reader(case: Case):
     return jax.jit(jax.vmap(read))
 
 
-def draw_case(rng, readings) -> Case:
+def draw_case(rng, readings) -> Any:
     """The shapes and options of one program."""
     reading = str(rng.choice(readings))
+    if reading in GROUPS:
+        return GROUPS[reading].draw_case(rng, reading)
     size = int(rng.choice([2, 3, 5, 8, 33, 40], p=[0.2, 0.25, 0.25, 0.2, 0.05, 0.05]))
     longest = 6 if reading == "norm_map" else 30 if size > 32 else 90
     parts = [(None, None), ("a", "a"), ("a", "b"), ("b", "b"), (None, "a"), ("b", None)]
@@ -100,8 +111,10 @@ def draw_case(rng, readings) -> Case:
     )
 
 
-def judge_batch(case: Case, kind: str, seeds) -> list[tuple[str, float]]:
+def judge_batch(case: Any, kind: str, seeds) -> list[tuple[str, float]]:
     """The verdicts of a batch, one for each seed."""
+    if case.reading in GROUPS:
+        return GROUPS[case.reading].judge_batch(case, kind, seeds)
     draws = [KINDS[kind](np.random.default_rng(s), case.length, case.size) for s in seeds]
     factors = np.stack(draws).astype(case.dtype)
     with jax.enable_x64(case.dtype == "float64"):
@@ -171,7 +184,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--readings", nargs="+", choices=READINGS, default=list(READINGS))
+    parser.add_argument("--readings", nargs="+", choices=ALL, default=ALL)
     options = parser.parse_args()
     began, failures = time.time(), []
     counts, worst = run(

@@ -5,6 +5,7 @@ import dataclasses
 import fuzz
 import numpy as np
 import pytest
+import spectra
 from draws import KINDS
 from registry import slow
 from verdicts import judge, product_norms, table
@@ -23,6 +24,21 @@ def test_no_claim_is_wrong(case):
     for number, kind in enumerate(KINDS):
         seeds = [[17, number, i] for i in range(batch)]
         bad = [v for v in fuzz.judge_batch(case, kind, seeds) if v[0] in fuzz.BAD]
+        assert not bad, f"{kind}, seeds {seeds}: {bad}"
+
+
+SPECTRA = [
+    spectra.Case("forward_singular_spectrum", 4, 20, "float32", every=20),
+    slow(spectra.Case("backward_singular_spectrum", 4, 40, "float64", every=20)),
+]
+
+
+@pytest.mark.parametrize("case", SPECTRA, ids=lambda case: case.reading)
+def test_no_claim_about_a_spectrum_is_wrong(case):
+    for number, kind in enumerate(KINDS):
+        # One direction overtakes another that was behind by more than all digits.
+        seeds = [[18, number, i] for i in range(8 if kind == "triangular" else 2)]
+        bad = [v for v in spectra.judge_batch(case, kind, seeds) if v[0] in fuzz.BAD]
         assert not bad, f"{kind}, seeds {seeds}: {bad}"
 
 

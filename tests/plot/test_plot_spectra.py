@@ -31,6 +31,7 @@ def exponents(values, errors: Any = 0.01, rounding: Any = 0.0, running=None) -> 
         log_sums=50 * values,
         variances=jnp.ones(m),
         roundings=jnp.zeros(m),
+        displaced=jnp.zeros((m, m)),
         model_state=None,
     )
     return lg.LyapunovSpectrum(

@@ -65,6 +65,7 @@ def lyapunov_state() -> lg.LyapunovState:
         log_sums=_floats(4),
         variances=_floats(4, low=0.0, high=1.0),
         roundings=_floats(4, low=0.0, high=1.0),
+        displaced=jnp.zeros((4, 4)),
         model_state=lg.cells.LSTMState(h=jnp.ones(3), c=jnp.zeros(3)),
     )
 

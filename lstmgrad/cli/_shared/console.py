@@ -1,11 +1,14 @@
 """Text for the terminal: summaries, shortened tables, numbers in words."""
 
 import math
+import os
 import sys
 import unicodedata
 from typing import Any
 
 import numpy as np
+
+from lstmgrad.cli._shared.error import CommandError
 
 ENDS = 12
 """How many rows of a long table are shown from the beginning and from the end."""
@@ -16,10 +19,27 @@ def say(*lines: str) -> None:
 
     Args:
         *lines: text with any characters.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+        CommandError: the output cannot be written, as to a full disk.
     """
     text = "\n".join(lines)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        hush()
+        raise CommandError(f"cannot write to the standard output: {error.strerror}") from error
+
+
+def hush() -> None:
+    """Sends what is left of the standard output nowhere, where it would fail again on exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def entry(name: str, *lines: str) -> list[str]:

@@ -56,6 +56,8 @@ def write_whole(path: Path, contents: Mapping[str, bytes]) -> None:
     staged = {name: _temporary(path / name) for name in contents}
     try:
         with _refusing(path):
+            # Another run that failed may have taken the empty directory away that it had made.
+            path.mkdir(parents=True, exist_ok=True)
             for name, content in contents.items():
                 staged[name].write_bytes(content)
             for name, temporary in staged.items():
@@ -73,7 +75,10 @@ def _make(path: Path, made: list[Path]) -> None:
             raise CommandError(f"--out: {path} is a file, not a directory")
         return
     _make(path.parent, made)
-    path.mkdir()
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return  # another run was quicker
     made.append(path)
 
 

@@ -1,5 +1,6 @@
 """Cells over one sequence, at initialization and after a short training, as a study."""
 
+import functools
 import math
 
 import jax
@@ -19,6 +20,7 @@ from lstmgrad.cli._shared.training import (
     summary_of,
     train,
 )
+from lstmgrad.cli.compare._finite import Broken, read_while_finite
 from lstmgrad.cli.compare._options import Cells, Options, span
 from lstmgrad.cli.compare._study import (
     Curve,
@@ -56,11 +58,11 @@ def plan_cells(options: Options, source: Cells) -> Plan:
     }
 
     def measure() -> Study:
-        curves, losses = [], {}
+        curves, losses, broken = [], {}, []
         for name, kind in kinds.items():
             model = build(kind, sequence, source.hidden, jnp.dtype(options.dtype))
-            of_cell, losses[name] = measure_cell(name, model, parts[name], length, source)
-            curves += of_cell
+            of_cell, losses[name], where = measure_cell(name, model, parts[name], length, source)
+            curves, broken = curves + of_cell, broken + where
         return Study(
             curves=tuple(curves),
             stages=stage_titles(source.train),
@@ -69,6 +71,7 @@ def plan_cells(options: Options, source: Cells) -> Plan:
             length=length,
             settings=settings,
             losses=_losses(sequence, losses),
+            broken=tuple(broken),
         )
 
     summary = summary_of(kinds.values(), sequence, source, options.dtype)
@@ -77,8 +80,8 @@ def plan_cells(options: Options, source: Cells) -> Plan:
 
 def measure_cell(
     name: str, model: Readout, parts: tuple[str, ...], length: int, source: Cells
-) -> tuple[list[Curve], dict[str, float]]:
-    """Returns the curves of one cell by part, then stage, and its losses by stage.
+) -> tuple[list[Curve], dict[str, float], list[Broken]]:
+    """Returns the curves of one cell by part, then stage, its losses by stage, where it broke.
 
     Args:
         name: of the cell.
@@ -88,16 +91,18 @@ def measure_cell(
         source: training steps and seed.
     """
     blocks = [(part, part) for part in parts]
-    analyze = jax.jit(lambda params, rows: read_blocks(chain_of(model, params, rows), blocks))
-    loss_of, curves, losses = evaluator(model), [], {}
+    chain = functools.partial(chain_of, model)
+    analyze = jax.jit(lambda params, rows: read_blocks(chain(params, rows), blocks))
+    loss_of, curves, losses, broken = evaluator(model), [], {}, []
     params, key = initial(model, source.seed)
     for stage in stage_titles(source.train):
         if losses:
             params = train(model, params, key, source.train)
-        readings = jax.device_get(analyze(params, model.rows[:length]))
+        readings, where = read_while_finite(analyze, chain, params, model.rows[:length])
+        broken += [] if where is None else [Broken(name, stage, where)]
         curves += curves_of(name, stage, readings, label=f"{model.kind.title} ")
         losses[stage] = float(loss_of(params))
-    return sorted(curves, key=lambda curve: parts.index(curve.part)), losses
+    return sorted(curves, key=lambda curve: parts.index(curve.part)), losses, broken
 
 
 def _losses(sequence: Sequence, values: dict[str, dict[str, float]]) -> Losses:

@@ -67,6 +67,7 @@ def record(study: Study) -> dict[str, Any]:
         },
         "nonfinite": f"{NONFINITE}; null in log10_norm, decay_rate and horizon: "
         f"{study.settings['dtype']} does not resolve the norm",
+        "not_finite": [each.record() for each in study.broken],
         "rows": [
             {
                 **_names(curve),

@@ -46,7 +46,8 @@ def reading(study: Study) -> str:
     last = [curve for curve in study.curves if curve.stage == stage]
     if paths := [_path(curve, study.length) for curve in last if curve.path is not None]:
         text += f"; through the additive path alone it is {listed(paths)} at {end}"
-    return f"{text[0].upper()}{text[1:]}."
+    ends = [each.sentence(KINDS[each.cell].title) for each in study.broken if each.stage == stage]
+    return " ".join([f"{text[0].upper()}{text[1:]}.", *ends])
 
 
 def _loss_table(study: Study) -> list[str]:
@@ -100,7 +101,7 @@ def _grouped(study: Study, stage: str) -> dict[str, list[Curve]]:
         last, horizon = curve.log10_norm(study.length), curve.horizon
         if last is None:
             groups["hidden"].append(curve)
-        if math.isnan(horizon):
+        if math.isnan(horizon) or (last is not None and math.isnan(last)):
             unknown = curve.known(horizon) is None
             groups["unknown" if unknown else "broken"].append(curve)
         elif math.isfinite(horizon):
@@ -141,4 +142,7 @@ def _text(value: float | None, places: int) -> str:
 
 def _horizon(curve: Curve, length: int) -> str:
     steps = curve.known(curve.horizon)
-    return f"> {length}" if steps == math.inf else _text(steps, 0)
+    if steps == math.inf:
+        reached = int(np.sum(~np.isnan(curve.profile.log_norms))) - 1
+        return f"> {min(length, reached)}"
+    return _text(steps, 0)

@@ -11,6 +11,7 @@ import lstmgrad as lg
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.kinds import KINDS
 from lstmgrad.cli._shared.sequences import Sequence
+from lstmgrad.cli.compare._finite import Broken
 
 THRESHOLD = 1e-3
 DRAWN = 20
@@ -108,6 +109,7 @@ class Study(NamedTuple):
         length: T, the steps that were analyzed.
         settings: what was asked for, for the files.
         losses: of the training, if there was one.
+        broken: where a cell stops being finite; its norms are then NaN at longer lags.
     """
 
     curves: tuple[Curve, ...]
@@ -117,6 +119,7 @@ class Study(NamedTuple):
     length: int
     settings: dict[str, Any]
     losses: Losses = Losses()
+    broken: tuple[Broken, ...] = ()
 
     @property
     def rows(self) -> list[Curve]:

@@ -14,6 +14,7 @@ from lstmgrad.cli._shared.kinds import KINDS
 from lstmgrad.cli._shared.sequences import Sequence, read_numbers
 from lstmgrad.cli._shared.training import TRAINED
 from lstmgrad.cli._shared.weights import Weights, load_weights
+from lstmgrad.cli.compare._finite import Broken, read_while_finite
 from lstmgrad.cli.compare._options import Options, span
 from lstmgrad.cli.compare._study import Study, curves_of, read_blocks, summary_lines
 
@@ -45,12 +46,15 @@ def plan_weights(options: Options, source: Weights) -> Plan:
         "dtype": options.dtype,
     }
 
+    def chain_of(params, inputs):
+        return lg.chain(lg.Model(step, params, state), inputs)
+
     @jax.jit
     def analyze(params, inputs):
-        return read_blocks(lg.chain(lg.Model(step, params, state), inputs), blocks)
+        return read_blocks(chain_of(params, inputs), blocks)
 
     def measure() -> Study:
-        readings = jax.device_get(analyze(params, inputs))
+        readings, where = read_while_finite(analyze, chain_of, params, inputs)
         return Study(
             curves=tuple(curves_of(kind, TRAINED, readings)),
             stages={TRAINED: "as trained"},
@@ -58,6 +62,7 @@ def plan_weights(options: Options, source: Weights) -> Plan:
             lags=lags,
             length=length,
             settings=settings,
+            broken=() if where is None else (Broken(kind, TRAINED, where),),
         )
 
     what = f"{KINDS[kind].title}; {loaded.described()}"
