@@ -1,5 +1,6 @@
 """`compare`: table, sentence and files of studies made by hand."""
 
+import dataclasses
 import json
 import math
 
@@ -14,6 +15,7 @@ from lstmgrad.cli._shared.json import json_text
 from lstmgrad.cli._shared.training import stage_titles
 from lstmgrad.cli.compare import _cells
 from lstmgrad.cli.compare._files import record
+from lstmgrad.cli.compare._finite import Broken, read_while_finite
 from lstmgrad.cli.compare._report import reading, tables
 from lstmgrad.cli.compare._study import Curve, Losses, Study
 
@@ -193,3 +195,44 @@ def test_norms_that_missed_their_tolerance_are_counted_below_the_table():
     unmet = met._replace(profile=eqx.tree_at(lambda p: p.errors, met.profile, errors))
     assert not any("too low" in line for line in tables(study(met)))
     assert any(line.startswith("2 norms") for line in tables(study(met, unmet)))
+
+
+def test_a_network_that_overflows_is_read_up_to_there():
+    """h_t = 5 h_{t-1} + 1 in float32, whose states are not numbers any more after some 55 steps."""
+    length = 60
+
+    def step(params, state, x):
+        return {"h": params * state["h"] + x}
+
+    def chain_at(params, rows):
+        return lg.chain(lg.Model(step, params, {"h": jnp.zeros(1, "float32")}), rows)
+
+    def analyze(params, rows):
+        chain = chain_at(params, rows)
+        norms = lg.backward_norms(chain, of="h", wrt="h")
+        broken = jnp.isinf(chain.trajectory.states["h"][-1, 0])
+        norms = dataclasses.replace(
+            norms, log_norms=norms.log_norms + jnp.where(broken, jnp.nan, 0)
+        )
+        return [(norms, 0.0, np.inf, (norms, 0.0, np.inf))]
+
+    params, rows = jnp.full(1, 5.0, "float32"), jnp.ones((length, 1), "float32")
+    states = np.asarray(chain_at(params, rows).trajectory.states["h"])[:, 0]
+    first = int(np.argmax(~np.isfinite(states)))
+    ((profile, *_, path),), where = read_while_finite(analyze, chain_at, params, rows)
+    for norms in (profile, path[0]):
+        np.testing.assert_allclose(norms.log_norms[:first], np.arange(first) * np.log(5), rtol=1e-5)
+        assert np.isnan(norms.log_norms[first:]).all()
+        assert len(norms.log_norms) == len(norms.errors) == length + 1
+    curve = Curve("rnn", "initial", "h", profile, -1.6, np.inf)
+    found = study(curve)._replace(broken=(Broken("rnn", "initial", where),), length=length)
+    assert f"first h in the state at step {first}; norms are those of the {first - 1}" in reading(
+        found
+    )
+    assert f"> {first - 1}" in "".join(tables(found))
+    (entry,) = record(found)["not_finite"]
+    assert (entry["state_step"], entry["state_parts"]) == (first, ["h"])
+    # What is finite is read once, and nothing is said.
+    ((profile, *_),), where = read_while_finite(analyze, chain_at, params, rows[:20])
+    assert where is None
+    assert len(profile.log_norms) == 21

@@ -15,8 +15,10 @@ import time
 from collections import Counter
 from typing import Any
 
+import gradients
 import jax
 import jax.numpy as jnp
+import moves
 import numpy as np
 import spectra
 from draws import KINDS
@@ -74,7 +76,7 @@ READINGS = {
 }
 
 
-GROUPS = {name: group for group in (spectra,) for name in group.READINGS}
+GROUPS = {name: group for group in (spectra, moves, gradients) for name in group.READINGS}
 """Readings that bring a draw of their own, and an oracle."""
 
 ALL = [*READINGS, *GROUPS]

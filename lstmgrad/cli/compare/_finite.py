@@ -1,9 +1,9 @@
 """Networks whose states stop being finite: norms up to there, and from which step on by what."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -86,11 +86,14 @@ def _padded(found: tuple, length: int) -> tuple:
     """A block and its additive path with NaN at the lags that were not reached."""
     profile, rate, horizon, path = found
     more = length + 1 - len(profile.log_norms)
-    profile = dataclasses.replace(
+    profile = eqx.tree_at(
+        lambda norms: (norms.lags, norms.log_norms, norms.errors),
         profile,
-        lags=np.arange(length + 1, dtype=np.asarray(profile.lags).dtype),
-        log_norms=np.pad(profile.log_norms, (0, more), constant_values=np.nan),
-        errors=np.pad(profile.errors, (0, more), constant_values=np.nan),
+        (
+            np.arange(length + 1, dtype=np.asarray(profile.lags).dtype),
+            np.pad(profile.log_norms, (0, more), constant_values=np.nan),
+            np.pad(profile.errors, (0, more), constant_values=np.nan),
+        ),
     )
     return profile, rate, horizon, path if path is None else _padded((*path, None), length)[:3]
 
