@@ -240,15 +240,15 @@ def _displaced(
         triangle: the mantissas of R.
         noise: δ, as rows.
     """
-    frame, triangle = jax.lax.stop_gradient((widen(frame.mantissa), triangle))
+    rows, triangle = jax.lax.stop_gradient((widen(frame.mantissa), triangle))
     inverse = inverse_beside_zeros(triangle)
     product = functools.partial(jnp.matmul, precision="highest")
     between = jnp.where(
         before == 0, 0.0, shift_within(before, exponents[:, None] - exponents[None])
     )
     moved = product(product(triangle, _bounded(between)), inverse)
-    fresh = product(product(frame, noise.T), inverse)
-    alive = jnp.any(frame != 0, axis=1)
+    fresh = product(product(rows, noise.T), inverse)
+    alive = jnp.any(rows != 0, axis=1)
     moved = jnp.where(alive[:, None] & alive[None], _bounded(moved) + _bounded(fresh), 0.0)
     return jnp.tril(_bounded(moved))
 

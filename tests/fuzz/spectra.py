@@ -91,8 +91,9 @@ def judge_batch(case: Case, kind: str, seeds) -> list[tuple[str, float]]:
     factors = np.stack(draws).astype(case.dtype)
     with jax.enable_x64(case.dtype == "float64"):
         found = [np.asarray(leaf) for leaf in reader(case)(factors)]
+    eps = float(np.finfo(case.dtype).eps)
     return [
-        judge(truth_of(case, one), *(leaf[i] for leaf in found), eps=np.finfo(case.dtype).eps)
+        judge(truth_of(case, one), *(leaf[i] for leaf in found), eps=eps)
         for i, one in enumerate(factors)
     ]
 

@@ -3,6 +3,8 @@
 import dataclasses
 
 import fuzz
+import gradients
+import moves
 import numpy as np
 import pytest
 import spectra
@@ -28,18 +30,37 @@ def test_no_claim_is_wrong(case):
 
 
 SPECTRA = [
-    spectra.Case("forward_singular_spectrum", 4, 20, "float32", every=20),
+    spectra.Case("forward_singular_spectrum", 3, 20, "float32", every=20),
     slow(spectra.Case("backward_singular_spectrum", 4, 40, "float64", every=20)),
+    spectra.Case("lyapunov_spectrum", 3, 20, "float32", interval=4),
+    slow(spectra.Case("lyapunov_spectrum", 4, 40, "float64", num_exponents=2, burn_in=7)),
 ]
 
 
-@pytest.mark.parametrize("case", SPECTRA, ids=lambda case: case.reading)
+@pytest.mark.parametrize("case", SPECTRA, ids=lambda case: f"{case.reading}, {case.dtype}")
 def test_no_claim_about_a_spectrum_is_wrong(case):
     for number, kind in enumerate(KINDS):
-        # One direction overtakes another that was behind by more than all digits.
-        seeds = [[18, number, i] for i in range(8 if kind == "triangular" else 2)]
+        # Of triangles, for one direction overtakes another that was behind by more than all digits.
+        seeds = [[18, number, i] for i in range(6 if kind == "triangular" else 1)]
+        seeds += [seeds[0]] * (6 - len(seeds))
         bad = [v for v in spectra.judge_batch(case, kind, seeds) if v[0] in fuzz.BAD]
         assert not bad, f"{kind}, seeds {seeds}: {bad}"
+
+
+def test_no_product_is_wrong():
+    case = moves.Case("product", 3, 30, "float32")
+    for number, kind in enumerate(KINDS):
+        seeds = [[19, number, i] for i in range(8)]
+        bad = [v for v in moves.judge_batch(case, kind, seeds) if v[0] in fuzz.BAD]
+        assert not bad, f"{kind}, seeds {seeds}: {bad}"
+
+
+@pytest.mark.slow
+def test_no_gradient_is_wrong():
+    seeds = [[20, i] for i in range(32)]
+    case = gradients.Case("contributions", "lstm", 3, 20)
+    bad = [v for v in gradients.judge_batch(case, "", seeds) if v[0] in fuzz.BAD]
+    assert not bad, f"seeds {seeds}: {bad}"
 
 
 # What a product loses is below the range beside the rows from which it was made; and the search
