@@ -95,8 +95,12 @@ def judge_batch(case: Case, kind: str, seeds) -> list[tuple[str, float]]:
         scales = jnp.asarray([10.0 ** r.uniform(-1.5, 0.3) for r in rngs])
         drives = jnp.asarray([10.0 ** r.uniform(-2, 0.3) for r in rngs])
         found, truth = jax.device_get(reader(case)(keys, scales, drives))
-    pick = lambda tree, i: jax.tree.map(lambda leaf: np.asarray(leaf)[i], tree)  # noqa: E731
-    return [judge(*pick(found, i), pick(truth, i)) for i in range(len(seeds))]
+    verdicts = []
+    for i in range(len(seeds)):
+        of_draw = jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], (found, truth))
+        (log_norms, gradient, shares), by_step = of_draw
+        verdicts.append(judge(log_norms, gradient, shares, by_step))
+    return verdicts
 
 
 def judge(log_norms, gradient, shares, truth) -> tuple[str, float]:
