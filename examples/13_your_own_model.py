@@ -24,7 +24,7 @@ parser = argparse.ArgumentParser(description="A PyTorch model and its own loss."
 parser.add_argument("figure", nargs="?", default="your_own_model.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
 args = parser.parse_args()
-longest, units, steps = (8, 4, 3) if args.small else (20, 32, 300)
+longest, units, steps = (8, 4, 3) if args.small else (12, 32, 300)
 SYMBOLS, BATCH = 8, 64
 
 
@@ -56,7 +56,7 @@ def loss_of_a_batch(net):
 
 torch.manual_seed(0)
 net = Recall()
-optimizer = torch.optim.Adam(net.parameters(), 5e-3)
+optimizer = torch.optim.Adam(net.parameters(), 1e-2)
 figure, axes = plt.subplots(1, 2, sharey=True, figsize=(8, 3.5), layout="constrained")
 for ax, title in zip(axes, ("at initialization", f"after {steps} steps"), strict=True):
     net.zero_grad()

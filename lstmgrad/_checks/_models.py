@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 
+from lstmgrad._checks._misuse import check_callable, explained
 from lstmgrad._leaves import leaf_name, type_name, unregistered
 from lstmgrad._types import Inputs, Params, State, StepFn
 
@@ -81,6 +82,17 @@ def check_time_axis(tree: Any, argument: str) -> int:
 
 def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
     """One abstract call of the step: the state comes back in the same structure and types."""
+    check_callable(step)
+    try:
+        _check_call(step, params, state, x)
+    except Exception as error:
+        mistake = explained(step, params, state, x)
+        if mistake is None:
+            raise
+        raise ValueError(mistake) from error
+
+
+def _check_call(step: StepFn, params: Params, state: State, x: Inputs) -> None:
     try:
         # A closure, because the step and its parameters may hold leaves that are not arrays.
         after = jax.eval_shape(lambda state, x: step(params, state, x), state, x)

@@ -40,7 +40,7 @@ def horizon(profile: NormProfile, *, threshold: float = THRESHOLD) -> Float[Arra
 
 @compiled
 def _horizon(profile: NormProfile, limit: float) -> Float[Array, "*batch"]:
-    return horizon_of(profile.lags, profile.log_norms, profile.errors, limit, jnp)
+    return horizon_of(profile.lags, profile.log_norms, profile.errors, limit, jnp, profile.length)
 
 
 @compiled
@@ -65,4 +65,4 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
         For norms 0.9^lag the rate is -ln 0.9 = 0.105.
     """
     check_kind(profile, NormProfile, "profile")
-    return decay_rate_of(profile.lags, profile.log_norms, profile.errors, jnp)
+    return decay_rate_of(profile.lags, profile.log_norms, profile.errors, jnp, profile.length)

@@ -6,8 +6,10 @@ forward_norms   ‖∂s_t/∂s_0‖₂ for t = 0, ..., T   (one start, every end
 All are natural logarithms, so that 10^-3000 is as printable as 10^-3.
 """
 
+import operator
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,7 @@ from lstmgrad._chains.base import (
 )
 from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
-from lstmgrad._checks import check_number
+from lstmgrad._checks import check_count, check_number
 from lstmgrad._compile import compiled
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.rows import Watch, joined, log_size, start_rows, watch_range
@@ -31,7 +33,6 @@ from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._types import Fixed, PartName
 
 
-@compiled
 def backward_norms(
     chain: Chain,
     *,
@@ -39,6 +40,7 @@ def backward_norms(
     wrt: PartName | None = None,
     every: int = 1,
     rtol: float | int = 1e-5,
+    length: int | Int[Array, ""] | None = None,
 ) -> NormProfile:
     """Returns ‖∂s_T/∂s_k‖₂ for every k, by lag T-k.
 
@@ -53,6 +55,9 @@ def backward_norms(
         rtol: the relative error of a norm at which its refinement stops. A block of at most 32
             rows or columns gets an SVD, as does one of at most 256 where `every` is 32 or more, and
             every block for rtol = 0.
+        length: steps of the sequence, where its inputs are padded behind it to T: lags count from
+            its own end, and those longer than it hold nothing (NaN). It may be traced, so a batch
+            of unequal sequences is one compiled program.
 
     Returns:
         `NormProfile`, lag 0 first, with a proved bound of each norm's error: by a trace, a Cholesky
@@ -60,7 +65,7 @@ def backward_norms(
 
     Raises:
         ValueError: an unknown part (the known ones are listed), `every` below 1 or above T, a
-            negative `rtol`, a stream.
+            negative `rtol`, a stream, a `length` that is not a whole number from 1 to T.
 
     Notes:
         T pulls of n_of rows, and a few matrix-vector products per lag; O(n_of n) memory beyond the
@@ -83,13 +88,28 @@ def backward_norms(
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1. Golub & Kahan 1965.
     """
-    every = check_spacing(every, check_stored(chain))
-    block = block_between(chain, of, wrt)
-    readings = read_norms(block, every, rtol, fixed="end")
-    return _profile(readings, block, every, of, wrt, "end", rtol)
+    if length is not None:
+        length = _check_length(length, check_stored(chain))
+    return _backward_norms(chain, length, of=of, wrt=wrt, every=every, rtol=rtol)
 
 
 @compiled
+def _backward_norms(
+    chain: Chain, length: Any, *, of: Any, wrt: Any, every: Any, rtol: Any
+) -> NormProfile:
+    stored = check_stored(chain)
+    every = check_spacing(every, stored)
+    if length is not None:
+        # The sequence ends where the chain does, and the padding is before it.
+        turned = jax.tree.map(
+            lambda leaf: jnp.roll(leaf, len(stored) - length, axis=0), stored.factors
+        )
+        stored = eqx.tree_at(lambda chain: chain.factors, stored, turned)
+    block = block_between(stored, of, wrt)
+    readings = read_norms(block, every, rtol, fixed="end")
+    return _profile(readings, block, every, of, wrt, "end", rtol, length)
+
+
 def forward_norms(
     chain: Chain,
     *,
@@ -97,6 +117,7 @@ def forward_norms(
     wrt: PartName | None = None,
     every: int = 1,
     rtol: float | int = 1e-5,
+    length: int | Int[Array, ""] | None = None,
 ) -> NormProfile:
     """Returns ‖∂s_t/∂s_0‖₂ for every t, by lag t.
 
@@ -111,6 +132,8 @@ def forward_norms(
         rtol: the relative error of a norm at which its refinement stops. A block of at most 32
             rows or columns gets an SVD, as does one of at most 256 where `every` is 32 or more, and
             every block for rtol = 0.
+        length: steps of the sequence, where its inputs are padded behind it to T, as for
+            `backward_norms`.
 
     Returns:
         `NormProfile`, lag 0 first, with a proved bound of each norm's error: by a trace, a Cholesky
@@ -118,7 +141,7 @@ def forward_norms(
 
     Raises:
         ValueError: an unknown part (the known ones are listed), `every` below 1 or above T, a
-            negative `rtol`.
+            negative `rtol`, a `length` that is not a whole number from 1 to T.
 
     Notes:
         T pushes of n_wrt tangents, and a few matrix-vector products per lag; O(n n_wrt) memory
@@ -127,26 +150,62 @@ def forward_norms(
     Example:
         The last entry is that of `backward_norms`: both are ‖∂s_T/∂s_0‖₂.
     """
+    if length is not None:
+        check_chain(chain)
+        length = _check_length(length, chain)
+    return _forward_norms(chain, length, of=of, wrt=wrt, every=every, rtol=rtol)
+
+
+@compiled
+def _forward_norms(
+    chain: Chain, length: Any, *, of: Any, wrt: Any, every: Any, rtol: Any
+) -> NormProfile:
     check_chain(chain)
     every = check_spacing(every, chain)
     block = block_between(chain, of, wrt)
     readings = read_norms(block, every, rtol, fixed="start")
-    return _profile(readings, block, every, of, wrt, "start", rtol)
+    return _profile(readings, block, every, of, wrt, "start", rtol, length)
+
+
+def _check_length(length: Any, chain: Chain) -> Array:
+    """The steps of a padded sequence, from 1 to T, as an array: no length is compiled anew."""
+    try:
+        operator.index(length)
+    except jax.errors.TracerIntegerConversionError:
+        return length
+    except TypeError:
+        pass
+    return jnp.asarray(check_count(length, "length", most=len(chain), limit="T"))
 
 
 def _profile(
-    readings: NormReading, block: Block, every: int, of, wrt, fixed: Fixed, rtol: float | int
+    readings: NormReading,
+    block: Block,
+    every: int,
+    of: Any,
+    wrt: Any,
+    fixed: Fixed,
+    rtol: float | int,
+    length: Any,
 ) -> NormProfile:
     lags = np.arange(readings.log_norm.shape[0]) * every
     zero = block.is_zero(lags)
+    found = (
+        jnp.where(zero, -jnp.inf, readings.log_norm),
+        jnp.where(zero, 0.0, readings.error),
+    )
+    if length is not None:
+        found = (jnp.where(jnp.asarray(lags, length.dtype) <= length, x, jnp.nan) for x in found)
+    log_norms, errors = found
     return NormProfile(
         lags=jnp.asarray(lags),
-        log_norms=jnp.where(zero, -jnp.inf, readings.log_norm),
-        errors=jnp.where(zero, 0.0, readings.error),
+        log_norms=log_norms,
+        errors=errors,
         of=of,
         wrt=wrt,
         fixed=fixed,
         rtol=rtol,
+        length=length,
     )
 
 

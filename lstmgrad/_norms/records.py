@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -47,6 +48,9 @@ class NormProfile(Norms):
         rtol: the relative error that was asked for.
         certified: whether the errors are proved (see `lstmgrad.backward_norms`), and not estimates,
             as those of `lstmgrad.matrix_free_norms` are for more than a few rows.
+        length: steps of the sequence, where it was padded to T (``length=``), otherwise None. At
+            longer lags there is nothing: norms and errors are NaN there, and horizon, rate and
+            table leave them out.
     """
 
     lags: Int[Array, "*batch L"]
@@ -57,6 +61,7 @@ class NormProfile(Norms):
     fixed: Fixed = eqx.field(static=True)
     rtol: float | int = eqx.field(static=True)
     certified: bool = eqx.field(static=True, default=True)
+    length: Any = None  # none, or (*batch,)
 
     _main = ("log_norms", 1)
 
@@ -64,7 +69,17 @@ class NormProfile(Norms):
         times = ("T", "k") if self.fixed == "end" else ("t", "0")
         return f"{block_name(self.of, self.wrt, *times)}, {self.log_norms.shape[-1]} lags"
 
+    def _cut(self) -> "NormProfile":
+        """The lags that there are, of one sequence."""
+        if self.length is None:
+            return self
+        count = int(np.sum(self.lags <= self.length))
+        cut = jax.tree.map(lambda leaf: leaf[:count] if np.ndim(leaf) else leaf, self)
+        return eqx.tree_at(lambda profile: profile.length, cut, None)
+
     def _headline(self) -> str:
+        if self.length is not None:
+            return self._cut()._headline()
         found = self._numbers()
         last = f"ln norm {number(found['log_norm'])} at lag {self.lags[-1]}"
         if np.isposinf(self.errors[-1]):
@@ -72,6 +87,8 @@ class NormProfile(Norms):
         return f"{last}, horizon {number(found['horizon'])}"
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
+        if self.length is not None:
+            return self._cut()._table()
         heads = ["lag", "ln norm", "error", "resolved"]
         found = "yes" if self.certified else "estimated"
         rows = [
@@ -82,6 +99,8 @@ class NormProfile(Norms):
         return heads, rows
 
     def _numbers(self) -> dict[str, Any]:
+        if self.length is not None:
+            return self._cut()._numbers()
         curve = (self.lags, self.log_norms, self.errors)
         with np.errstate(divide="ignore", invalid="ignore"):
             return {
@@ -93,7 +112,9 @@ class NormProfile(Norms):
             }
 
 
-def horizon_of(lags: Any, log_norms: Any, errors: Any, limit: float, xp: ModuleType) -> Any:
+def horizon_of(
+    lags: Any, log_norms: Any, errors: Any, limit: float, xp: ModuleType, length: Any = None
+) -> Any:
     """Computes the first lag from which the norms stay below a threshold.
 
     Args:
@@ -102,7 +123,9 @@ def horizon_of(lags: Any, log_norms: Any, errors: Any, limit: float, xp: ModuleT
         errors: (L,), inf where the value is only the level below which nothing is seen.
         limit: the logarithm of the threshold.
         xp: `numpy` or `jax.numpy`, that of the arrays.
+        length: the longest lag that there is, with the axes of the batch; None is that of the rest.
     """
+    lags, log_norms, errors, _ = _ended(lags, log_norms, errors, xp, length)
     count = log_norms.shape[-1]
     above = log_norms >= limit
     index = xp.max(xp.where(above, xp.arange(1, count + 1), 0), axis=-1, keepdims=True)
@@ -114,7 +137,9 @@ def horizon_of(lags: Any, log_norms: Any, errors: Any, limit: float, xp: ModuleT
     return xp.where(hidden | xp.any(xp.isnan(log_norms), axis=-1), xp.nan, steps)
 
 
-def decay_rate_of(lags: Any, log_norms: Any, errors: Any, xp: ModuleType) -> Any:
+def decay_rate_of(
+    lags: Any, log_norms: Any, errors: Any, xp: ModuleType, length: Any = None
+) -> Any:
     """Computes minus the slope of the least-squares line through the norms that are seen.
 
     Args:
@@ -122,11 +147,24 @@ def decay_rate_of(lags: Any, log_norms: Any, errors: Any, xp: ModuleType) -> Any
         log_norms: (L,), natural logarithms.
         errors: (L,), inf where the value is only the level below which nothing is seen.
         xp: `numpy` or `jax.numpy`, that of the arrays.
+        length: as for `horizon_of`.
     """
-    seen = (log_norms > -xp.inf) & (errors < xp.inf)
+    lags, log_norms, errors, there = _ended(lags, log_norms, errors, xp, length)
+    seen = (log_norms > -xp.inf) & (errors < xp.inf) & there
     weight, lags = seen.astype(log_norms.dtype), lags.astype(log_norms.dtype)
     count = xp.sum(weight, axis=-1, keepdims=True)
     lags = weight * (lags - xp.sum(weight * lags, axis=-1, keepdims=True) / count)
     slope = xp.sum(lags * xp.where(seen, log_norms, 0.0), axis=-1) / xp.sum(lags**2, axis=-1)
     rate = xp.where(log_norms[..., -1] == -xp.inf, xp.inf, -slope)
     return xp.where(xp.any(xp.isnan(log_norms), axis=-1), xp.nan, rate)
+
+
+def _ended(lags: Any, log_norms: Any, errors: Any, xp: ModuleType, length: Any) -> tuple:
+    """The curve with its last point at all longer lags, and which lags there are."""
+    if length is None:
+        return lags, log_norms, errors, True
+    there = lags <= xp.asarray(length).astype(lags.dtype)[..., None]
+    last = xp.sum(there, axis=-1, keepdims=True, dtype=lags.dtype) - 1
+    index = xp.minimum(xp.cumsum(xp.ones_like(lags), axis=-1) - 1, last)
+    curve = (xp.take_along_axis(x, index, axis=-1) for x in (lags, log_norms, errors))
+    return *curve, there

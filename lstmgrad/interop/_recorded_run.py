@@ -23,8 +23,9 @@ from lstmgrad.interop._torch import make_model
 class RecordedRun:
     """Sequences that a recurrent layer ran over.
 
-    All methods take the index of a sequence, in the batch's own order; None is all of them, on
-    axis 0.
+    All methods take the index of a sequence, in the batch's own order. None is all of them, on axis
+    0, padded behind their ends to the longest, with inputs and cotangents of zero there: no step
+    there adds to a gradient. `backward_norms` and `forward_norms` take ``length=``.
 
     Attributes:
         name: of the module.
@@ -88,9 +89,6 @@ class RecordedRun:
 
         Args:
             sequence: its index, or None for all, as `jax.vmap` of `chain` gives it.
-
-        Raises:
-            ValueError: all sequences are wanted, but their lengths differ.
         """
         model, inputs = self.model(sequence), self.inputs(sequence)
         if sequence is not None:
@@ -107,18 +105,13 @@ class RecordedRun:
         return type(self._model.state)(*parts)
 
     def _check(self, sequence: Any) -> None:
-        """One of the sequences, or all, if they have one length."""
+        """One of the sequences, or all."""
         count = len(self.lengths)
         known = isinstance(sequence, int | np.integer) and not isinstance(sequence, bool)
         if sequence is not None and not (known and 0 <= sequence < count):
             raise ValueError(
                 f"sequence: expected one of 0 to {count - 1}, or None for all, but got "
                 f"{sequence!r}."
-            )
-        if sequence is None and len(set(self.lengths)) > 1:
-            raise ValueError(
-                f"sequence: expected one of 0 to {count - 1}, because the sequences have different "
-                f"lengths, {min(self.lengths)} to {max(self.lengths)}, but got None."
             )
 
     def __repr__(self) -> str:
