@@ -76,7 +76,10 @@ def lyapunov_spectrum(
         A diagonal chain without a `start` needs no QR: its exponents are the means of ln |a_t|.
 
         A given `interval` is not corrected where it is too long; `resolved` says so: what rounding
-        does inside an interval is carried along by one more tangent. -inf stands for tangents that
+        does inside an interval is carried along by one more tangent. One thing it does not see:
+        where all tangents lose a coordinate that falls by more than the dtype's whole range in one
+        interval, there are fewer coordinates than tangents, and one reads as -inf; without an
+        `interval` of one's own that takes a single such factor. -inf stands for tangents that
         the factors make zero entry by entry, and for as many as there are more tangents than
         coordinates that are not zero; a factor that is singular otherwise leaves rounding, which
         `resolved` denies. Where a tangent has outgrown one before it by more than all digits, as
