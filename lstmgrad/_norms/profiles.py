@@ -60,8 +60,8 @@ def backward_norms(
             of unequal sequences is one compiled program.
 
     Returns:
-        `NormProfile`, lag 0 first, with a proved bound of each norm's error: by a trace, a Cholesky
-        factorization or an SVD, whichever is the cheapest that succeeds.
+        `NormProfile`, lag 0 first, with a proved bound of each norm's error: by traces of powers, a
+        Cholesky factorization or an SVD, whichever is the cheapest that succeeds.
 
     Raises:
         ValueError: an unknown part (the known ones are listed), `every` below 1 or above T, a
@@ -136,8 +136,8 @@ def forward_norms(
             `backward_norms`.
 
     Returns:
-        `NormProfile`, lag 0 first, with a proved bound of each norm's error: by a trace, a Cholesky
-        factorization or an SVD, whichever is the cheapest that succeeds.
+        `NormProfile`, lag 0 first, with a proved bound of each norm's error: by traces of powers, a
+        Cholesky factorization or an SVD, whichever is the cheapest that succeeds.
 
     Raises:
         ValueError: an unknown part (the known ones are listed), `every` below 1 or above T, a

@@ -20,14 +20,15 @@ the eigenvalue near θ₂. The 2 comes from the square root: dσ/σ = dθ/2θ. I
 takes for granted that the two vectors found belong to the two largest eigenvalues. A third one
 that rises where the space cannot see it leaves no trace in any residual.
 
-What is proved: with E the residuals of all Ritz vectors but the first, R = ‖A‖_F² - Σ θ_i what the
-space does not hold of the trace, and c the larger eigenvalue of [[θ₂, ‖E‖], [‖E‖, R]],
+What is proved: for the first j Ritz vectors, with E the residuals of all of them but the first and
+c the larger eigenvalue of [[θ₂, ‖E‖], [‖E‖, R]],
 
-    σ_max² <= θ₁ + ρ₁²/(θ₁ - c)    where c < θ₁,
+    σ_max² <= θ₁ + ρ₁²/(θ₁ - c)    where c < θ₁ and R^p = tr (A Aᵀ)^p - Σ_{i<=j} θ_i^p,
 
-since A Aᵀ is a block matrix over the first vector, the rest of the space and all outside it, whose
-norms are at most θ₁, θ₂, R and, beside the diagonal, ρ₁, ‖E‖. Only a caller who knows ‖A‖_F can ask
-for it; see `tracked.py` for what is done where R is too large.
+since A Aᵀ is a block matrix over the first vector, the other j - 1 and all outside them, whose
+norms are at most θ₁, θ₂, R and, beside the diagonal, ρ₁, ‖E‖: the blocks beside the diagonal only
+add to a trace of powers (tr f(M) is at least that of M's diagonal blocks for convex f). Any j may
+be taken, and the best is. Only a caller who knows a trace can ask for it; see `tracked.py`.
 """
 
 from collections.abc import Callable
@@ -58,20 +59,14 @@ class Leading(NamedTuple):
     Attributes:
         vectors: the two leading Ritz vectors, orthonormal.
         error: the estimate of (σ_max - σ̂)/σ̂.
-        first: θ₁.
-        second: θ₂, 0 for a space of one direction.
-        residual: ρ₁.
-        others: ‖E‖, the residuals of the other Ritz vectors.
-        held: Σ θ_i, what the space holds of the trace of A Aᵀ.
+        values: θ_i of all Ritz vectors, the largest first; 0 behind them.
+        residuals: ρ_i.
     """
 
     vectors: Float[Array, "2 n"]
     error: Float[Array, ""]
-    first: Float[Array, ""]
-    second: Float[Array, ""]
-    residual: Float[Array, ""]
-    others: Float[Array, ""]
-    held: Float[Array, ""]
+    values: Float[Array, " k"]
+    residuals: Float[Array, " k"]
 
 
 class _Space(NamedTuple):
@@ -143,21 +138,27 @@ def dominant(
     return ritz.found._replace(vectors=jax.vmap(_unit)(ritz.found.vectors)[0])
 
 
-def proved_error(found: Leading, trace: Float[Array, ""], rounding: float) -> Float[Array, ""]:
-    """A proved bound of (σ_max - σ̂)/σ̂; inf where the space holds too little of the trace.
+def proved_error(
+    found: Leading, trace: Float[Array, ""], rounding: float, power: float | Float[Array, ""] = 1.0
+) -> Float[Array, ""]:
+    """A proved bound of (σ_max - σ̂)/σ̂; inf where the Ritz vectors hold too little of the trace.
 
     Args:
         found: by `dominant`.
-        trace: ‖A‖_F².
-        rounding: the relative rounding of the trace and of the θ_i, which is allowed for.
+        trace: tr (A Aᵀ)^p / θ₁^p, a bound of it; ‖A‖_F² / θ₁ for p = 1.
+        rounding: the relative rounding of the θ_i, and of the sum of a trace.
+        power: p.
     """
-    remainder = jnp.maximum(trace - found.held, 0.0) + rounding * trace
-    middle, half = (found.second + remainder) / 2, (found.second - remainder) / 2
-    c = middle + jnp.sqrt(half**2 + found.others**2)
-    gap = found.first - c
-    excess = found.residual**2 / jnp.where(gap > 0, gap, 1.0) + rounding * found.first
-    bound = jnp.log1p(excess / jnp.where(found.first > 0, found.first, 1.0)) / 2
-    return jnp.where(gap > 0, bound, jnp.inf)
+    values, residuals = found.values / found.values[0], found.residuals / found.values[0]
+    held = jnp.cumsum(jnp.maximum(values, 0.0) ** power)
+    outside = (jnp.maximum(trace - held, 0.0) + power * rounding * trace) ** (1 / power)
+    # Without the first vector there is no θ₂, and E is empty.
+    second = jnp.full_like(values, values[1]).at[0].set(0.0)
+    squares = jnp.cumsum(residuals.at[0].set(0.0) ** 2)
+    c = (second + outside) / 2 + jnp.sqrt((second - outside) ** 2 / 4 + squares)
+    gap = 1 - jnp.min(c)
+    excess = residuals[0] ** 2 / jnp.where(gap > 0, gap, 1.0) + rounding
+    return jnp.where(gap > 0, jnp.log1p(excess) / 2, jnp.inf)
 
 
 def start_frame(size: int, dtype) -> Float[Array, "2 n"]:
@@ -222,11 +223,8 @@ def _rayleigh_ritz(space: _Space) -> _Ritz:
     found = Leading(
         vectors=vectors[:2],
         error=error,
-        first=values[0],
-        second=jnp.maximum(values[1], 0.0),
-        residual=sizes[0],
-        others=jnp.linalg.norm(sizes[1:]),
-        held=jnp.sum(values),
+        values=values,
+        residuals=sizes,
     )
     return _Ritz(weights, residuals[jnp.where(second_limits, 1, 0)], found)
 

@@ -8,14 +8,16 @@ where an SVD takes some n³ operations. Small blocks, and blocks far apart, get 
 
 The norm is a lower bound of σ_max, and its error is proved, in the cheapest way that succeeds:
 
- 1. by what the space of the search does not hold of ‖A‖_F² (`krylov.proved_error`): where a few
-    directions dominate, as in products of many factors;
- 2. by a Cholesky factorization of σ̂² (1 + 2 rtol) I - A Aᵀ, which exists only if σ_max is at most
-    (1 + rtol) σ̂: one product of matrices and n³/3 operations;
- 3. where that fails, a larger norm was out of sight of the search, and the block gets an SVD.
+ 1. by what the Ritz vectors of the search do not hold of ‖A‖_F² (`krylov.proved_error`): where a
+    few directions dominate, as in products of many factors;
+ 2. by the same for tr (A Aᵀ)^p with p = 2, 4, 8, 16, where more and more of the spectrum drops out:
+    a product of matrices for each;
+ 3. by a Cholesky factorization of σ̂² (1 + 2 rtol) I - A Aᵀ, which exists only if σ_max is at most
+    (1 + rtol) σ̂: where many singular values nearly agree, as for orthogonal weights;
+ 4. where that fails, a larger norm was out of sight of the search, and the block gets an SVD.
 
-All three hold up to rounding, for which 2 √n eps is allowed (the √n of errors with random signs:
-Higham & Mary 2019, SIAM J. Sci. Comput. 41, A2815).
+All hold up to rounding, for which 2 √n eps is allowed (the √n of errors with random signs: Higham &
+Mary 2019, SIAM J. Sci. Comput. 41, A2815).
 """
 
 import math
@@ -27,7 +29,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._numeric import lapack
-from lstmgrad._numeric.krylov import dominant, proved_error, start_frame
+from lstmgrad._numeric.definite import is_definite
+from lstmgrad._numeric.krylov import Leading, dominant, proved_error, start_frame
 from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, widen
 
 SMALL = 32
@@ -43,6 +46,14 @@ SMALL_FAR_APART = 8 * SMALL
 SVD_ROUNDING = 50
 """The relative error of a singular value from LAPACK, in epsilons: its iteration stops at up to
 100 roundings (TOLMUL in xBDSQR), and does: two values that nearly agree are told as one."""
+
+
+HIGHEST_POWER = 16
+"""Of A Aᵀ, whose trace is used for a proof: its last product takes (A Aᵀ)^8."""
+
+LAST_TRACE = 3.0
+"""The trace of the highest power, in θ₁^p, up to which it may prove something: the two vectors that
+were searched for hold up to 2 of it, and the rest has to be below 1."""
 
 
 class NormReading(NamedTuple):
@@ -130,43 +141,54 @@ def _leading_vectors(
     rounding = 2 * math.sqrt(len(matrix)) * float(jnp.finfo(matrix.dtype).eps)
     with jax.default_matmul_precision("highest"):
         found = dominant(gram, frame, rtol)
-        error = proved_error(found, jnp.sum(matrix * matrix), rounding)
-        return _prove(matrix, found.vectors, error, max(2 * rtol, 2 * rounding), rounding)
+        return _prove(matrix, found, max(2 * rtol, 2 * rounding), rounding)
 
 
 def _prove(
-    matrix: Float[Array, "n p"],
-    vectors: Float[Array, "2 n"],
-    error: Float[Array, ""],
-    margin: float,
-    rounding: float,
+    matrix: Float[Array, "n p"], found: Leading, margin: float, rounding: float
 ) -> tuple[Float[Array, "2 n"], Float[Array, ""]]:
     """The vectors with an error that is proved, or those of an SVD where a larger norm exists.
 
     Args:
         matrix: A.
-        vectors: as found.
-        error: what is proved already.
+        found: by the search.
         margin: by which σ̂² may be below σ_max².
         rounding: of A Aᵀ and its factorization, a part of the margin.
     """
     wanted = math.log1p(margin) / 2
+    top = jnp.where(found.values[0] > 0, found.values[0], 1.0)
+    trace = jnp.sum(matrix * matrix) / top
+    error = proved_error(found, trace, rounding)
 
-    def pending(loop: tuple) -> Array:
-        _, error, done = loop
-        return ~done & (error > wanted)
+    # Loops of at most one turn and not conditions: under vmap both sides of a condition are
+    # computed, but a loop runs only if a member of the batch needs it. What a loop takes is masked
+    # by what it changes: XLA moves what does not change in a loop in front of it, and would
+    # multiply and factorize the matrices of every lag.
+    def multiply(loop: tuple) -> tuple:
+        _, done = loop
+        block = jnp.where(done, 0.0, matrix)
+        return block @ block.T / top, ~done
+
+    def unproved(loop: tuple) -> Array:
+        return ~loop[-1] & (error > wanted)
+
+    nothing = jnp.zeros((len(matrix),) * 2, matrix.dtype), jnp.zeros((), bool)
+    gram, _ = jax.lax.while_loop(unproved, multiply, nothing)
+    error = _prove_by_powers(gram, found, trace, error, wanted, rounding)
 
     def factorize(loop: tuple) -> tuple:
-        vectors, error, done = loop
-        # This is the matrix, but written so that it depends on the loop: XLA moves what does not
-        # change in a loop in front of it, and would factorize the matrix of every lag.
-        block = jnp.where(done, 0.0, matrix)
-        row = vectors[0] @ block
-        bound = (1 + margin - rounding) * (row @ row)
-        rest = bound * jnp.eye(len(block), dtype=block.dtype) - block @ block.T
-        factor = jax.lax.linalg.cholesky(rest, symmetrize_input=False)
-        proved = jnp.all(jnp.isfinite(factor))
-        return vectors, jnp.where(proved, jnp.full_like(error, wanted), jnp.inf), ~done
+        _, done = loop
+        block = jnp.where(done, 0.0, gram)
+        row = found.vectors[0] @ matrix
+        bound = (1 + margin - rounding) * (row @ row) / top
+        rest = bound * jnp.eye(len(block), dtype=block.dtype) - block
+        return jnp.where(is_definite(rest), wanted, jnp.inf).astype(error.dtype), ~done
+
+    def pending(loop: tuple) -> Array:
+        error, done = loop
+        return ~done & (error > wanted)
+
+    error, _ = jax.lax.while_loop(pending, factorize, (error, nothing[1]))
 
     def missed(loop: tuple) -> Array:
         return loop[1] == jnp.inf
@@ -176,11 +198,51 @@ def _prove(
         block = jnp.where(error < jnp.inf, 0.0, matrix)
         return _left_singular_vectors(block), jnp.full_like(error, _svd_error(matrix.dtype))
 
-    # Loops of at most one turn and not conditions: under vmap both sides of a condition are
-    # computed, but a loop runs only if a member of the batch needs it.
-    loop = (vectors, error.astype(matrix.dtype), jnp.zeros((), bool))
-    vectors, error, _ = jax.lax.while_loop(pending, factorize, loop)
-    return jax.lax.while_loop(missed, decompose, (vectors, error))
+    return jax.lax.while_loop(missed, decompose, (found.vectors, error))
+
+
+def _prove_by_powers(
+    gram: Float[Array, "n n"],
+    found: Leading,
+    trace: Float[Array, ""],
+    error: Float[Array, ""],
+    wanted: float,
+    rounding: float,
+) -> Float[Array, ""]:
+    """The error as far as traces of powers prove it; inf where they do not, or have no prospect.
+
+    Args:
+        gram: A Aᵀ / θ₁; zero where nothing is left to prove.
+        found: by the search.
+        trace: tr A Aᵀ / θ₁.
+        error: what is proved already.
+        wanted: the error at which to stop.
+        rounding: of the products.
+    """
+
+    def read(matrix: Array, power: Array, before: Array) -> tuple[Array, ...]:
+        """From (A Aᵀ)^(p/2): tr (A Aᵀ)^p, the error that it proves, whether more powers may."""
+        now = jnp.sum(matrix * matrix)
+        bound = now * (1 + power * rounding * trace)
+        proved = jnp.where(now > 0, proved_error(found, bound, rounding, power), jnp.inf)
+        # The logarithm of the trace is convex in the power: its last slope bounds all later ones.
+        slope = 2 * (jnp.log(now) - jnp.log(before))
+        last = jnp.log(now) + (HIGHEST_POWER / power - 1) * slope
+        return now, proved, last <= math.log(LAST_TRACE)
+
+    def unproved(loop: tuple) -> Array:
+        _, power, (_, proved, promising) = loop
+        return (error > wanted) & (proved > wanted) & (power < HIGHEST_POWER) & promising
+
+    def square(loop: tuple) -> tuple:
+        matrix, power, (before, *_) = loop
+        matrix = matrix @ matrix.T
+        return matrix, 2 * power, read(matrix, 2 * power, before)
+
+    two = jnp.full_like(trace, 2.0)
+    start = gram, two, read(gram, two, trace)
+    _, _, (_, proved, _) = jax.lax.while_loop(unproved, square, start)
+    return jnp.minimum(error, proved)
 
 
 def _left_singular_vectors(matrix: Float[Array, "n p"]) -> Float[Array, "2 n"]:

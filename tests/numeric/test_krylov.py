@@ -129,7 +129,7 @@ def test_a_proved_error_holds_whatever_the_search_found(kind, min_steps):
     values, vectors = np.linalg.eigh(matrix)
     for frame in (np.eye(N)[:2], vectors.T[[-1, 0]], vectors.T[[-3, -4]]):
         found = search(jnp.asarray(matrix), jnp.asarray(frame), min_steps=min_steps)
-        proved = float(proved_error(found, jnp.trace(matrix), 1e-13))
+        proved = float(proved_error(found, jnp.trace(matrix) / found.values[0], 1e-13))
         size = relative_gap(matrix, found.vectors)
         assert size <= proved + 1e-12
         if values[-1] > 3 * np.sum(values[:-1]):
@@ -140,7 +140,8 @@ def test_a_frame_that_hides_the_top_proves_nothing():
     matrix, frame = hidden()
     found = search(matrix, frame, min_steps=0, max_steps=2)
     assert relative_gap(matrix, found.vectors) > 0.1
-    assert proved_error(found, jnp.trace(matrix), 0.0) > relative_gap(matrix, found.vectors)
+    trace = jnp.trace(matrix) / found.values[0]
+    assert proved_error(found, trace, 0.0) > relative_gap(matrix, found.vectors)
 
 
 @pytest.mark.slow
@@ -183,3 +184,19 @@ def test_start_vectors_are_orthonormal_and_always_the_same():
     np.testing.assert_allclose(frame @ frame.T, np.eye(2), atol=1e-15)
     np.testing.assert_array_equal(frame, start_frame(N, jnp.float64))
     np.testing.assert_array_equal(np.abs(start_frame(1, jnp.float32)), [[1.0], [0.0]])
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_traces_of_powers_prove_more_and_nothing_wrong(kind):
+    """The bound of every power holds; where the second value is apart, a high one proves it."""
+    matrix = MATRICES[kind]()
+    values, vectors = np.linalg.eigh(matrix)
+    for frame in (np.eye(N)[:2], vectors.T[[-3, -4]]):
+        found = search(jnp.asarray(matrix), jnp.asarray(frame), min_steps=0)
+        size = relative_gap(matrix, found.vectors)
+        for power in (2.0, 4.0, 8.0, 16.0):
+            trace = np.sum((np.maximum(values, 0) / float(found.values[0])) ** power)
+            proved = float(proved_error(found, jnp.asarray(trace), 1e-13, power))
+            assert size <= proved + 1e-12
+        if kind in ("far ahead", "rank one"):
+            assert proved <= 1e-5
