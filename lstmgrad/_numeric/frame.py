@@ -51,6 +51,7 @@ class Sums(NamedTuple):
         cells: (G, m), Σ ln |R_ii| over each cell of time.
         roundings: (m,), the error that rounding leaves in the sums over all cells.
         displaced: (m, m), the lower triangle of L in units of eps.
+        faded: (n,), coordinates that came near the end of the range since then.
     """
 
     time: Array
@@ -59,9 +60,12 @@ class Sums(NamedTuple):
     cells: Array
     roundings: Array
     displaced: Array
+    faded: Array
 
 
-def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array, " m"]]:
+def orthonormal(
+    block: Scaled, faded: Bool[Array, " n"] | None = None
+) -> tuple[Scaled, Float[Array, "m m"], Float[Array, " m"]]:
     """An orthonormal frame with the spans of the block's first rows, R, and ln of its diagonal.
 
     A tangent that is exactly zero stays so, in its place: it spans nothing, takes no direction from
@@ -71,9 +75,10 @@ def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array
     Args:
         block: rows (m, n), with one exponent or one each. R is that of the mantissa, (n, m) = Q R;
             the logarithms are those of the whole block, its exponents included.
+        faded: coordinates whose zeros may stand for numbers below the range.
     """
     rows = widen(block.mantissa)
-    dead = _dead(block)
+    dead = _dead(block, faded)
     # Q fills the place of a zero with any direction, so zeros go behind all others, and come back.
     order = jnp.argsort(dead, stable=True)
     back = jnp.argsort(order)
@@ -90,11 +95,12 @@ def orthonormal(block: Scaled) -> tuple[Scaled, Float[Array, "m m"], Float[Array
     return frame, triangle, growths
 
 
-def _dead(block: Scaled) -> Bool[Array, " m"]:
+def _dead(block: Scaled, faded: Array | None = None) -> Bool[Array, " m"]:
     """Which tangents are exactly zero, or have no dimension left beside those before them."""
     zero = jnp.all(block.mantissa == 0, axis=1)
-    dimensions = jnp.sum(jnp.any(block.mantissa != 0, axis=0))
-    return zero | (jnp.cumsum(~zero) > dimensions)
+    there = jnp.any(block.mantissa != 0, axis=0)
+    there = there if faded is None else there | faded
+    return zero | (jnp.cumsum(~zero) > jnp.sum(there))
 
 
 def probed(block: Scaled) -> Scaled:
@@ -123,7 +129,7 @@ def renewal(
     budget = -math.log(eps) / 3  # nats of spread: a third of the digits
 
     def renew(sums: Sums, block: Scaled) -> tuple[Sums, Scaled]:
-        block = _disturbed(block)
+        block, faded = _disturbed(block), sums.faded | _near_the_end(block.mantissa[:-1])
         time = sums.time + 1
         since = (time - sums.renewed).astype(sums.rate.dtype)
         # Counted from the end of the burn-in. `rem` has the sign of its dividend: keep that >= 0.
@@ -140,8 +146,8 @@ def renewal(
             mantissa = flat.reshape(shape)
             tangents = Scaled(mantissa[:-1], exponent[:-1])
             noise = _noise(Scaled(mantissa, exponent))
-            frame, triangle, growths = orthonormal(tangents)
-            rounding, growths = _rounding(tangents, noise, growths, eps)
+            frame, triangle, growths = orthonormal(tangents, faded)
+            rounding, growths = _rounding(tangents, noise, growths, eps, faded)
             displaced = _displaced(displaced, tangents.exponent, frame, triangle, noise)
             alive = growths > -jnp.inf
             spread = jnp.max(growths) - jnp.min(jnp.where(alive, growths, jnp.max(growths)))
@@ -169,10 +175,17 @@ def renewal(
         index = jax.lax.div(jnp.maximum(time - burn_in - 1, 0), jnp.int32(cell))
         before = jax.lax.dynamic_index_in_dim(sums.cells, index, keepdims=False)
         cells = jax.lax.dynamic_update_index_in_dim(sums.cells, before + growths, index, 0)
-        renewed = jnp.where(due, time, sums.renewed)
-        return Sums(time, renewed, rate, cells, sums.roundings + roundings, displaced), block
+        renewed, faded = jnp.where(due, time, sums.renewed), faded & ~due
+        roundings = sums.roundings + roundings
+        return Sums(time, renewed, rate, cells, roundings, displaced, faded), block
 
     return renew
+
+
+def _near_the_end(mantissa: Float[Array, "m n"]) -> Bool[Array, " n"]:
+    """The coordinates that some tangent is about to lose below the range of its dtype."""
+    sizes = jnp.abs(jax.lax.stop_gradient(mantissa))
+    return jnp.any((sizes > 0) & (sizes < float(jnp.finfo(mantissa.dtype).tiny) ** 0.5), axis=0)
 
 
 def _disturbed(block: Scaled) -> Scaled:
@@ -209,11 +222,13 @@ def _noise(block: Scaled) -> Float[Array, "m n"]:
     return jnp.where(rows[:-1] == 0, 0.0, sizes * jnp.asarray(signs(sizes.shape), sizes.dtype))
 
 
-def _rounding(tangents: Scaled, noise: Array, growths: Array, eps: float) -> tuple[Array, Array]:
+def _rounding(
+    tangents: Scaled, noise: Array, growths: Array, eps: float, faded: Array
+) -> tuple[Array, Array]:
     """The relative error of each |R_ii|, and their logarithms without zeros made by rounding."""
     # |R_ii| = 0 is exact for a tangent that is zero. One that is not, and has nothing left beside
     # those before it, is lost in rounding, and could be anything up to that of the largest one.
-    zero = _dead(tangents)
+    zero = _dead(tangents, faded)
     sizes = jax.vmap(log_of)(jnp.ones_like(growths), tangents.exponent)
     cancelled = (growths == -jnp.inf) & ~zero
     growths = jnp.where(cancelled, sizes + math.log(eps), growths)
@@ -221,6 +236,8 @@ def _rounding(tangents: Scaled, noise: Array, growths: Array, eps: float) -> tup
     error = eps * jnp.linalg.norm(noise, axis=1) * jnp.exp(-own)
     # What is mostly rounding could be any smaller number: its logarithm is off by all the digits.
     error = jnp.where(error < FLOOR, error, -math.log(eps))
+    # Without the coordinates that were lost below the range, nothing would be left of it at all.
+    error = jnp.where(_dead(tangents), jnp.inf, error)
     return jnp.where(zero, 0.0, error), growths
 
 

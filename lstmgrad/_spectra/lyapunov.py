@@ -76,17 +76,15 @@ def lyapunov_spectrum(
         A diagonal chain without a `start` needs no QR: its exponents are the means of ln |a_t|.
 
         A given `interval` is not corrected where it is too long; `resolved` says so: what rounding
-        does inside an interval is carried along by one more tangent. One thing it does not see:
-        where all tangents lose a coordinate that falls by more than the dtype's whole range in one
-        interval, there are fewer coordinates than tangents, and one reads as -inf; without an
-        `interval` of one's own that takes a single such factor. -inf stands for tangents that
+        does inside an interval is carried along by one more tangent. -inf stands for tangents that
         the factors make zero entry by entry, and for as many as there are more tangents than
         coordinates that are not zero; a factor that is singular otherwise leaves rounding, which
-        `resolved` denies. Where a tangent has outgrown one before it by more than all digits, as
-        two groups of units may that shrink in turn, neither is resolved unless the factors keep
-        them apart. It errs on the side of doubt: some of the exponents just above the floor are
-        better than it says. `log_abs_det` gives the sum of all exponents without a QR, and so that
-        of the unresolved ones by difference.
+        `resolved` denies, and so does one that takes coordinates below the dtype's range, unless
+        it takes them through half of the range at once. Where a tangent has outgrown one before it
+        by more than all digits, as two groups of units may that shrink in turn, neither is resolved
+        unless the factors keep them apart. It errs on the side of doubt: some of the exponents just
+        above the floor are better than it says. `log_abs_det` gives the sum of all exponents
+        without a QR, and so that of the unresolved ones by difference.
 
         Standard errors are those of means over at most 32 blocks of time, none shorter than T/200:
         too small where the dynamics remembers longer than a block. Parts of a continued
@@ -117,7 +115,8 @@ def lyapunov_spectrum(
     zero = jnp.zeros((), jnp.int32)
     cells = jnp.zeros((math.ceil(counted / cell), *state.log_sums.shape), state.log_sums.dtype)
     rate = jnp.full((), jnp.inf, cells.dtype)  # unknown: the first interval is one step
-    sums = Sums(zero, zero, rate, cells, jnp.zeros_like(state.roundings), state.displaced)
+    faded, roundings = jnp.zeros(len(state.frame), bool), jnp.zeros_like(state.roundings)
+    sums = Sums(zero, zero, rate, cells, roundings, state.displaced, faded)
     block = probed(Scaled(state.frame.T, zero))
     ((model_state, block), sums), _ = sweep_forward(chain, block, read_nothing, sums, renew=renew)
     end = _End(block.mantissa[:-1].T, sums.cells, sums.roundings, sums.displaced, model_state)

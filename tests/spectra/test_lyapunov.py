@@ -429,3 +429,19 @@ def test_bad_arguments():
         for value in (jnp.arange(3), jnp.asarray(1.0), jnp.zeros((2, 0))):
             with pytest.raises(ValueError, match="exponents: expected floating-point numbers"):
                 reading(value)
+
+
+def test_coordinates_lost_below_the_range_inside_an_interval_are_no_zeros():
+    """Both tangents lose two of three coordinates, and would have one dimension between them."""
+    factors = np.broadcast_to(np.diag([1.0, 1e-10, 1e-11]), (12, 3, 3)).astype(np.float32)
+    start = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    chain = lg.DenseChain(jnp.asarray(factors))
+    found = lg.lyapunov_spectrum(chain, start, interval=12)
+    np.testing.assert_allclose(found.exponents[0], 0.0, atol=0.2)
+    assert np.isfinite(found.exponents[1])
+    assert found.resolved.tolist() == [True, False]
+    # What the factors themselves make zero is exactly zero.
+    factors[4, 1:] = 0.0
+    found = lg.lyapunov_spectrum(lg.DenseChain(jnp.asarray(factors[3:])), start, interval=3)
+    assert found.exponents[1] == -np.inf
+    assert found.resolved.tolist() == [True, True]
