@@ -102,14 +102,22 @@ def test_a_step_that_changes_the_state(kind):
 
 
 def test_a_step_that_fails_says_on_what():
-    """The step's own error, with what it was called on; here a batch that was not mapped."""
-    given = problem("lstm")
-    batch = jnp.stack([given.inputs] * 4)
+    """The step's own error, with what it was called on."""
+
+    def mistaken(params, state, x):
+        return jnp.ones((7, 7)) @ state + x
+
     with pytest.raises(TypeError) as caught:
-        lg.unroll(given.step, given.params, given.state, batch)
+        lg.unroll(mistaken, None, jnp.ones(3), jnp.ones((T, 3)))
     (note,) = [n for n in caught.value.__notes__ if "raised by step" in n]
-    assert f"float64[{T},2]" in note
+    assert "input float64[3]" in note
     assert "no batch axis: use jax.vmap" in note
+
+
+def test_a_batch_that_was_not_mapped_is_named():
+    given = problem("lstm")
+    with pytest.raises(ValueError, match="inputs: expected those of one sequence.*got a batch"):
+        lg.unroll(given.step, given.params, given.state, jnp.stack([given.inputs] * 4))
 
 
 @pytest.mark.parametrize(
