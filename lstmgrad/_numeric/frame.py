@@ -147,10 +147,12 @@ def renewal(
             tangents = Scaled(mantissa[:-1], exponent[:-1])
             noise = _noise(Scaled(mantissa, exponent))
             frame, triangle, growths = orthonormal(tangents, faded)
-            rounding, growths = _rounding(tangents, noise, growths, eps, faded)
+            rounding, growths, amplified = _rounding(tangents, noise, growths, eps, faded)
             displaced = _displaced(displaced, tangents.exponent, frame, triangle, noise)
             alive = growths > -jnp.inf
             spread = jnp.max(growths) - jnp.min(jnp.where(alive, growths, jnp.max(growths)))
+            # Far from normal, factors amplify rounding by more than the directions grow apart.
+            spread = jnp.maximum(spread, jnp.max(jnp.where(alive, amplified, -jnp.inf)))
             spread = jnp.where(jnp.any(alive), spread, 0.0)
             rate = jnp.clip(spread / since, FADING * rate, budget)
             done, block = jnp.zeros((), bool), probed(frame)
@@ -224,8 +226,10 @@ def _noise(block: Scaled) -> Float[Array, "m n"]:
 
 def _rounding(
     tangents: Scaled, noise: Array, growths: Array, eps: float, faded: Array
-) -> tuple[Array, Array]:
-    """The relative error of each |R_ii|, and their logarithms without zeros made by rounding."""
+) -> tuple[Array, Array, Array]:
+    """The relative error of each |R_ii|, their logarithms without zeros made by rounding, and the
+    logarithms of how many roundings there are in each.
+    """
     # |R_ii| = 0 is exact for a tangent that is zero. One that is not, and has nothing left beside
     # those before it, is lost in rounding, and could be anything up to that of the largest one.
     zero = _dead(tangents, faded)
@@ -233,12 +237,14 @@ def _rounding(
     cancelled = (growths == -jnp.inf) & ~zero
     growths = jnp.where(cancelled, sizes + math.log(eps), growths)
     own = jax.lax.stop_gradient(growths) - sizes
-    error = eps * jnp.linalg.norm(noise, axis=1) * jnp.exp(-own)
+    noise = jnp.linalg.norm(noise, axis=1)
+    error = eps * noise * jnp.exp(-own)
+    amplified = jnp.log(noise / math.sqrt(tangents.mantissa.shape[1])) - own
     # What is mostly rounding could be any smaller number: its logarithm is off by all the digits.
     error = jnp.where(error < FLOOR, error, -math.log(eps))
     # Without the coordinates that were lost below the range, nothing would be left of it at all.
     error = jnp.where(_dead(tangents), jnp.inf, error)
-    return jnp.where(zero, 0.0, error), growths
+    return jnp.where(zero, 0.0, error), growths, amplified
 
 
 def _displaced(
