@@ -116,7 +116,7 @@ def test_a_step_that_fails_says_on_what():
 
 def test_a_batch_that_was_not_mapped_is_named():
     given = problem("lstm")
-    with pytest.raises(ValueError, match="inputs: expected those of one sequence.*got a batch"):
+    with pytest.raises(ValueError, match=r"inputs: expected those of one sequence.*got a batch"):
         lg.unroll(given.step, given.params, given.state, jnp.stack([given.inputs] * 4))
 
 
