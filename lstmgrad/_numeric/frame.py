@@ -227,7 +227,7 @@ def _noise(block: Scaled) -> Float[Array, "m n"]:
 def _rounding(
     tangents: Scaled, noise: Array, growths: Array, eps: float, faded: Array
 ) -> tuple[Array, Array, Array]:
-    """Of each |R_ii|: its relative error, ln without zeros made by rounding, ln of its roundings."""
+    """Of each |R_ii|: relative error, ln without zeros made by rounding, ln of its roundings."""
     # |R_ii| = 0 is exact for a tangent that is zero. One that is not, and has nothing left beside
     # those before it, is lost in rounding, and could be anything up to that of the largest one.
     zero = _dead(tangents, faded)
