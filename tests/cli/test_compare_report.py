@@ -220,6 +220,7 @@ def test_a_network_that_overflows_is_read_up_to_there():
     states = np.asarray(chain_at(params, rows).trajectory.states["h"])[:, 0]
     first = int(np.argmax(~np.isfinite(states)))
     ((profile, *_, path),), where = read_while_finite(analyze, chain_at, params, rows)
+    assert where is not None
     for norms in (profile, path[0]):
         np.testing.assert_allclose(norms.log_norms[:first], np.arange(first) * np.log(5), rtol=1e-5)
         assert np.isnan(norms.log_norms[first:]).all()
