@@ -30,6 +30,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lstmgrad._numeric import lapack
 from lstmgrad._numeric.graded import inverse_beside_zeros, shift_within
 from lstmgrad._numeric.gram_schmidt import signs
+from lstmgrad._numeric.rows import least_kept
 from lstmgrad._numeric.scaled import Scaled, add, exponent_of, log_of, power_below, widen
 
 FADING = 0.95
@@ -129,7 +130,9 @@ def renewal(
     budget = -math.log(eps) / 3  # nats of spread: a third of the digits
 
     def renew(sums: Sums, block: Scaled) -> tuple[Sums, Scaled]:
-        block, faded = _disturbed(block), sums.faded | _near_the_end(block.mantissa[:-1])
+        block, faded = _disturbed(block), sums.faded
+        if interval is not None:  # one that is chosen ends before the range does
+            faded |= _near_the_end(block.mantissa[:-1])
         time = sums.time + 1
         since = (time - sums.renewed).astype(sums.rate.dtype)
         # Counted from the end of the burn-in. `rem` has the sign of its dividend: keep that >= 0.
@@ -187,7 +190,7 @@ def renewal(
 def _near_the_end(mantissa: Float[Array, "m n"]) -> Bool[Array, " n"]:
     """The coordinates that some tangent is about to lose below the range of its dtype."""
     sizes = jnp.abs(jax.lax.stop_gradient(mantissa))
-    return jnp.any((sizes > 0) & (sizes < float(jnp.finfo(mantissa.dtype).tiny) ** 0.5), axis=0)
+    return jnp.any((sizes > 0) & (sizes < least_kept(mantissa.dtype) ** 0.5), axis=0)
 
 
 def _disturbed(block: Scaled) -> Scaled:
@@ -267,10 +270,9 @@ def _displaced(
     between = jnp.where(
         before == 0, 0.0, shift_within(before, exponents[:, None] - exponents[None])
     )
-    moved = product(product(triangle, _bounded(between)), inverse)
-    fresh = product(product(rows, noise.T), inverse)
+    moved = product(triangle, _bounded(between)) + product(rows, noise.T)
     alive = jnp.any(rows != 0, axis=1)
-    moved = jnp.where(alive[:, None] & alive[None], _bounded(moved) + _bounded(fresh), 0.0)
+    moved = jnp.where(alive[:, None] & alive[None], product(_bounded(moved), inverse), 0.0)
     return jnp.tril(_bounded(moved))
 
 

@@ -68,7 +68,7 @@ def watch_range(watch: Watch, rows: Scaled) -> tuple[Watch, Scaled]:
         rows: (m + 1, n) with an exponent each; the last is the probe.
     """
     mantissa = jax.lax.stop_gradient(rows.mantissa)
-    (m, n), least = mantissa.shape, _least(mantissa.dtype)
+    (m, n), least = mantissa.shape, least_kept(mantissa.dtype)
     sizes = jnp.abs(mantissa)
     smallest = jnp.min(jnp.where(sizes > 0, sizes, jnp.inf), axis=1)
     # An entry above the square root stays in the range with every factor above it, too.
@@ -100,8 +100,12 @@ def log_size(vector: Scaled) -> Float[Array, ""]:
     return log_of(top * norm_of(mantissa / jnp.where(top > 0, top, 1.0)), vector.exponent)
 
 
-def _least(dtype: Any) -> float:
-    """The smallest number that a product keeps; subnormal ones become zero, except in float16."""
+def least_kept(dtype: Any) -> float:
+    """The smallest number that a product keeps; subnormal ones become zero, except in float16.
+
+    Args:
+        dtype: of floats.
+    """
     finfo = jnp.finfo(dtype)
     return float(finfo.smallest_subnormal if finfo.minexp > -32 else finfo.tiny)
 

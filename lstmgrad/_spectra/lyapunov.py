@@ -70,8 +70,9 @@ def lyapunov_spectrum(
             a `burn_in` that leaves no step, a start of another shape or dtype.
 
     Notes:
-        T pushes of m tangents, and a QR of (n, m), 4 n m² operations, per interval and for each of
-        the running estimates; memory O(n m) besides the chain. Under `jax.vmap` all frames pay for
+        T pushes of m tangents and a probe, and a QR of (n, m), 4 n m² operations, with four
+        products and an inverse for its errors, per interval and for each of the running estimates;
+        memory O(n m + m²) besides the chain. Under `jax.vmap` all frames pay for
         a QR where one of them needs it. Differentiable in reverse mode where `interval` is given.
         A diagonal chain without a `start` needs no QR: its exponents are the means of ln |a_t|.
 

@@ -24,24 +24,10 @@ def truncation_remedies(case: Case) -> list[Remedy]:
     least = case.settings.lag + 1
     steps = case.settings.length if math.isnan(needed) else max(least, math.ceil(needed))
     steps = min(steps, case.settings.length)
-    value, _ = mean_with_error(np.exp(tail_at(case, steps)))
-    predicted = (
-        Prediction("steps", float(steps), steps, steps, "as set"),
-        Prediction(
-            "bias_sliding",
-            value,
-            value * (1 - 1e-3) - 1e-6,
-            value * (1 + 1e-3) + 1e-6,
-            "‖g - g_K‖/‖g‖ at this K, as read",
-        ),
-    )
-
-    def apply(options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "truncation": steps}
-
+    left_out = np.exp(tail_at(case, steps))
     why = f"Go back {steps} steps from every loss. Chunks with a detached state have to be longer."
-    sliding = Remedy("truncation-length", "training", why, apply, predicted)
-    return [*_chunk_remedies(case), sliding]
+    found = _truncation("truncation-length", steps, left_out, "bias_sliding", "at this K", why)
+    return [*_chunk_remedies(case), found]
 
 
 def _chunk_remedies(case: Case) -> list[Remedy]:
@@ -52,27 +38,41 @@ def _chunk_remedies(case: Case) -> list[Remedy]:
     needed = float(np.max(chunk_for(case, 0.1)))
     least = float(case.settings.length) if math.isnan(needed) else max(lag + 1, needed)
     place = int(np.flatnonzero(tried >= least)[0])
-    steps = int(tried[place])
-    value, _ = mean_with_error(case.chunked[:, 1 + place])
+    steps, left_out = int(tried[place]), case.chunked[:, 1 + place]
+    why = (
+        f"Chunks of {steps} steps with a detached state between them. Of all pairs of steps {lag} "
+        f"apart, a share of {max(0.0, 1 - lag / steps):.2g} lies in one chunk."
+    )
+    return [
+        _truncation("chunk-length", steps, left_out, "bias_chunked", "in chunks of this K", why)
+    ]
+
+
+def _truncation(
+    name: str, steps: int, left_out: np.ndarray, bias: str, how: str, why: str
+) -> Remedy:
+    """A truncation, with what it will leave out.
+
+    Args:
+        name: of the remedy.
+        steps: K.
+        left_out: ‖g - g_K‖/‖g‖ of each sequence.
+        bias: the reading of it.
+        how: K is meant.
+        why: it is that long.
+    """
+    value, _ = mean_with_error(left_out)
+    spread = value * 1e-3 + 1e-6
+    source = f"‖g - g_K‖/‖g‖ {how}, as read"
     predicted = (
         Prediction("steps", float(steps), steps, steps, "as set"),
-        Prediction(
-            "bias_chunked",
-            value,
-            value * (1 - 1e-3) - 1e-6,
-            value * (1 + 1e-3) + 1e-6,
-            "‖g - g_K‖/‖g‖ in chunks of this K, as read",
-        ),
+        Prediction(bias, value, value - spread, value + spread, source),
     )
 
     def apply(options: dict[str, Any]) -> dict[str, Any]:
         return {**options, "truncation": steps}
 
-    why = (
-        f"Chunks of {steps} steps with a detached state between them. Of all pairs of steps {lag} "
-        f"apart, a share of {max(0.0, 1 - lag / steps):.2g} lies in one chunk."
-    )
-    return [Remedy("chunk-length", "training", why, apply, predicted)]
+    return Remedy(name, "training", why, apply, predicted)
 
 
 def growth_remedies(case: Case) -> list[Remedy]:
