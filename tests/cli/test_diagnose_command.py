@@ -298,8 +298,8 @@ def test_a_cell_on_a_text(tmp_path, loss):
 
 
 @pytest.mark.slow
-def test_a_stack_has_no_cell_of_its_own_and_is_diagnosed_all_the_same(tmp_path):
-    """Its parts are h0, c0, h1 and c1: the rules about one cell's gates have nothing to say."""
+def test_a_stack_is_diagnosed_layer_by_layer(tmp_path):
+    """Its parts are h0, c0, h1 and c1, and the rules about a cell name the layer they speak of."""
     generator, stacked = np.random.default_rng(2), {}
     for layer in range(2):
         shapes = {"weight_ih": (4 * H, H if layer else D), "weight_hh": (4 * H, H)}
@@ -317,6 +317,9 @@ def test_a_stack_has_no_cell_of_its_own_and_is_diagnosed_all_the_same(tmp_path):
     assert (found.code, found.err) == (0, "")
     twin = found.json("diagnose.json")
     assert twin["settings"]["sizes"] == {"h0": H, "c0": H, "h1": H, "c1": H}
-    rules = {entry["rule"] for entry in twin["findings"]}
-    assert not rules & {"forget-gates", "saturated-output"}
-    assert "reach" in rules
+    findings = {entry["rule"]: entry for entry in twin["findings"]}
+    assert "reach" in findings
+    assert "(c0)" in findings["saturated-output"]["evidence"]["log_path"]["text"]
+    assert findings["forget-gates"]["evidence"]["mean_forget"]["value"] == pytest.approx(
+        0.5, abs=0.1
+    )
