@@ -164,7 +164,7 @@ LSTM = safetensors.numpy.save(weights(4))
         (
             weights(4),
             ["--input", "words.txt"],
-            "words.txt: expected a file that ends in .csv, .npy",
+            "words.txt: expected a file that ends in .csv, .tsv",
         ),
     ],
 )

@@ -42,7 +42,7 @@ def plan_cells(options: Options, source: Cells) -> Plan:
     Raises:
         CommandError: the input, the lengths or the number of hidden units will not do.
     """
-    sequence = read_sequence(options.input)
+    sequence = read_sequence(options.input, options.reading)
     length, lags = span(options, sequence)
     kinds = {name: KINDS[name] for name in source.cells}
     parts = {name: kind.parts(source.hidden) for name, kind in kinds.items()}

@@ -18,7 +18,9 @@ from lstmgrad.cli._shared.parser import (
     check_whole,
     whole,
 )
+from lstmgrad.cli._shared.reading import TABLES, add_reading
 from lstmgrad.cli._shared.sequences import Sequence
+from lstmgrad.cli._shared.tables import Reading
 from lstmgrad.cli._shared.weights import Weights, add_weights
 
 DEFAULT_LENGTH = 200
@@ -42,11 +44,11 @@ layer with respect to the lowest.
 _EPILOG = """\
 input files:
   .txt   text in UTF-8; one-hot characters, trained to predict the next one
-  .csv   rows of numbers, one row per step, with or without a line of names;
-  .npy   an array of shape (T, d) or (T,); trained to predict the next row.
-         Columns are standardized to mean 0 and standard deviation 1; a
-         constant column is only centered. With --weights they stay as they
-         are, because the weights expect the scale they were trained on.
+@TABLES@
+         Cells are trained to predict the next row. Columns are standardized to
+         mean 0 and standard deviation 1, constant ones only centered; with
+         --weights they stay as they are, because the weights expect the scale
+         they were trained on.
 
 cells (all of them at 64 units take several minutes):
 @CELLS@
@@ -88,6 +90,7 @@ class Options(NamedTuple):
     Attributes:
         source: where the model comes from.
         input: the file to read; None is the built-in text.
+        reading: which columns of a table in it, and what closes gaps.
         length: steps to analyze; None is `DEFAULT_LENGTH` or all there are, if fewer.
         lags: the table's columns; None chooses them by the length.
         dtype: "float32" or "float64".
@@ -96,6 +99,7 @@ class Options(NamedTuple):
 
     source: Cells | Weights
     input: Path | None = None
+    reading: Reading = Reading()
     length: int | None = None
     lags: tuple[int, ...] | None = None
     dtype: str = "float32"
@@ -114,6 +118,7 @@ def parse(argv: Arguments[str]) -> Options:
     """
     given = vars(_parser().parse_args(argv))
     cells, weights = _taken(given, Cells), _taken(given, Weights)
+    given["reading"] = Reading(**_taken(given, Reading))
     if "weights" not in weights:
         if weights:
             raise CommandError(f"--{min(weights)}: expected --weights, the file that it is about")
@@ -145,21 +150,28 @@ def span(options: Options, sequence: Sequence) -> tuple[int, tuple[int, ...]]:
     return length, (*(lag for lag in round_lags if 1.3 * lag < length), length)
 
 
-def _taken(given: dict[str, Any], record: type[Cells] | type[Weights]) -> dict[str, Any]:
+def _taken(
+    given: dict[str, Any], record: type[Cells] | type[Weights] | type[Reading]
+) -> dict[str, Any]:
     """Moves the options of one record out of those that were given."""
     return {name: given.pop(name) for name in record._fields if name in given}
 
 
 def _parser() -> Parser:
     names = textwrap.fill(", ".join(KINDS), 76, initial_indent="  ", subsequent_indent="  ")
-    parser = Parser("lstmgrad compare", _DESCRIPTION, _EPILOG.replace("@CELLS@", names))
+    parser = Parser(
+        "lstmgrad compare",
+        _DESCRIPTION,
+        _EPILOG.replace("@CELLS@", names).replace("@TABLES@", TABLES),
+    )
     option, defaults = parser.add_argument, Cells._field_defaults
     option(
         "--input",
         type=Path,
         metavar="FILE",
-        help="a .txt, .csv or .npy file (default: the Zen of Python, from the standard library)",
+        help="a text or a table of numbers (default: the Zen of Python, from the standard library)",
     )
+    add_reading(parser)
     add_weights(parser, "analyzed instead of --cells on the numbers of --input as they are")
     option(
         "--cells",

@@ -1,6 +1,7 @@
 """What a comparison measured: the record that table, sentence, figure and files are made from."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -179,7 +180,8 @@ def summary_lines(sequence: Sequence, model: list[str], length: int) -> list[str
         model: the lines about model and training.
         length: the steps to analyze.
     """
-    data = entry("data", sequence.source, sequence.summary)
+    notes = (line for note in sequence.notes for line in textwrap.wrap(note, 69))
+    data = entry("data", sequence.source, sequence.summary, *notes)
     return [*data, *model, *entry("analysis", f"first {length} steps from the zero state")]
 
 

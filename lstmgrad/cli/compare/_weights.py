@@ -77,7 +77,7 @@ def _sequence(options: Options, source: Weights, width: int, dtype: jnp.dtype) -
     columns = f"{width} column{'s' * (width > 1)}, what {layer}{source.weights} reads"
     if options.input is None:
         raise CommandError(f"--input: expected a .csv or .npy file of {columns}")
-    sequence = read_numbers(options.input)
+    sequence = read_numbers(options.input, options.reading)
     if sequence.width != width:
         raise CommandError(f"{options.input}: expected {columns}, but it has {sequence.width}")
     if np.abs(sequence.rows).max() > np.finfo(dtype).max:

@@ -9,6 +9,7 @@ import numpy as np
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.parser import check_whole
 from lstmgrad.cli._shared.sequences import Sequence, read_numbers, read_sequence
+from lstmgrad.cli._shared.tables import NUMBERS, Reading
 
 DEFAULT_LENGTH = 200
 
@@ -33,11 +34,14 @@ class Batch(NamedTuple):
     summary: str
 
 
-def read_batch(path: Path, *, length: int | None, most: int, raw: bool) -> Batch:
+def read_batch(
+    path: Path, reading: Reading = NUMBERS, *, length: int | None, most: int, raw: bool
+) -> Batch:
     """Returns the sequences in a file.
 
     Args:
         path: the file.
+        reading: which columns of a table, and what closes its gaps.
         length: steps of a stretch; None is `DEFAULT_LENGTH`, or all there are.
         most: sequences to read at most.
         raw: whether numbers stay as they are, and texts are refused.
@@ -47,6 +51,12 @@ def read_batch(path: Path, *, length: int | None, most: int, raw: bool) -> Batch
     """
     several = _several(path)
     if several is not None:
+        for option, given in reading._asdict().items():
+            if given is not None:
+                raise CommandError(
+                    f"--{option}: expected no such option beside {path}, which holds several "
+                    "sequences and not a table"
+                )
         count, steps, width = several.shape
         why = f"because {path} has sequences of {steps} steps"
         used = steps if length is None else check_whole(length, "--length", 2, most=steps, why=why)
@@ -54,7 +64,7 @@ def read_batch(path: Path, *, length: int | None, most: int, raw: bool) -> Batch
         after = several[:most, used] if used < steps else None
         summary = f"{path}: {len(rows)} of {count} sequences, {used} steps of {width} numbers"
         return Batch(rows, width, after, count, None, summary)
-    return _cut(read_numbers(path) if raw else read_sequence(path), length, most)
+    return _cut(read_numbers(path, reading) if raw else read_sequence(path, reading), length, most)
 
 
 def _cut(sequence: Sequence, length: int | None, most: int) -> Batch:
@@ -73,7 +83,7 @@ def _cut(sequence: Sequence, length: int | None, most: int) -> Batch:
     fits = all(piece.stop < available for piece in stretches)
     after = np.stack([sequence.rows[piece.stop] for piece in stretches]) if fits else None
     what = f"{count} stretches of {used} steps" if count > 1 else f"{used} steps"
-    summary = f"{sequence.source}: {sequence.summary}; {what}"
+    summary = "; ".join([f"{sequence.source}: {sequence.summary}", *sequence.notes, what])
     return Batch(rows, sequence.width, after, count, stretches, summary)
 
 

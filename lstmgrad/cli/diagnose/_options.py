@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import KINDS
 from lstmgrad.cli._shared.parser import OUT, Parser, add_common, add_seed, add_whole
+from lstmgrad.cli._shared.reading import TABLES, add_reading
+from lstmgrad.cli._shared.tables import Reading
 from lstmgrad.cli._shared.weights import Weights, add_weights
 from lstmgrad.cli.diagnose._demos import DEMOS
 
@@ -34,12 +36,12 @@ when something severe was.
 
 _EPILOG = """\
 input files:
-  .npy   an array of shape (N, T, d): N sequences; or (T, d) or (T,): one long
-         sequence, which is cut into --sequences stretches of --length steps
-  .csv   rows of numbers, one row per step, cut alike
+@TABLES@
+         One long sequence is cut into --sequences stretches of --length steps;
+         a .npy array of shape (N, T, d) is N sequences.
   .txt   (with --cells) text in UTF-8, one-hot characters, cut alike
 
-targets (.npy or .csv), whole numbers for classes, others for squared errors:
+targets (.npy or a table), whole numbers for classes, others for squared errors:
   one for each sequence (N,) is asked for at its last step; one for each step,
   (N, T), or as long as a single sequence, at every step. The readout is the
   linear layer of --weights that fits, or one at random.
@@ -71,6 +73,7 @@ class Options(NamedTuple):
         demo: the name of a network with a planted fault.
         hidden: hidden units of the cell.
         input: the file to read.
+        reading: which columns of a table in it, and what closes gaps.
         targets: the file of what should be said.
         loss: one of `LOSSES`.
         length: steps of a sequence that is cut out of a longer one.
@@ -93,6 +96,7 @@ class Options(NamedTuple):
     demo: str | None = None
     hidden: int = 64
     input: Path | None = None
+    reading: Reading = Reading()
     targets: Path | None = None
     loss: str = LOSSES[0]
     length: int | None = None
@@ -126,8 +130,9 @@ def parse(argv: Sequence[str]) -> Options:
     if weights and "weights" not in weights:
         raise CommandError(f"--{min(weights)}: expected --weights, the file that it is about")
     source = Weights(**weights) if weights else None
-    options = Options(source, **given)
-    _check_together(options, set(given))
+    reading = {name: given.pop(name) for name in Reading._fields if name in given}
+    options = Options(source, reading=Reading(**reading), **given)
+    _check_together(options, {*given, *reading})
     return options
 
 
@@ -137,7 +142,8 @@ def _check_together(options: Options, given: set[str]) -> None:
     if sum(named) != 1:
         raise CommandError("expected one of --weights, --cells and --demo; see --help")
     if options.demo is not None:
-        own = {"input", "targets", "loss", "hidden", "length", "budget"} & given
+        known = {*Reading._fields, "input", "targets", "loss", "hidden", "length", "budget"}
+        own = known & given
         for name in sorted(own):
             raise CommandError(
                 f"--{name}: expected no such option beside --demo, which has its own"
@@ -170,13 +176,18 @@ def _parser() -> Parser:
         textwrap.fill(demo.what, 79, initial_indent=f"  {name:17}", subsequent_indent=" " * 19)
         for name, demo in DEMOS.items()
     )
-    parser = Parser("lstmgrad diagnose", _DESCRIPTION, _EPILOG.replace("@DEMOS@", demos))
+    parser = Parser(
+        "lstmgrad diagnose",
+        _DESCRIPTION,
+        _EPILOG.replace("@DEMOS@", demos).replace("@TABLES@", TABLES),
+    )
     option, defaults = parser.add_argument, Options._field_defaults
     add_weights(parser, "to be diagnosed on the numbers of --input as they are")
     option("--cells", choices=tuple(KINDS), metavar="NAME", help="a cell at initialization instead")
     option("--demo", choices=tuple(DEMOS), metavar="NAME", help="a network with a planted fault")
     add_whole(parser, "--hidden", 1, defaults["hidden"], "UNITS", "hidden units of --cells")
     option("--input", type=Path, metavar="FILE", help="what the network reads")
+    add_reading(parser)
     option("--targets", type=Path, metavar="FILE", help="what it should say")
     option("--loss", choices=LOSSES, help="what stands in for the targets (default: last)")
     what = "steps of a sequence cut out of a longer one"

@@ -82,7 +82,13 @@ def _read(options: Options) -> Subject:
     dtype = jnp.dtype(options.dtype)
     raw = options.source is not None
     assert options.input is not None
-    batch = read_batch(options.input, length=options.length, most=options.sequences, raw=raw)
+    batch = read_batch(
+        options.input,
+        options.reading,
+        length=options.length,
+        most=options.sequences,
+        raw=raw,
+    )
     if options.source is not None:
         loaded = load_weights(options.source, options.dtype)
         _check_width(options, options.source, batch.width, loaded.input_size)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.parser import OUT, Parser, add_common, add_seed, add_whole
-from lstmgrad.cli._shared.sequences import read_text
+from lstmgrad.cli._shared.text_files import read_text
 
 SHORT = 50
 """Words of the longest text that is trained on without being asked for."""
