@@ -4,6 +4,7 @@ r, z = σ(W_· x + b_· + U_· h),   n = tanh(W_n x + b_n' + r ⊙ (U_n h + b_n)
 h' = n + z ⊙ (h - n) = (1 - z) ⊙ n + z ⊙ h
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -99,9 +100,28 @@ def gru_step(params: GRUParams, state: GRUState, x: Float[Array, " d"]) -> GRUSt
         state: h, (h,).
         x: (d,).
     """
+    return gru_after(params, state, x, jnp.tanh, jax.nn.sigmoid)
+
+
+def gru_after(
+    params: GRUParams,
+    state: GRUState,
+    x: Float[Array, " d"],
+    activation: Callable[[Array], Array],
+    gate: Callable[[Array], Array],
+) -> GRUState:
+    """The state after one step, with any functions in place of tanh and σ.
+
+    Args:
+        params: gates stacked in the order r, z, n.
+        state: h, (h,).
+        x: (d,).
+        activation: in place of tanh.
+        gate: in place of σ.
+    """
     r_x, z_x, n_x = jnp.split(params.weight_ih @ x + params.bias, 3)
     r_h, z_h, n_h = jnp.split(params.weight_hh @ state.h, 3)
-    r, z = jax.nn.sigmoid(r_x + r_h), jax.nn.sigmoid(z_x + z_h)
-    n = jnp.tanh(n_x + r * (n_h + params.bias_n))
+    r, z = gate(r_x + r_h), gate(z_x + z_h)
+    n = activation(n_x + r * (n_h + params.bias_n))
     n, z, h = tag(n, "candidate"), tag(z, "update"), tag(state.h, "carry")
     return GRUState(n + z * (h - n))

@@ -6,6 +6,7 @@
 The path c → c' is additive and scaled by f alone.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -105,8 +106,27 @@ def lstm_step(params: LSTMParams, state: LSTMState, x: Float[Array, " d"]) -> LS
         state: (h, c), each (h,).
         x: (d,).
     """
+    return lstm_after(params, state, x, jnp.tanh, jax.nn.sigmoid)
+
+
+def lstm_after(
+    params: LSTMParams,
+    state: LSTMState,
+    x: Float[Array, " d"],
+    activation: Callable[[Array], Array],
+    gate: Callable[[Array], Array],
+) -> LSTMState:
+    """The state after one step, with any functions in place of tanh and σ.
+
+    Args:
+        params: gates stacked in the order i, f, g, o.
+        state: (h, c), each (h,).
+        x: (d,).
+        activation: in place of tanh, of the candidate and of the cell.
+        gate: in place of σ.
+    """
     drive = params.weight_ih @ x + params.weight_hh @ state.h + params.bias
     i, f, g, o = jnp.split(drive, 4)
-    i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+    i, f, g, o = gate(i), gate(f), activation(g), gate(o)
     c = tag(f, "forget") * tag(state.c, "cell") + tag(i, "input") * tag(g, "candidate")
-    return LSTMState(tag(o, "output") * jnp.tanh(c), c)
+    return LSTMState(tag(o, "output") * activation(c), c)

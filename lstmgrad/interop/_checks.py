@@ -1,22 +1,56 @@
 """Rules that several frameworks share: one function per rule, one sentence per message."""
 
-from typing import Any
+from typing import Any, Literal
+
+from lstmgrad._types import Inputs
+
+Keys = Literal["inputs"] | None
+"""Where a cell that draws random numbers gets its keys from."""
 
 
-def check_known(cell: Any, state: Any, known: str, call: str) -> None:
+def check_known(cell: Any, state: Any, known: str, call: str, argument: str = "cell") -> None:
     """The cell has a known state, or its starting state is given."""
     if state is None:
         raise ValueError(
-            f"cell: expected {known}, but got {type(cell).__name__}. Any other cell, {call}, needs "
-            "its starting state: pass state=. The parts of that state are what `of` and `wrt` name."
+            f"{argument}: expected {known}, but got {type(cell).__name__}. Any other cell, {call}, "
+            "needs its starting state: pass state=. Its parts are what `of` and `wrt` name."
         )
 
 
-def not_pure(argument: str, way_out: str) -> ValueError:
-    """The error of a cell that draws random numbers, or writes into its variables."""
+def check_keys(keys: Any) -> None:
+    """The keys come with the inputs, or there are none."""
+    if keys not in (None, "inputs"):
+        raise ValueError(f"keys: expected 'inputs' or None, but got {keys!r}.")
+
+
+def with_key(x: Inputs, keys: Keys) -> tuple[Inputs, Any]:
+    """One step's input and its random key; the key is None where none is drawn.
+
+    Args:
+        x: one step's input, or a pair of it and a key.
+        keys: where the keys come from.
+    """
+    if keys is None:
+        return x, None
+    if not isinstance(x, tuple | list) or len(x) != 2:
+        raise ValueError(
+            "inputs: expected a pair of inputs and random keys, because of keys='inputs', but got "
+            f"{type(x).__name__ if isinstance(x, tuple | list | dict) else 'an array'}. Pass "
+            "(inputs, jax.random.split(key, T))."
+        )
+    return x[0], x[1]
+
+
+def draws(argument: str) -> ValueError:
+    """The error of a cell that draws random numbers and was given no keys for it.
+
+    Args:
+        argument: what the cell is called.
+    """
     return ValueError(
-        f"{argument}: expected one whose step is a function of its arguments alone, but got one "
-        f"that draws random numbers, or writes into its variables, at every step. {way_out}"
+        f"{argument}: expected a cell that draws no random numbers, but got one that does, for "
+        "dropout for example. Switch that off, or pass keys='inputs' and give each step a key of "
+        "its own: lg.chain(model, (inputs, jax.random.split(key, T)))."
     )
 
 

@@ -14,7 +14,7 @@ from lstmgrad._types import Inputs, State
 from lstmgrad.cells._cell import HiddenState, zero_state
 from lstmgrad.cells._lstm import LSTMState
 from lstmgrad.interop._checks import check_known
-from lstmgrad.interop._model import mark_parts
+from lstmgrad.interop._model import mark_parts, with_state
 
 
 def from_equinox(cell: Any, *, state: State = None) -> Model:
@@ -23,14 +23,15 @@ def from_equinox(cell: Any, *, state: State = None) -> Model:
     Args:
         cell: `eqx.nn.LSTMCell` or `eqx.nn.GRUCell`; or any module, ``cell(x, state) -> state``, for
             which the state is given.
-        state: the starting state; None is zero, for one of the two cells above.
+        state: the starting state, (h, c) or h; None is zero, for one of the two cells above.
 
     Returns:
         `Model` whose step calls the cell, with the module as parameters and the parts h and c, or
         h. Any other module keeps the parts that its state has.
 
     Raises:
-        ValueError: the cell is of another kind and no state is given.
+        ValueError: the cell is of another kind and no state is given; the state of a known cell
+            has other shapes.
 
     Notes:
         The routes of the gradient are "hidden" and "cell", after the part of the state that it
@@ -49,9 +50,8 @@ def from_equinox(cell: Any, *, state: State = None) -> Model:
     else:
         check_known(cell, state, "an eqx.nn.LSTMCell or GRUCell", "cell(x, state) -> state")
         return Model(_other, cell, state)
-    if state is None:
-        state = zero_state(kind, cell.hidden_size, cell.weight_hh.dtype)
-    return Model(step, cell, state)
+    start = zero_state(kind, cell.hidden_size, cell.weight_hh.dtype)
+    return with_state(Model(step, cell, start), state)
 
 
 def _lstm(cell: Any, state: LSTMState, x: jax.Array) -> LSTMState:

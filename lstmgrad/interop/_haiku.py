@@ -18,11 +18,17 @@ from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState
 from lstmgrad.cells._lstm import LSTMState
-from lstmgrad.interop._checks import not_pure
+from lstmgrad.interop._checks import Keys, check_keys, draws, with_key
 from lstmgrad.interop._model import join_states, mark_parts
 
 
-def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str = "") -> Model:
+def from_haiku(
+    core: Callable[[], Any],
+    params: Mapping[str, Any],
+    *,
+    scope: str = "",
+    keys: Keys = None,
+) -> Model:
     """Returns a recurrent core of Haiku as a model.
 
     Args:
@@ -31,6 +37,8 @@ def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str
         params: the parameters of a transformed function, by module and name.
         scope: the module that the core was made in, ``"policy"`` or ``"policy/~"``; the names of
             the core's modules start with it. Empty if the core was made in no module.
+        keys: "inputs" for a core that draws random numbers, as dropout does: each step's input is
+            then a pair (x, key). None is for all others.
 
     Returns:
         `Model` whose step runs the core, with the core's own params as parameters. The parts are h
@@ -40,7 +48,7 @@ def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str
     Raises:
         ImportError: Haiku is not installed.
         ValueError: core is not a function, or cannot be hashed; there are no parameters in the
-            scope; and, when it runs, the core draws random numbers.
+            scope; and, when it runs, the core draws random numbers without `keys`.
 
     Notes:
         The start is ``core().initial_state(None)`` in the dtype of the parameters. The routes of
@@ -61,6 +69,7 @@ def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str
     """
     require("haiku", "haiku")
     check_hashable(core, "core")
+    check_keys(keys)
     inside = f"{scope}/" if scope else ""
     weights = {
         name[len(inside) :]: tree for name, tree in params.items() if name.startswith(inside)
@@ -76,7 +85,7 @@ def from_haiku(core: Callable[[], Any], params: Mapping[str, Any], *, scope: str
     def cast(leaf: Any) -> Any:
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
-    return Model(_step(core), weights, _named(jax.tree.map(cast, _start(core))))
+    return Model(_step(core, keys), weights, _named(jax.tree.map(cast, _start(core))))
 
 
 def _start(core: Callable[[], Any]) -> Any:
@@ -85,15 +94,8 @@ def _start(core: Callable[[], Any]) -> Any:
     return hk.transform(lambda: core().initial_state(None)).apply({}, None)
 
 
-_WAY_OUT = (
-    "Make the core without dropout, or write the step: run = hk.transform(lambda x, state: "
-    "core()(x, state)), step = lambda params, state, x: run.apply(params, x[1], x[0], state)[1], "
-    "with the keys of all steps beside the inputs."
-)
-
-
 @functools.cache
-def _step(core: Callable[[], Any]) -> StepFn:
+def _step(core: Callable[[], Any], keys: Keys) -> StepFn:
     hk = require("haiku", "haiku")
     transformed = hk.transform(lambda x, state: core()(x, state))
     start = _start(core)
@@ -103,12 +105,13 @@ def _step(core: Callable[[], Any]) -> StepFn:
         # Haiku's states have their leaves in the order of ours, under other names.
         leaves = jax.tree.leaves(mark_parts(state) if known else state)
         before = jax.tree.unflatten(structure, leaves)
+        x, key = with_key(x, keys)
         try:
-            return _named(transformed.apply(params, None, x, before)[1])
+            return _named(transformed.apply(params, key, x, before)[1])
         except Exception as error:
             if type(error).__name__ != "MissingRNGError":  # Haiku does not export it
                 raise
-            raise not_pure("core", _WAY_OUT) from error
+            raise draws("core") from error
 
     return step
 

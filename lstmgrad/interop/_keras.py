@@ -1,5 +1,7 @@
 """Layers of Keras, with any backend: their weights in this package's cells.
 
+Cells of one's own run as they are, on Keras' backend JAX.
+
 Kernels are (d, gates · h), the transpose of the weights here. The gates of an LSTM are i, f, c, o,
 and the bias contains the 1 of `unit_forget_bias` already. The gates of a GRU are **z, r, h**. With
 `reset_after` it has two biases (2, 3h), and the last part of the second is inside the product with
@@ -7,7 +9,7 @@ r. Without it, the reset comes *before* the product with U_n, which makes a diff
 the same weights.
 """
 
-from collections.abc import Callable
+import functools
 from typing import Any, Literal
 
 import jax
@@ -16,47 +18,52 @@ import jax.numpy as jnp
 from lstmgrad._checks import require
 from lstmgrad._model import Model
 from lstmgrad._tag import tag
+from lstmgrad._types import State, StepFn
 from lstmgrad.cells._cell import zero_state
-from lstmgrad.cells._gru import GRUParams, GRUState, gru_step
-from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_step
+from lstmgrad.cells._gru import GRUParams, GRUState, gru_after, gru_step
+from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_after, lstm_step
 from lstmgrad.cells._rnn import RNNParams, RNNState, rnn_step
-from lstmgrad.interop._checks import check_direction, check_type
-from lstmgrad.interop._model import stack
-
-_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
-    "sigmoid": jax.nn.sigmoid,
-    "linear": jnp.positive,
-}
+from lstmgrad.interop._checks import check_direction, check_known
+from lstmgrad.interop._keras_activations import Activation, activation_of
+from lstmgrad.interop._keras_own import own_model
+from lstmgrad.interop._model import stack, with_state
 
 
-def from_keras(layer: Any, *, direction: Literal["forward", "reverse"] | None = None) -> Model:
+def from_keras(
+    layer: Any,
+    *,
+    direction: Literal["forward", "reverse"] | None = None,
+    state: State = None,
+) -> Model:
     """Returns a recurrent layer or cell of Keras as a model.
 
     Args:
         layer: an `LSTMCell`, `GRUCell` or `SimpleRNNCell`; a layer around one (`LSTM`, `GRU`,
             `SimpleRNN`, `RNN`); `StackedRNNCells`, or an `RNN` around them; a `Bidirectional` of
-            those. It must be built.
+            those; or any cell, ``cell(x, states) -> (output, states)``, for which the state is
+            given. It must be built.
         direction: "forward" or "reverse" for a `Bidirectional`, otherwise None.
+        state: the starting state without a batch axis; None is zero, for one of the cells above.
 
     Returns:
         `Model` in the dtype of the weights, with the parts h and c, or h; h0, c0, h1, ... for
         stacked cells. Parameters are `LSTMParams`, `GRUParams` or `RNNParams`, copies of the
-        weights.
+        weights. Any other cell keeps the parts that its state is given with, and its parameters
+        are ``{"trainable": ..., "non_trainable": ...}``, its variables by name.
 
     Raises:
         ImportError: Keras is not installed.
-        ValueError: the layer is of another kind or not yet built; there is a direction but the
-            layer has only one, or none but it has two; the activation is not the usual one (LSTM,
-            GRU), or not one of tanh, relu, sigmoid and linear (SimpleRNN).
+        ValueError: the layer is not yet built; it is of another kind and no state is given, or one
+            of other shapes; there is a direction but the layer has only one, or none but it has
+            two; an activation or a cell is not Keras' own, and its backend is not JAX.
 
     Notes:
-        Dropout is off, as at inference. A reverse direction and a layer with ``go_backwards=True``
-        read ``inputs[::-1]``. Keras has the batch first: ``jax.vmap(lambda xs: lg.unroll(*model,
-        xs))(batch)``. Keras' own `tanh` and `relu` compute in float32 on JAX even if the weights
-        are float64; this step then computes in float64. For a `Sequential`, pass its layers here
-        one by one and the models to `stack`.
+        All activations of Keras have their meaning on every backend; your own activations and your
+        own cells run as they are where ``KERAS_BACKEND=jax``. Dropout is off, as at inference. A
+        reverse direction and a layer with ``go_backwards=True`` read ``inputs[::-1]``. Keras has
+        the batch first: ``jax.vmap(lambda xs: lg.unroll(*model, xs))(batch)``. Keras' functions
+        compute in float32 on JAX even if the weights are float64; this step then computes in
+        float64. For a `Sequential`, pass its layers here one by one and the models to `stack`.
 
     Example:
         ```python
@@ -71,21 +78,35 @@ def from_keras(layer: Any, *, direction: Literal["forward", "reverse"] | None = 
     if both:
         layer = layer.backward_layer if direction == "reverse" else layer.forward_layer
     cell = layer.cell if isinstance(layer, layers.RNN) else layer
-    if isinstance(cell, layers.StackedRNNCells):
-        return stack([from_keras(one) for one in cell.cells])
+    if type(cell) is layers.StackedRNNCells:
+        return with_state(stack([from_keras(one) for one in cell.cells]), state)
     makers = {
         layers.LSTMCell: _lstm,
         layers.GRUCell: _gru,
         layers.SimpleRNNCell: _rnn,
     }
-    check_type(type(cell), tuple(makers), "layer")
+    if type(cell) not in makers:  # a subclass may compute anything
+        _check_cell(cell)
+        known = f"one of {', '.join(kind.__name__ for kind in makers)} or a layer around one"
+        check_known(cell, state, known, "cell(x, states) -> (output, states)", "layer")
     if not cell.built:
         raise ValueError(
             "layer: expected one that is built, because its weights are read, but this one has "
             "none yet. Call it on data, or layer.build(input_shape)."
         )
+    if type(cell) not in makers:
+        return own_model(cell, state)
     make = makers[type(cell)]
-    return make(cell, _array(cell.kernel).T, _array(cell.recurrent_kernel).T)
+    return with_state(make(cell, _array(cell.kernel).T, _array(cell.recurrent_kernel).T), state)
+
+
+def _check_cell(cell: Any) -> None:
+    """The layer is recurrent, or a cell."""
+    if not hasattr(cell, "state_size"):
+        raise ValueError(
+            "layer: expected a recurrent layer or its cell, but got "
+            f"{type(cell).__name__}, which has no state. Pass the recurrent layer of the model."
+        )
 
 
 def _array(weight: Any) -> jax.Array:
@@ -97,31 +118,31 @@ def _bias(cell: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return _array(cell.bias) if cell.use_bias else jnp.zeros(shape, dtype)
 
 
-def _function(function: Any, known: tuple[str, ...], argument: str) -> str:
-    """The name of an activation, once it is one that the step has."""
-    name = getattr(function, "__name__", repr(function))
-    if name not in known:
-        raise ValueError(
-            f"{argument}: expected {' or '.join(known)}, but the layer has {name}. Write the step "
-            "of this layer: every step(params, state, x) -> state will do."
-        )
-    return name
-
-
-def _check_gates(cell: Any) -> None:
-    _function(cell.activation, ("tanh",), "activation")
-    _function(cell.recurrent_activation, ("sigmoid",), "recurrent_activation")
+def _functions(cell: Any) -> tuple[Activation, Activation]:
+    """The activation and that of the gates."""
+    gate = activation_of(cell.recurrent_activation, "recurrent_activation")
+    return activation_of(cell.activation, "activation"), gate
 
 
 def _lstm(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
-    _check_gates(cell)
     bias = _bias(cell, weight_ih.shape[:1], weight_ih.dtype)
     start = zero_state(LSTMState, cell.units, weight_hh.dtype)
-    return Model(lstm_step, LSTMParams(weight_ih, weight_hh, bias), start)
+    params = LSTMParams(weight_ih, weight_hh, bias)
+    return Model(_lstm_step(*_functions(cell)), params, start)
+
+
+@functools.cache
+def _lstm_step(activation: Activation, gate: Activation) -> StepFn:
+    if (activation, gate) == (jnp.tanh, jax.nn.sigmoid):
+        return lstm_step
+
+    def step(params: LSTMParams, state: LSTMState, x: jax.Array) -> LSTMState:
+        return lstm_after(params, state, x, activation, gate)
+
+    return step
 
 
 def _gru(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
-    _check_gates(cell)
     size = cell.units
     bias = _bias(cell, (1 + cell.reset_after, 3 * size), weight_ih.dtype).reshape(-1, 3 * size)
 
@@ -135,21 +156,38 @@ def _gru(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
         outer, bias_n = outer.at[: 2 * size].add(inner[: 2 * size]), inner[2 * size :]
     params = GRUParams(reordered(weight_ih), reordered(weight_hh), outer, bias_n)
     start = zero_state(GRUState, size, weight_hh.dtype)
-    return Model(gru_step if cell.reset_after else _reset_before, params, start)
+    make = _gru_step if cell.reset_after else _reset_before
+    return Model(make(*_functions(cell)), params, start)
 
 
-def _reset_before(params: GRUParams, state: GRUState, x: jax.Array) -> GRUState:
+@functools.cache
+def _gru_step(activation: Activation, gate: Activation) -> StepFn:
+    if (activation, gate) == (jnp.tanh, jax.nn.sigmoid):
+        return gru_step
+
+    def step(params: GRUParams, state: GRUState, x: jax.Array) -> GRUState:
+        return gru_after(params, state, x, activation, gate)
+
+    return step
+
+
+@functools.cache
+def _reset_before(activation: Activation, gate: Activation) -> StepFn:
     """A step of the GRU with n = tanh(W_n x + b_n + U_n (r ⊙ h)), otherwise as in `gru_step`."""
-    r_x, z_x, n_x = jnp.split(params.weight_ih @ x + params.bias, 3)
-    r_h, z_h, n_h = jnp.split(params.weight_hh, 3)
-    r, z = jax.nn.sigmoid(r_x + r_h @ state.h), jax.nn.sigmoid(z_x + z_h @ state.h)
-    n = tag(jnp.tanh(n_x + n_h @ (r * state.h)), "candidate")
-    z, h = tag(z, "update"), tag(state.h, "carry")
-    return GRUState(n + z * (h - n))
+
+    def step(params: GRUParams, state: GRUState, x: jax.Array) -> GRUState:
+        r_x, z_x, n_x = jnp.split(params.weight_ih @ x + params.bias, 3)
+        r_h, z_h, n_h = jnp.split(params.weight_hh, 3)
+        r, z = gate(r_x + r_h @ state.h), gate(z_x + z_h @ state.h)
+        n = tag(activation(n_x + n_h @ (r * state.h)), "candidate")
+        z, h = tag(z, "update"), tag(state.h, "carry")
+        return GRUState(n + z * (h - n))
+
+    return step
 
 
 def _rnn(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
-    name = _function(cell.activation, tuple(_FUNCTIONS), "activation")
+    activation = activation_of(cell.activation, "activation")
     params = RNNParams(weight_ih, weight_hh, _bias(cell, weight_ih.shape[:1], weight_ih.dtype))
     start = zero_state(RNNState, cell.units, weight_hh.dtype)
-    return Model(rnn_step(_FUNCTIONS[name]), params, start)
+    return Model(rnn_step(activation), params, start)

@@ -12,11 +12,12 @@ from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState, zero_state
 from lstmgrad.cells._lstm import LSTMState
-from lstmgrad.interop._checks import check_known, not_pure
+from lstmgrad.interop._checks import Keys, check_keys, check_known, draws, with_key
 from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
+from lstmgrad.interop._model import with_state
 
 
-def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
+def from_linen(cell: Any, variables: Any, *, state: State = None, keys: Keys = None) -> Model:
     """Returns a recurrent cell of Flax's linen as a model.
 
     Args:
@@ -25,6 +26,9 @@ def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
             which the state is given.
         variables: all collections, ``{"params": ...}``, as ``cell.init`` returns them.
         state: the starting state, in the order (h, c); None is zero, for one of the cells above.
+        keys: "inputs" for a cell that draws random numbers, as dropout does: each step's input is
+            then a pair (x, key), and its key serves every stream of the cell. None is for all
+            others.
 
     Returns:
         `Model` whose step calls ``cell.apply``, with the variables as parameters and the parts h
@@ -33,7 +37,8 @@ def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
     Raises:
         ImportError: Flax is not installed.
         ValueError: the variables are not by collection; the cell is of another kind and no state is
-            given; and, when it runs, the cell draws random numbers or writes into its variables.
+            given, or one of other shapes for a known cell; and, when it runs, the cell draws random
+            numbers without `keys`, or writes into its variables.
 
     Notes:
         The zero state has the dtype in which the cell computes: its `dtype`, or else the one of its
@@ -54,7 +59,8 @@ def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
     if isinstance(cell, nn.RNN):
         cell = cell.cell
         variables = {name: tree["cell"] for name, tree in variables.items()}
-    call = _call(cell)
+    check_keys(keys)
+    call = _call(cell, keys)
     if isinstance(cell, nn.LSTMCell | nn.OptimizedLSTMCell):
         kind, step = LSTMState, lstm_step(call)
     elif isinstance(cell, nn.GRUCell | nn.SimpleCell | nn.MGUCell):
@@ -63,26 +69,27 @@ def from_linen(cell: Any, variables: Any, *, state: State = None) -> Model:
         known = "an nn.LSTMCell, OptimizedLSTMCell, GRUCell, SimpleCell or MGUCell"
         check_known(cell, state, known, "cell(carry, x) -> (carry, output)")
         return Model(call, variables, state)
-    if state is None:
-        state = zero_state(kind, cell.features, compute_dtype(cell, variables["params"]))
-    return Model(step, variables, state)
-
-
-_WAY_OUT = (
-    "Make it deterministic (nn.Dropout(deterministic=True), use_running_average=True), or write "
-    "the step: step = lambda variables, carry, x: cell.apply(variables, carry, x[0], "
-    "rngs={'dropout': x[1]})[0], with the keys of all steps beside the inputs."
-)
+    start = zero_state(kind, cell.features, compute_dtype(cell, variables["params"]))
+    return with_state(Model(step, variables, start), state)
 
 
 @functools.cache
-def _call(cell: Any) -> StepFn:
+def _call(cell: Any, keys: Keys) -> StepFn:
     def call(variables: Params, carry: State, x: Inputs) -> State:
         errors = require("flax.errors", "flax")
+        x, key = with_key(x, keys)
+        # A stream that is not given is that of the parameters.
+        rngs = None if key is None else {"params": key}
         try:
-            return cell.apply(variables, carry, x)[0]
-        except (errors.InvalidRngError, errors.ModifyScopeVariableError) as error:
-            raise not_pure("cell", _WAY_OUT) from error
+            return cell.apply(variables, carry, x, rngs=rngs)[0]
+        except errors.InvalidRngError as error:
+            raise draws("cell") from error
+        except errors.ModifyScopeVariableError as error:
+            raise ValueError(
+                "cell: expected a cell that leaves its variables as they are, but got one that "
+                "writes into them, as running means do. Make it read only: "
+                "nn.BatchNorm(use_running_average=True)."
+            ) from error
 
     return call
 

@@ -6,12 +6,13 @@ stack.
 
 import collections
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._checks import check_hashable
+from lstmgrad._checks import check_arrays, check_hashable
 from lstmgrad._model import Model
 from lstmgrad._tag import tag
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -138,6 +139,33 @@ def dense(params: DenseParams, state: State) -> Float[Array, " d"]:
     """
     top = [part for name, part in state._asdict().items() if name.startswith("h")][-1]
     return params.weight @ top + params.bias
+
+
+def with_state(model: Model, state: State) -> Model:
+    """Returns the model with a starting state of its own kind.
+
+    Args:
+        model: of a known cell, with the zero state.
+        state: the parts in their order, by name, or as the one array that there is; None keeps
+            the zero state.
+    """
+    if state is None:
+        return model
+    zero: Any = model.state
+    if isinstance(state, Mapping) and set(state) == set(zero._fields):
+        parts: list[Any] = [state[name] for name in zero._fields]
+    else:
+        parts = list(state) if isinstance(state, tuple | list) else [state]
+    check_arrays(parts, "state")
+    shapes = [jnp.shape(part) for part in parts]
+    if shapes != [part.shape for part in zero]:
+        what = ", ".join(f"{name}: {part.shape}" for name, part in zero._asdict().items())
+        got = ", ".join(map(str, shapes)) or "no array"
+        raise ValueError(
+            f"state: expected arrays of the shapes {what}, but got {got}. Pass the parts in this "
+            "order, without a batch axis."
+        )
+    return model._replace(state=type(zero)._make(map(jnp.asarray, parts)))
 
 
 def mark_parts(state: Any) -> Any:

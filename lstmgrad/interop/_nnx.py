@@ -12,11 +12,12 @@ from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState, zero_state
 from lstmgrad.cells._lstm import LSTMState
-from lstmgrad.interop._checks import check_known
+from lstmgrad.interop._checks import Keys, check_keys, check_known, with_key
 from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
+from lstmgrad.interop._model import with_state
 
 
-def from_nnx(cell: Any, *, state: State = None) -> Model:
+def from_nnx(cell: Any, *, state: State = None, keys: Keys = None) -> Model:
     """Returns a recurrent cell of Flax's nnx as a model.
 
     Args:
@@ -24,6 +25,9 @@ def from_nnx(cell: Any, *, state: State = None) -> Model:
             around one; or any module, ``cell(carry, x) -> (carry, output)``, for which the state is
             given.
         state: the starting state, in the order (h, c); None is zero, for one of the cells above.
+        keys: "inputs" for a cell that draws random numbers, as dropout does: each step's input is
+            then a pair (x, key), and its streams are reseeded with that key, as by `nnx.reseed`.
+            With None they start anew at every step, and dropout draws the same mask every time.
 
     Returns:
         `Model` whose step merges the module and calls it, with its `nnx.State` as parameters and
@@ -31,16 +35,17 @@ def from_nnx(cell: Any, *, state: State = None) -> Model:
 
     Raises:
         ImportError: Flax is not installed.
-        ValueError: the cell is of another kind and no state is given.
+        ValueError: the cell is of another kind and no state is given; the state of a known cell
+            has other shapes; there are keys, but the cell has no random stream.
 
     Notes:
         The zero state has the dtype in which the cell computes: its `dtype`, or else the one of its
         parameters. `nnx.SimpleCell` computes in float32 whatever its parameters are, unless it was
         made with ``dtype=None``. What a call changes in the module (counters, running means, random
-        streams) is forgotten, because a step is pure: dropout draws the same mask at every step
-        unless the module is in ``eval()``. The directions of an `nnx.Bidirectional` are its
-        ``forward_rnn`` and ``backward_rnn``; ``backward_rnn`` reads ``inputs[::-1]``. The routes of
-        the gradient are "hidden" and "cell", after the part of the state that it comes through.
+        streams) is forgotten, because a step is pure. The directions of an `nnx.Bidirectional` are
+        its ``forward_rnn`` and ``backward_rnn``; ``backward_rnn`` reads ``inputs[::-1]``. The
+        routes of the gradient are "hidden" and "cell", after the part of the state that it comes
+        through.
 
     Example:
         ```python
@@ -52,7 +57,14 @@ def from_nnx(cell: Any, *, state: State = None) -> Model:
     if isinstance(cell, nnx.RNN):
         cell = cell.cell
     graph, params = nnx.split(cell)
-    call = _call(graph)
+    check_keys(keys)
+    streams = _streams(cell)
+    if keys and not streams:
+        raise ValueError(
+            "keys: expected None, because the cell has no random streams (nnx.Rngs), but got "
+            f"{keys!r}."
+        )
+    call = _call(graph, streams if keys else ())
     if isinstance(cell, nnx.LSTMCell | nnx.OptimizedLSTMCell):
         kind, step = LSTMState, lstm_step(call)
     elif isinstance(cell, nnx.GRUCell | nnx.SimpleCell):
@@ -61,16 +73,26 @@ def from_nnx(cell: Any, *, state: State = None) -> Model:
         known = "an nnx.LSTMCell, OptimizedLSTMCell, GRUCell or SimpleCell"
         check_known(cell, state, known, "cell(carry, x) -> (carry, output)")
         return Model(call, params, state)
-    if state is None:
-        state = zero_state(kind, cell.hidden_features, compute_dtype(cell, params))
-    return Model(step, params, state)
+    start = zero_state(kind, cell.hidden_features, compute_dtype(cell, params))
+    return with_state(Model(step, params, start), state)
+
+
+def _streams(cell: Any) -> tuple[str, ...]:
+    """The names of all streams of random numbers in a module."""
+    nnx = require("flax.nnx", "flax")
+    nodes = (node for _, node in nnx.iter_graph(cell))
+    return tuple(sorted({node.tag for node in nodes if isinstance(node, nnx.RngStream)}))
 
 
 @functools.cache
-def _call(graph: Any) -> StepFn:
+def _call(graph: Any, streams: tuple[str, ...]) -> StepFn:
     def call(params: Params, carry: State, x: Inputs) -> State:
         nnx = require("flax.nnx", "flax")
+        x, key = with_key(x, "inputs" if streams else None)
         # A copy, which the cell may write into: counters, running means, streams of random numbers.
-        return nnx.merge(graph, params, copy=True)(carry, x)[0]
+        module = nnx.merge(graph, params, copy=True)
+        if streams:
+            nnx.reseed(module, **dict.fromkeys(streams, key))
+        return module(carry, x)[0]
 
     return call

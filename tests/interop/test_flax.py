@@ -1,8 +1,10 @@
 """Cells of Flax: against their own run and derivatives, and the meaning of their weights."""
 
+import functools
 import warnings
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -237,3 +239,28 @@ def test_nnx_has_another_tree_and_one_bias_in_a_gru():
     assert cell.dense_h.bias is None
     inside = np.where(np.arange(3 * H) < 2 * H, 0, b)
     assert_means(lg.interop.from_nnx(cell), gru((w, u, b, 0 * b)), gru((w, u, b - inside, inside)))
+
+
+@pytest.mark.usefixtures("as_installed")
+@pytest.mark.parametrize("kind", ["equinox", "linen", "nnx"])
+def test_a_start_of_a_known_cell_may_be_a_pair(kind):
+    """As its framework has it, without the names of the parts."""
+    zero, one = jnp.zeros(4, jnp.float32), jnp.ones(4, jnp.float32)
+    if kind == "equinox":
+        make = functools.partial(
+            lg.interop.from_equinox, eqx.nn.LSTMCell(3, 4, key=jax.random.key(0))
+        )
+    elif kind == "linen":
+        cell = nn.LSTMCell(4)
+        variables = cell.init(jax.random.key(0), (zero, zero), jnp.ones(3, jnp.float32))
+        make = functools.partial(lg.interop.from_linen, cell, variables)
+    else:
+        make = functools.partial(lg.interop.from_nnx, nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0)))
+    for state in ((one, zero), {"c": zero, "h": one}, lg.cells.LSTMState(one, zero)):
+        model = make(state=state)
+        assert type(model.state) is lg.cells.LSTMState
+        np.testing.assert_array_equal(model.state, np.stack([one, zero]))
+    with pytest.raises(
+        ValueError, match=r"state: expected arrays of the shapes h: .* got \(2, 4\), "
+    ):
+        make(state=(jnp.ones((2, 4), jnp.float32), zero))

@@ -70,31 +70,77 @@ class Dropping(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "layer",
-    [nn.Dropout(0.2, deterministic=False), nn.BatchNorm(use_running_average=False)],
+    ("layer", "message"),
+    [
+        (nn.Dropout(0.2, deterministic=False), "cell: expected a cell that draws no random.*keys="),
+        (nn.BatchNorm(use_running_average=False), "cell: expected a cell that leaves its variable"),
+    ],
     ids=["dropout", "batch norm"],
 )
-def test_a_linen_module_that_is_not_pure_is_named(layer):
+def test_a_linen_module_that_is_not_pure_is_named(layer, message):
     cell, key = Dropping(layer), jax.random.key(0)
     variables = cell.init({"params": key, "dropout": key}, ZERO, X[0])
     model = lg.interop.from_linen(cell, variables, state=ZERO)
-    with pytest.raises(ValueError, match="cell: expected one whose step is a function of its argu"):
+    with pytest.raises(ValueError, match=message):
         lg.chain(model, X)
 
 
-def test_the_way_out_that_is_named_for_linen_works():
+KEYS = jax.random.split(jax.random.key(5), len(X))
+
+
+def assert_runs_like(model, run):
+    """Every state is that of calls with the same keys, and so is ds_T/ds_0."""
+    chain = lg.chain(model, (X, KEYS))
+
+    def last(carry):
+        for x, key in zip(X, KEYS, strict=True):
+            carry = run(carry, x, key)
+        return carry
+
+    expected, jacobian = last(model.state), jax.jacrev(last)(model.state)
+    np.testing.assert_allclose(chain.trajectory.states[-1], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(lg.jacobian(chain), jacobian, rtol=0, atol=1e-5)
+    other = lg.chain(model, (X, KEYS[::-1])).trajectory.states[-1]
+    assert np.abs(other - expected).max() > 1e-3  # the masks are those of the keys
+    with pytest.raises(ValueError, match="inputs: expected a pair of inputs and random keys"):
+        lg.chain(model, X)
+
+
+def test_keys_of_dropout_in_linen():
     cell, key = Dropping(nn.Dropout(0.2, deterministic=False)), jax.random.key(0)
     variables = cell.init({"params": key, "dropout": key}, ZERO, X[0])
+    model = lg.interop.from_linen(cell, variables, state=ZERO, keys="inputs")
 
-    def step(variables, carry, x):
-        return cell.apply(variables, carry, x[0], rngs={"dropout": x[1]})[0]
+    def run(carry, x, key):
+        return cell.apply(variables, carry, x, rngs={"dropout": key})[0]
 
-    keys = jax.random.split(key, len(X))
-    chain = lg.chain(lg.Model(step, variables, ZERO), (X, keys))
-    carry = ZERO
-    for x in zip(X, keys, strict=True):
-        carry = step(variables, carry, x)
-    np.testing.assert_allclose(chain.trajectory.states[-1], carry, rtol=1e-5, atol=1e-6)
+    assert_runs_like(model, run)
+
+
+def test_keys_of_dropout_in_nnx():
+    module = Changing("dropout")
+    model = lg.interop.from_nnx(module, state=ZERO, keys="inputs")
+    graph, weights = nnx.split(Changing("dropout"))
+
+    def run(carry, x, key):
+        fresh = nnx.merge(graph, weights, copy=True)
+        nnx.reseed(fresh, default=key)
+        return fresh(carry, x)[0]
+
+    assert_runs_like(model, run)
+    with pytest.raises(ValueError, match="keys: expected None, because the cell has no random str"):
+        lg.interop.from_nnx(Changing("counter"), state=ZERO, keys="inputs")
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_keys_come_with_the_inputs():
+    other: Any = "state"
+    for call in (
+        lambda: lg.interop.from_nnx(Changing("dropout"), state=ZERO, keys=other),
+        lambda: lg.interop.from_haiku(DroppingCore, {"lstm": {}}, keys=other),
+    ):
+        with pytest.raises(ValueError, match="keys: expected 'inputs' or None, but got 'state'"):
+            call()
 
 
 class DroppingCore(hk.RNNCore):
@@ -114,9 +160,17 @@ def network(inputs):
     return hk.dynamic_unroll(core, inputs, core.initial_state(None))
 
 
-@pytest.mark.slow
-def test_a_haiku_core_that_draws_random_numbers_is_named():
+def test_keys_of_dropout_in_haiku():
     with jax.numpy_dtype_promotion("standard"):  # Haiku multiplies numbers by booleans
         params = hk.transform(network).init(jax.random.key(0), X)
-    with pytest.raises(ValueError, match="core: expected one whose step is a function of its argu"):
-        lg.chain(lg.interop.from_haiku(DroppingCore, params), X)
+        model = lg.interop.from_haiku(DroppingCore, params, keys="inputs")
+        chain = lg.chain(model, (X, KEYS))
+        run = hk.transform(lambda x, state: DroppingCore()(x, state))
+        state = hk.LSTMState(ZERO, ZERO)
+        for x, key in zip(X, KEYS, strict=True):
+            _, state = run.apply(params, key, x, state)
+        found = chain.trajectory.states
+        np.testing.assert_allclose(found.h[-1], state.hidden, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.c[-1], state.cell, rtol=1e-5, atol=1e-6)
+        with pytest.raises(ValueError, match="core: expected a cell that draws no random numbers"):
+            lg.chain(lg.interop.from_haiku(DroppingCore, params), X)
