@@ -1,9 +1,8 @@
 """Where the gradient of a trained PyTorch network goes: from a file of weights to its norms.
 
-Give it a `.safetensors` or `.pt` file of an `nn.LSTM` or `nn.GRU` of any number of layers, or
-nothing: then a small one is trained to recall its input of some steps ago, and is written in
-PyTorch's layout first. Reading and writing take `pip install ".[safetensors]"`; only `.pt` files
-need PyTorch itself.
+Give it a `.safetensors`, `.pt` or `.ckpt` file of an `nn.LSTM` or `nn.GRU` of any number of layers,
+or nothing: then a small one is trained to recall its input of some steps ago, and is written in
+PyTorch's layout first. Reading and writing take `pip install ".[safetensors]"`, and no PyTorch.
 """
 
 import argparse

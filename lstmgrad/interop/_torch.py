@@ -4,7 +4,8 @@ Gates are stacked in the order i, f, g, o and r, z, n. The two biases add up, ex
 GRU, where the one of `bias_hh` is inside the product with r. `weight_hr` projects the h of an LSTM.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -38,19 +39,24 @@ def from_torch(
     layer: int | None = None,
     direction: Literal["forward", "reverse"] | None = None,
     activation: Callable[[Array], Array] | None = None,
+    unused: Sequence[str] = (),
 ) -> Model:
     """Returns a recurrent network of PyTorch as a model.
 
     Args:
         source: an `nn.LSTM`, `nn.GRU`, `nn.RNN` or one of their cells, or a module around one; a
-            `state_dict`, of tensors or of arrays; or the path of a `.safetensors`, `.pt`, `.pth` or
-            `.bin` file of one. No code in a file is ever run.
-        prefix: what the names of the recurrent weights start with, ``"encoder.lstm."``; None if the
-            source has only one network.
+            `state_dict`, of tensors or of arrays; or the path of a file: `.safetensors`; what
+            `torch.save` writes (`.pt`, `.pth`, `.bin`, `.ckpt` of Lightning), of weights, of a
+            checkpoint around them or of a whole module; TorchScript; an ``.index.json`` of several
+            files, or the folder with it. No code in a file is ever run.
+        prefix: what the names of the recurrent weights start with, ``"encoder.lstm."``, or the end
+            of that if it is clear which is meant; None if the source has only one network.
         layer: one layer, counted from 0; None is all of them, stacked.
         direction: "forward" or "reverse" for a bidirectional network, otherwise None.
         activation: `jnp.tanh` or `jax.nn.relu` for an `nn.RNN`, whose weights do not say which. Not
             needed for a live module.
+        unused: names of tensors beside the weights that the network does not use at all, such as
+            those of a module that is left from training. Every other one is refused.
 
     Returns:
         `Model` with the parts h and c, or h; h0, c0, h1, ... for several layers. With `proj_size`
@@ -60,20 +66,21 @@ def from_torch(
     Raises:
         ImportError: the library that reads the source is not installed.
         ValueError: there are no recurrent weights, or those of several networks, or weights that do
-            not fit each other; a file is damaged, is not what its name says, or holds more than
-            weights; the network has other tensors than PyTorch's own, or weights in a form that is
-            not known; an option is out of range, or missing.
+            not fit each other; a file is damaged, is not what its name says, or holds no weights;
+            the network has other tensors than PyTorch's own, or weights in a form that is not
+            known; an option is out of range, or missing.
         FileNotFoundError: there is no such file.
 
     Notes:
         Weights under weight norm, pruned weights and the raw weights beside a weight-dropped module
-        are read as the module uses them in ``eval()``. Floats of 16 bits are widened to float32;
-        float64 is kept if JAX has it enabled. Dropout between layers is off, as in ``eval()``.
-        `batch_first` is not a property of the weights: use `jax.vmap` over axis 0 of batch-major
-        inputs, and over axis 1 of others, ``jax.vmap(lambda xs: lg.unroll(*model, xs),
-        in_axes=1)(inputs)``. A reverse direction reads ``inputs[::-1]``. A layer of a bidirectional
-        stack reads both directions of the one below at all times, so the stack is not a recurrence:
-        take its layers one by one.
+        are read as the module uses them in ``eval()``. Floats of 8 and 16 bits are widened to
+        float32; float64 is kept if JAX has it enabled. Weights that are quantized dynamically are
+        scale · (q - zero point); what such a layer rounds as it runs is left out. Dropout between
+        layers is off, as in ``eval()``. `batch_first` is not a property of the weights: use
+        `jax.vmap` over axis 0 of batch-major inputs, and over axis 1 of others,
+        ``jax.vmap(lambda xs: lg.unroll(*model, xs), in_axes=1)(inputs)``. A reverse direction reads
+        ``inputs[::-1]``. A layer of a bidirectional stack reads both directions of the one below at
+        all times, so the stack is not a recurrence: take its layers one by one.
 
     Example:
         ```python
@@ -81,7 +88,7 @@ def from_torch(
         profile = lg.backward_norms(lg.chain(model, inputs), of="c1", wrt="c0")
         ```
     """
-    prefix, network = find_network(read_tensors(source), prefix)
+    prefix, network = find_network(read_tensors(source), prefix, unused)
     check_direction(direction, network.bidirectional, "the network")
     check_layer(layer, len(network.layers), network.bidirectional)
     if hasattr(source, "state_dict"):
@@ -96,14 +103,19 @@ def from_torch(
 def _activation(module: Any, prefix: str, activation: Any) -> Any:
     """The activation of a live module's recurrent network, which is one of PyTorch's own."""
     nn = require("torch", "torch").nn
-    network = module.get_submodule(prefix.removesuffix("."))
     kinds = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
-    _check_parametrizations(network)
-    # A parametrized module has a type of its own, right below the one that it was.
-    depth = int(hasattr(network, "parametrizations"))
-    check_type(type(network).__mro__[depth], kinds, "source")
+    network = functools.reduce(getattr, prefix.split(".")[:-1], module)
+    scripted = {kind.__name__: kind for kind in kinds}.get(getattr(network, "original_name", ""))
+    if scripted is None and not type(network).__module__.startswith(_QUANTIZED):
+        _check_parametrizations(network)
+        # A parametrized module has a type of its own, right below the one that it was.
+        depth = int(hasattr(network, "parametrizations"))
+        check_type(type(network).__mro__[depth], kinds, "source")
     own = {"tanh": jnp.tanh, "relu": jax.nn.relu}.get(str(getattr(network, "nonlinearity", "")))
     return activation or own
+
+
+_QUANTIZED = "torch.ao.nn.quantized.dynamic."
 
 
 def _check_parametrizations(network: Any) -> None:

@@ -6,7 +6,7 @@ the second direction end in `_reverse`, and those of a single cell have no `_l0`
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,17 +64,28 @@ def gates_of(leaves: Mapping[str, np.ndarray]) -> int:
     return 4 if "weight_hr" in leaves else rows // width
 
 
-def find_network(tensors: Mapping[str, Any], prefix: str | None) -> tuple[str, Network]:
+def find_network(
+    tensors: Mapping[str, Any], prefix: str | None, unused: Sequence[str] = ()
+) -> tuple[str, Network]:
     """Returns the one network that is meant, and its prefix, with the dot.
 
     Args:
         tensors: by dotted name.
         prefix: what the names start with; None if there is only one network.
+        unused: names of tensors that the network does not use.
 
     Raises:
         ValueError: there is no network, or not the one that is meant, or several; the network has
-            other weights than PyTorch's own, or some that do not fit each other.
+            other weights than PyTorch's own, or some that do not fit each other; a name of a tensor
+            that is not there.
     """
+    for name in unused:
+        if name not in tensors:
+            raise ValueError(
+                f"unused: expected names of tensors in the source, but got {name!r}, which is not "
+                "among them. The message that refused a tensor has its name."
+            )
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in unused}
     networks = find_networks(tensors)
     prefix = _check_prefix(prefix, list(networks))
     check_all_known(plain_weights(tensors), prefix)
@@ -129,6 +140,9 @@ def _check_prefix(prefix: str | None, known: list[str]) -> str:
     for candidate in (prefix, f"{prefix}."):
         if candidate in known:
             return candidate
+    ends = [one for one in known if f".{one}".endswith(f".{prefix.rstrip('.')}.")]
+    if len(ends) == 1:
+        return ends[0]
     raise ValueError(f"prefix: expected one of {what}, but got {prefix!r}.")
 
 

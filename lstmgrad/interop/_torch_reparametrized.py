@@ -67,16 +67,19 @@ def check_all_known(names: Mapping[str, Any], prefix: str) -> None:
         prefix: of the network.
 
     Raises:
-        ValueError: a tensor is another one.
+        ValueError: some tensors are others; the message names them.
     """
     around = ["", *(prefix[: match.end()] for match in re.finditer(r"\.", prefix))]
+    unknown = []
     for name in names:
         if re.fullmatch(rf"(?:.*\.)?{LEAF}", name):
             continue
         # Forms of a weight may lie in a module around that of the network.
         forms = [outer for outer in around if _is_form(name, outer)]
         if forms or name.startswith(prefix):
-            raise _unknown(name)
+            unknown.append(name)
+    if unknown:
+        raise _unknown(*unknown)
 
 
 def _is_form(name: str, outer: str) -> bool:
@@ -97,7 +100,7 @@ def _unknown(*names: str) -> ValueError:
     """The error of a network that does more than its plain weights say."""
     return ValueError(
         "source: expected a network of PyTorch's own, whose weights are weight_ih_l0, "
-        f"weight_hh_l0, weight_hr_l0, bias_ih_l0, bias_hh_l0, ..., but got {' and '.join(names)} "
-        "with them. If the network uses it, write its step; if it does not, leave it out: "
-        "from_torch takes any mapping of names to arrays."
+        f"weight_hh_l0, weight_hr_l0, bias_ih_l0, bias_hh_l0, ..., but got {', '.join(names)} "
+        "with them. If the network uses it, write its step; if it does not, say so: "
+        f"from_torch(..., unused={list(names)})."
     )

@@ -1,6 +1,6 @@
 """Parameters back among the tensors that they came from, under PyTorch's names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -21,6 +21,7 @@ def to_torch(
     prefix: str | None = None,
     layer: int | None = None,
     direction: Literal["forward", "reverse"] | None = None,
+    unused: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Returns the tensors of a source with a network's weights replaced: the way back.
 
@@ -30,13 +31,14 @@ def to_torch(
         prefix: as for `from_torch`.
         layer: as for `from_torch`.
         direction: as for `from_torch`.
+        unused: as for `from_torch`; these tensors stay as they are.
 
     Returns:
         Arrays by name, those of everything else in the source among them, for
         ``module.load_state_dict({name: torch.from_numpy(x) for name, x in found.items()})`` or
         ``safetensors.numpy.save_file``. A bias that is changed stands in `bias_ih`, and `bias_hh`
-        is zero there; all that is not changed keeps its bits. Floats of 16 bits that NumPy does
-        not know become float32.
+        is zero there; all that is not changed keeps its bits. Tensors of PyTorch in floats that
+        NumPy does not know, and quantized ones, become float32.
 
     Raises:
         ImportError: the library that reads the source is not installed.
@@ -52,11 +54,16 @@ def to_torch(
         ```
     """
     tensors = read_tensors(source)
-    prefix, network = find_network(tensors, prefix)
+    prefix, network = find_network(tensors, prefix, unused)
     check_direction(direction, network.bidirectional, "the network")
     activation = jax.nn.relu if network.gates == 1 else None  # either has the same parameters
     known = from_torch(
-        tensors, prefix=prefix, layer=layer, direction=direction, activation=activation
+        tensors,
+        prefix=prefix,
+        layer=layer,
+        direction=direction,
+        activation=activation,
+        unused=unused,
     ).params
     _check_like(params, known)
     side = direction or "forward"
@@ -75,7 +82,8 @@ def _array(tensor: Any, name: str) -> np.ndarray:
     """A tensor as an array in its own dtype, where NumPy has that."""
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu()
-        if str(tensor.dtype) == "torch.bfloat16":
+        narrow = tensor.is_floating_point() and str(tensor.dtype) != "torch.float16"
+        if tensor.is_quantized or (narrow and tensor.element_size() < 4):
             return to_numpy(tensor, name)
         tensor = tensor.numpy()
     return np.array(tensor)

@@ -135,7 +135,7 @@ LSTM = safetensors.numpy.save(weights(4))
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
-        (LSTM[:-1], [], "--weights: expected an intact safetensors file of weights alone"),
+        (LSTM[:-1], [], "--weights: expected an intact safetensors file of weights"),
         (b"", [], "net.safetensors is damaged"),
         ({"x": np.ones(2)}, [], "--weights: expected recurrent weights under PyTorch's names"),
         (weights(4) | {"b.weight_ih": np.ones(2)}, [], "weight_hh is missing"),

@@ -78,7 +78,7 @@ REFUSED = {
     "drop.weight_hh_l0_noise": beside("drop.module.", "drop.weight_hh_l0_noise"),
     "parametrizations.weight_hh_l0.original": beside("", "parametrizations.weight_hh_l0.original"),
     "weight_hh_l0_g": named("", REST, {"weight_hh_l0_g": GAINS}),
-    "weight_hh_l0_orig and weight_hh_l0_v": named(
+    "weight_hh_l0_orig, weight_hh_l0_v": named(
         "", REST, {"weight_hh_l0_orig": WEIGHT, "weight_hh_l0_u": GAINS, "weight_hh_l0_v": WEIGHT}
     ),
     "b.parametrizations.weight_hh_l0.original0": named("b.", REST)
@@ -130,7 +130,7 @@ def test_live_modules_and_their_state_dicts(kind):
 def test_other_parametrizations_are_named():
     torch = pytest.importorskip("torch")
     net = torch.nn.utils.parametrizations.orthogonal(torch.nn.RNN(H, H), "weight_hh_l0")
-    with pytest.raises(ValueError, match=r"got parametrizations\.weight_hh_l0\.original "):
+    with pytest.raises(ValueError, match=r"got parametrizations\.weight_hh_l0\.original, "):
         lg.interop.from_torch(net)
     torch.nn.utils.parametrize.remove_parametrizations(net, "weight_hh_l0")
     lg.interop.from_torch(net)

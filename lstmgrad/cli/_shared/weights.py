@@ -73,7 +73,7 @@ def add_weights(parser: Parser, what: str) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="a .safetensors or .pt file of a trained LSTM, GRU or RNN of PyTorch, "
+        help="a .safetensors, .pt or .ckpt file of a trained LSTM, GRU or RNN of PyTorch, "
         f"{what}; no code in it is run",
     )
     option("--prefix", metavar="NAME", help="which network in --weights, if there are several")

@@ -16,6 +16,7 @@ from lstmgrad.cli._shared.outputs import write_whole
 from lstmgrad.cli.diagnose._options import Options
 from lstmgrad.cli.diagnose._subject import Subject, subject_of
 from lstmgrad.diagnosis import Diagnosis, Finding, Remedy
+from lstmgrad.interop._weights import to_numpy
 
 
 class Study(NamedTuple):
@@ -130,6 +131,10 @@ def _content(path: Path, tensors: dict[str, np.ndarray]) -> bytes:
         raise CommandError(f"--save-weights: {error}".removesuffix(".")) from None
     import io
 
+    # PyTorch takes no array of the narrow floats that NumPy does not know.
+    known = {
+        name: to_numpy(x, name) if x.dtype.isbuiltin == 2 else x for name, x in tensors.items()
+    }
     buffer = io.BytesIO()
-    torch.save({name: torch.from_numpy(value) for name, value in tensors.items()}, buffer)
+    torch.save({name: torch.from_numpy(value) for name, value in known.items()}, buffer)
     return buffer.getvalue()
