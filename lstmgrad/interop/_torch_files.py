@@ -121,8 +121,8 @@ def _parts(value: Any) -> dict[Any, Any] | None:
     state = value.state if isinstance(value, Thing) else None
     if not isinstance(state, dict):
         return None
-    inner = [state.get(name) for name in ("_parameters", "_buffers", "_modules")]
-    if all(isinstance(part, dict) for part in inner):
+    inner = [state.get(name, {}) for name in ("_parameters", "_buffers", "_modules")]
+    if "_modules" in state and all(isinstance(part, dict) for part in inner):
         # Packed weights are no parameters, but an attribute.
         packed = {"param": state["param"]} if "param" in state else {}
         return packed | {name: entry for part in inner for name, entry in part.items()}
