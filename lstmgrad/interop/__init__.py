@@ -15,6 +15,7 @@ from lstmgrad.interop._model import (
     stack,
 )
 from lstmgrad.interop._nnx import from_nnx
+from lstmgrad.interop._onnx import from_onnx
 from lstmgrad.interop._recorded_run import RecordedRun
 from lstmgrad.interop._recording import Recording, record
 from lstmgrad.interop._torch import ProjectedLSTMParams, from_torch
@@ -33,6 +34,7 @@ __all__ = [
     "from_keras",
     "from_linen",
     "from_nnx",
+    "from_onnx",
     "from_torch",
     "record",
     "stack",

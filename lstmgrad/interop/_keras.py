@@ -9,7 +9,6 @@ r. Without it, the reset comes *before* the product with U_n, which makes a diff
 the same weights.
 """
 
-import functools
 from typing import Any, Literal
 
 import jax
@@ -17,13 +16,13 @@ import jax.numpy as jnp
 
 from lstmgrad._checks import require
 from lstmgrad._model import Model
-from lstmgrad._tag import tag
-from lstmgrad._types import State, StepFn
+from lstmgrad._types import State
 from lstmgrad.cells._cell import zero_state
-from lstmgrad.cells._gru import GRUParams, GRUState, gru_after, gru_step
-from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_after, lstm_step
+from lstmgrad.cells._gru import GRUParams, GRUState
+from lstmgrad.cells._lstm import LSTMParams, LSTMState
 from lstmgrad.cells._rnn import RNNParams, RNNState, rnn_step
 from lstmgrad.interop._checks import check_direction, check_known
+from lstmgrad.interop._gated_steps import gru_with, lstm_with, reset_before_with
 from lstmgrad.interop._keras_activations import Activation, activation_of
 from lstmgrad.interop._keras_own import own_model
 from lstmgrad.interop._model import stack, with_state
@@ -128,18 +127,7 @@ def _lstm(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
     bias = _bias(cell, weight_ih.shape[:1], weight_ih.dtype)
     start = zero_state(LSTMState, cell.units, weight_hh.dtype)
     params = LSTMParams(weight_ih, weight_hh, bias)
-    return Model(_lstm_step(*_functions(cell)), params, start)
-
-
-@functools.cache
-def _lstm_step(activation: Activation, gate: Activation) -> StepFn:
-    if (activation, gate) == (jnp.tanh, jax.nn.sigmoid):
-        return lstm_step
-
-    def step(params: LSTMParams, state: LSTMState, x: jax.Array) -> LSTMState:
-        return lstm_after(params, state, x, activation, gate)
-
-    return step
+    return Model(lstm_with(*_functions(cell)), params, start)
 
 
 def _gru(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
@@ -156,34 +144,8 @@ def _gru(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:
         outer, bias_n = outer.at[: 2 * size].add(inner[: 2 * size]), inner[2 * size :]
     params = GRUParams(reordered(weight_ih), reordered(weight_hh), outer, bias_n)
     start = zero_state(GRUState, size, weight_hh.dtype)
-    make = _gru_step if cell.reset_after else _reset_before
+    make = gru_with if cell.reset_after else reset_before_with
     return Model(make(*_functions(cell)), params, start)
-
-
-@functools.cache
-def _gru_step(activation: Activation, gate: Activation) -> StepFn:
-    if (activation, gate) == (jnp.tanh, jax.nn.sigmoid):
-        return gru_step
-
-    def step(params: GRUParams, state: GRUState, x: jax.Array) -> GRUState:
-        return gru_after(params, state, x, activation, gate)
-
-    return step
-
-
-@functools.cache
-def _reset_before(activation: Activation, gate: Activation) -> StepFn:
-    """A step of the GRU with n = tanh(W_n x + b_n + U_n (r ⊙ h)), otherwise as in `gru_step`."""
-
-    def step(params: GRUParams, state: GRUState, x: jax.Array) -> GRUState:
-        r_x, z_x, n_x = jnp.split(params.weight_ih @ x + params.bias, 3)
-        r_h, z_h, n_h = jnp.split(params.weight_hh, 3)
-        r, z = gate(r_x + r_h @ state.h), gate(z_x + z_h @ state.h)
-        n = tag(activation(n_x + n_h @ (r * state.h)), "candidate")
-        z, h = tag(z, "update"), tag(state.h, "carry")
-        return GRUState(n + z * (h - n))
-
-    return step
 
 
 def _rnn(cell: Any, weight_ih: jax.Array, weight_hh: jax.Array) -> Model:

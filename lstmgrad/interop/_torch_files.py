@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lstmgrad.interop._torch_pickles import Storage, Tensor, Thing, read_pickle
+from lstmgrad.interop._torch_pickles import Thing, read_pickle
 from lstmgrad.interop._torch_quantized import unpack
+from lstmgrad.interop._torch_tensors import Storage, Tensor
 
 _LEGACY = 0x1950A86A20F9469CFC6C
 """The first pickle of a file from before PyTorch 1.6."""

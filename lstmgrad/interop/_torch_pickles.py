@@ -1,8 +1,8 @@
 """What a pickle of PyTorch says, read opcode by opcode; **nothing in it is ever called**.
 
 A pickle is a program: its opcodes import names and call them. Here a name stays a name, and a call
-becomes a record of what would have been called, but for the few names below, each a function of
-this file. So weights are read whatever objects lie beside them, and without PyTorch.
+becomes a record of what would have been called, but for the few names in `_torch_tensors.py`, each a
+function of that file. So weights are read whatever objects lie beside them, and without PyTorch.
 """
 
 import io
@@ -10,8 +10,7 @@ import pickletools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import ml_dtypes
-import numpy as np
+from lstmgrad.interop._torch_tensors import ITEMS, KNOWN, Storage, dtype_of
 
 MOST_OPCODES = 1_000_000
 """Of a pickle, whose tensors lie elsewhere in the file: about thirty for each of them."""
@@ -22,56 +21,6 @@ class Name(NamedTuple):
 
     module: str
     name: str
-
-
-class Storage(NamedTuple):
-    """Attributes: key, in the file; dtype of its items, None for bytes."""
-
-    key: str
-    dtype: np.dtype | None
-
-    @property
-    def size(self) -> int:
-        """Bytes of an item."""
-        return 1 if self.dtype is None else self.dtype.itemsize
-
-
-class Tensor(NamedTuple):
-    """A tensor whose numbers are not read yet.
-
-    Attributes:
-        storage: where its numbers are.
-        dtype: of its items.
-        offset: of its first item.
-        shape: in items.
-        strides: in items.
-        quantizer: None, or scale, zero point and axis (None for one scale) of integers.
-    """
-
-    storage: Storage
-    dtype: np.dtype
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    quantizer: tuple[Any, Any, int | None] | None = None
-
-    def read(self, data: bytes) -> np.ndarray:
-        """Returns the numbers as they are stored.
-
-        Args:
-            data: the bytes of the storage.
-        """
-        count = len(data) // self.dtype.itemsize
-        items = np.frombuffer(data, self.dtype, count)[self.offset :]
-        sizes = zip(self.shape, self.strides, strict=True)
-        last = sum((size - 1) * stride for size, stride in sizes)
-        total = int(np.prod(self.shape, dtype=object))
-        if total == 0:
-            return np.zeros(self.shape, self.dtype)
-        if last >= len(items) or total > len(items):
-            raise ValueError("a tensor is larger than its storage")
-        strides = [stride * self.dtype.itemsize for stride in self.strides]
-        return np.lib.stride_tricks.as_strided(items, self.shape, strides, writeable=False)
 
 
 class Thing:
@@ -195,8 +144,8 @@ class _Machine:
                 [],
                 [None],
             ):
-                item = _ITEMS.get(kind.removesuffix("Storage"))
-                self.storages[key] = Storage(key, _dtype(item) if item else None)
+                item = ITEMS.get(kind.removesuffix("Storage"))
+                self.storages[key] = Storage(key, dtype_of(item) if item else None)
                 return self.storages[key]
             case ("module", Name() as kind, *_):
                 return kind
@@ -226,86 +175,7 @@ def _pairs(flat: list[Any]) -> dict[Any, Any]:
     return {key: value for key, value in pairs if isinstance(key, str | int | float)}
 
 
-_ITEMS = {
-    "Float": "float32",
-    "Double": "float64",
-    "Half": "float16",
-    "BFloat16": "bfloat16",
-    "Long": "int64",
-    "Int": "int32",
-    "Short": "int16",
-    "Char": "int8",
-    "Byte": "uint8",
-    "Bool": "bool",
-    "ComplexFloat": "complex64",
-    "ComplexDouble": "complex128",
-    "QInt8": "int8",
-    "QUInt8": "uint8",
-    "QInt32": "int32",
-}
-
-
-def _dtype(name: str) -> np.dtype:
-    """A dtype by the name that it has in PyTorch, which is that of NumPy or of ml_dtypes."""
-    name = {"half": "float16", "float": "float32", "double": "float64"}.get(name, name)
-    return np.dtype(getattr(ml_dtypes, name, name))
-
-
-def _plain(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
-    del rest
-    return _tensor(storage, storage.dtype, offset, shape, strides)
-
-
-def _typed(
-    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, *rest
-) -> Tensor:
-    del grad, hooks, rest
-    return _tensor(storage, _dtype(dtype.name), offset, shape, strides)
-
-
-def _quantized(
-    storage: Any, offset: Any, shape: Any, strides: Any, quantizer: Any, *rest: Any
-) -> Tensor:
-    del rest
-    scheme, scale, zero, *axis = quantizer
-    known = {"per_tensor_affine": None, "per_channel_affine": axis[0] if axis else None}
-    bare = _tensor(storage, storage.dtype, offset, shape, strides)
-    return bare._replace(quantizer=(scale, zero, known[scheme.name]))
-
-
-def _tensor(storage: Any, dtype: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
-    numbers = [offset, *shape, *strides]
-    if dtype is None or not all(
-        isinstance(number, int) and 0 <= number < 2**62 for number in numbers
-    ):
-        raise ValueError("a tensor of negative size")
-    return Tensor(storage, np.dtype(dtype), offset, tuple(shape), tuple(strides))
-
-
-def _itself(value: Any, *rest: Any) -> Any:
-    del rest
-    return value
-
-
-_KNOWN: dict[Name, Callable[..., Any]] = {
-    Name("torch._utils", "_rebuild_tensor"): _plain,
-    Name("torch._utils", "_rebuild_tensor_v2"): _plain,
-    Name("torch._utils", "_rebuild_tensor_v3"): _typed,
-    Name("torch._utils", "_rebuild_qtensor"): _quantized,
-    Name("torch._utils", "_rebuild_parameter"): _itself,
-    Name("torch._utils", "_rebuild_parameter_with_state"): _itself,
-    Name("torch.jit._pickle", "build_tensorlist"): _itself,
-    Name("torch.jit._pickle", "build_intlist"): _itself,
-    Name("torch.jit._pickle", "build_doublelist"): _itself,
-    Name("torch.jit._pickle", "build_boollist"): _itself,
-    Name("torch.jit._pickle", "restore_type_tag"): _itself,
-    Name("collections", "OrderedDict"): lambda *_: {},
-    Name("collections", "defaultdict"): lambda *_: {},
-}
-"""Names that stand for functions of this file; every other one stays a name."""
-
-
 def _made(kind: Any, arguments: Any) -> Any:
-    """What a call gives: one of the functions above, or the record of an object not made."""
-    known = _KNOWN.get(kind) if isinstance(kind, Name) else None
+    """What a call gives: that of a known function, or the record of an object not made."""
+    known = KNOWN.get(kind) if isinstance(kind, Name) else None
     return Thing(kind, arguments) if known is None else known(*arguments)

@@ -1,6 +1,6 @@
 """Writes data/torch_files.npz: files that PyTorch writes, and the weights that it reads from them.
 
-    python tests/interop/torch_files.py
+    python tests/interop/torch_files.py        # with onnx beside PyTorch
 
 All are of one small network, an LSTM under the name `rnn` and a readout, in the forms in which
 people have it. Each file is an array of bytes.
@@ -31,6 +31,14 @@ def scripted(module) -> bytes:
 
     buffer = io.BytesIO()
     torch.jit.save(module, buffer)
+    return buffer.getvalue()
+
+
+def exported(module) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.onnx.export(module, (torch.zeros(4, 1, D),), buffer, dynamo=False)
     return buffer.getvalue()
 
 
@@ -87,7 +95,14 @@ def make_files():
         "quantized cell": saved(cell.state_dict()),
         "quantized channels": saved(weights | {"rnn.weight_hh_l0": channels}),
     }
-    means = {
+    stacks = {
+        "onnx lstm": torch.nn.LSTM(D, H, num_layers=2),
+        "onnx both": torch.nn.LSTM(D, H, num_layers=2, bidirectional=True),
+        "onnx gru": torch.nn.GRU(D, H, num_layers=2, bias=False),
+        "onnx rnn": torch.nn.RNN(D, H, nonlinearity="relu"),
+    }
+    files |= {name: exported(stack) for name, stack in stacks.items()}
+    means = {name: stack.state_dict() for name, stack in stacks.items()} | {
         "plain": weights,
         "float8": {name: value.float() for name, value in narrow.items()},
         "quantized": integer.rnn.get_weight() | integer.rnn.get_bias(),
