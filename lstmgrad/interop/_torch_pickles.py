@@ -1,8 +1,8 @@
 """What a pickle of PyTorch says, read opcode by opcode; **nothing in it is ever called**.
 
 A pickle is a program: its opcodes import names and call them. Here a name stays a name, and a call
-becomes a record of what would have been called, but for the few names in `_torch_tensors.py`, each a
-function of that file. So weights are read whatever objects lie beside them, and without PyTorch.
+becomes a record of what would have been called, but for the few names in `_torch_tensors.py`, each
+a function of that file. So weights are read whatever objects lie beside them, without PyTorch.
 """
 
 import io
