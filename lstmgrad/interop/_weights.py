@@ -119,11 +119,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         start = file.read(9)
     wanted = "safetensors" if path.suffix in _SAFETENSORS else "torch"
-    # An archive or a pickle; or the length of a header in 8 bytes, and the header's brace.
-    if re.match(rb"PK\x03\x04|\x80[\x02-\x05]", start):
-        _check_content(path, "torch", wanted)
-    elif start[8:] == b"{":
+    # The length of a header in 8 bytes, which may begin like a pickle, and the header's brace; or
+    # an archive or a pickle.
+    if re.match(rb"(?s).{5}\x00{3}\{", start):
         _check_content(path, "safetensors", wanted)
+    elif re.match(rb"PK\x03\x04|\x80[\x02-\x05]", start):
+        _check_content(path, "torch", wanted)
     return _read_safetensors(path) if wanted == "safetensors" else _read_torch(path)
 
 

@@ -12,6 +12,7 @@ import safetensors.numpy
 from commands import Run, help_text, refused, run
 
 import lstmgrad as lg
+from lstmgrad.cli._shared.sequences import read_numbers
 from lstmgrad.cli.diagnose import _report
 from lstmgrad.cli.diagnose._demos import DEMOS
 from lstmgrad.cli.diagnose._inputs import read_batch, read_targets
@@ -172,7 +173,7 @@ def test_sentences_about_other_diagnoses():
 def test_one_long_sequence_is_cut_into_stretches(tmp_path):
     rows = np.arange(100.0)
     np.save(tmp_path / "long.npy", rows)
-    batch = read_batch(tmp_path / "long.npy", length=20, most=3, raw=True)
+    batch = read_batch(tmp_path / "long.npy", length=20, most=3, read=read_numbers)
     assert batch.rows.shape == (3, 20, 1)
     np.testing.assert_array_equal(batch.rows[:, 0, 0], [0, 39, 79])
     assert batch.after is not None
@@ -181,16 +182,16 @@ def test_one_long_sequence_is_cut_into_stretches(tmp_path):
     targets = read_targets(tmp_path / "classes.npy", batch)
     np.testing.assert_array_equal(targets, batch.rows[..., 0] % 7)
     assert targets.dtype == np.int64
-    whole = read_batch(tmp_path / "long.npy", length=100, most=3, raw=True)
+    whole = read_batch(tmp_path / "long.npy", length=100, most=3, read=read_numbers)
     assert whole.after is None
     (tmp_path / "text.txt").write_text("abcabcabc")
-    text = read_batch(tmp_path / "text.txt", length=4, most=9, raw=False)
+    text = read_batch(tmp_path / "text.txt", length=4, most=9)
     np.testing.assert_array_equal(text.rows, [[0, 1, 2, 0], [1, 2, 0, 1]])
 
 
 def test_targets_of_several_sequences(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((3, 5, 2)))
-    batch = read_batch(tmp_path / "x.npy", length=4, most=2, raw=True)
+    batch = read_batch(tmp_path / "x.npy", length=4, most=2, read=read_numbers)
     assert batch.rows.shape == (2, 4, 2)
     np.save(tmp_path / "y.npy", np.array([[0.5] * 5, [1.5] * 5, [2.0] * 5]))
     np.testing.assert_array_equal(read_targets(tmp_path / "y.npy", batch), [[0.5] * 4, [1.5] * 4])

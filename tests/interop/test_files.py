@@ -4,6 +4,7 @@ import os
 import pickle
 import sys
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -81,6 +82,16 @@ def test_code_under_the_name_of_safetensors(tmp_path, trap, protocol):
     path.write_bytes(pickle.dumps({"weight_ih_l0": Malicious(trap)}, protocol=protocol))
     with pytest.raises(ValueError, match=r"as its name says, but model.safetensors is a torch fi"):
         lg.interop.from_torch(path)
+
+
+@pytest.mark.parametrize("low", [2, 3, 4, 5])
+def test_a_length_that_begins_like_a_pickle(tmp_path, low):
+    """The header of a safetensors file has 0x80 + 256 `low` bytes."""
+    length, path = 0x80 + 256 * low, tmp_path / "model.safetensors"
+    header = GOOD[8 : 8 + int.from_bytes(GOOD[:8], "little")]
+    path.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + GOOD[8 + len(header) :])
+    found, known = (lg.interop.from_torch(source).params for source in (path, WEIGHTS))
+    jax.tree.map(np.testing.assert_array_equal, found, known)
 
 
 def test_safetensors_under_the_name_of_torch(tmp_path):

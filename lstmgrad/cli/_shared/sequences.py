@@ -22,6 +22,18 @@ TEXT = ".txt"
 """The ending of a text of characters."""
 
 
+class Embedding(NamedTuple):
+    """The vectors that a network reads in place of tokens.
+
+    Attributes:
+        name: of the tensor in its file.
+        vectors: (V, d), a row for each token.
+    """
+
+    name: str
+    vectors: np.ndarray
+
+
 class Sequence(NamedTuple):
     """A sequence of characters, words or rows of numbers.
 
@@ -32,6 +44,7 @@ class Sequence(NamedTuple):
         summary: what it is, for the output.
         unit: what one step reads, in the singular.
         notes: what was left out of the file and filled in.
+        embedding: what stands for the symbols; None is a one-hot code.
     """
 
     source: str
@@ -40,10 +53,11 @@ class Sequence(NamedTuple):
     summary: str
     unit: str = "row"
     notes: tuple[str, ...] = ()
+    embedding: Embedding | None = None
 
     @property
     def symbolic(self) -> bool:
-        """Whether the rows are symbols, to be encoded one-hot, rather than numbers."""
+        """Whether the rows are symbols, to be encoded, rather than numbers."""
         return self.rows.ndim == 1
 
 

@@ -1,7 +1,8 @@
 """A network of PyTorch in a file of its weights: which one is meant, and as a model."""
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 import lstmgrad as lg
+from lstmgrad.cli._shared.console import listed
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.parser import Parser, check_whole, whole
 from lstmgrad.interop._torch_networks import Network, find_networks
@@ -18,22 +20,31 @@ _KINDS = {4: "lstm", 3: "gru", 1: "rnn"}
 _ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, None: None}
 
 
+SORTED = "sorted"
+"""The vocabulary of the different characters of a text in their sorted order."""
+
+
 class Weights(NamedTuple):
     """A trained network in a file of its weights.
 
     Attributes:
         weights: the file.
-        prefix: which network of the file; None for the only one.
+        prefix: which network of the file; none for the only one, several for a stack of them, from
+            the lowest to the highest.
         layer: which of its layers; None is all of them.
         direction: of a bidirectional network.
         activation: of a plain one, "tanh" or "relu".
+        embedding: the tensor of the file that turns tokens into what is read; None is the only one.
+        vocabulary: the file of the tokens of a text, or `SORTED`.
     """
 
     weights: Path
-    prefix: str | None = None
+    prefix: Sequence[str] = ()
     layer: int | None = None
     direction: Literal["forward", "reverse"] | None = None
     activation: str | None = None
+    embedding: str | None = None
+    vocabulary: str | None = None
 
 
 class Loaded(NamedTuple):
@@ -41,15 +52,37 @@ class Loaded(NamedTuple):
 
     Attributes:
         tensors: all of them by name.
-        prefix: of the network that is meant, with the dot.
-        kind: its name in `KINDS`.
+        layers: of the networks that are meant, from the lowest, by their prefix with the dot.
+        kind: their name in `KINDS`.
         model: the network.
     """
 
     tensors: dict[str, Any]
-    prefix: str
+    layers: dict[str, int]
     kind: str
     model: lg.Model
+
+    def holds(self, name: str) -> bool:
+        """Returns whether a tensor is one of the recurrent weights.
+
+        Args:
+            name: of the tensor.
+        """
+        return name.startswith(tuple(f"{prefix}weight_" for prefix in self.layers))
+
+    def parts_of(self, params: Any) -> list[tuple[str, Any]]:
+        """Returns the prefix and the parameters of every network.
+
+        Args:
+            params: like those of the model.
+        """
+        if len(self.layers) == 1:
+            return [(name, params) for name in self.layers]
+        rest, parts = iter(params), []
+        for name, count in self.layers.items():
+            layers = tuple(itertools.islice(rest, count))
+            parts.append((name, layers if count > 1 else layers[0]))
+        return parts
 
     @property
     def input_size(self) -> int:
@@ -58,7 +91,7 @@ class Loaded(NamedTuple):
 
     def described(self) -> str:
         """Returns layers, units, inputs and the dtype of the file in words."""
-        return _described(self.tensors, self.prefix, self.model.params, self.model.state)
+        return _described(self.tensors, tuple(self.layers), self.model.params, self.model.state)
 
 
 def add_weights(parser: Parser, what: str) -> None:
@@ -76,11 +109,28 @@ def add_weights(parser: Parser, what: str) -> None:
         help="a .safetensors, .pt or .ckpt file of a trained LSTM, GRU or RNN of PyTorch, "
         f"{what}; no code in it is run",
     )
-    option("--prefix", metavar="NAME", help="which network in --weights, if there are several")
+    option(
+        "--prefix",
+        action="append",
+        metavar="NAME",
+        help="which network in --weights, if there are several; given again, the one that reads "
+        "its outputs, and so on up",
+    )
     layer = whole("--layer", 0)
     option("--layer", type=layer, metavar="N", help="one layer of --weights (default: all)")
     option("--direction", choices=("forward", "reverse"), help="of a bidirectional --weights")
     option("--activation", choices=("tanh", "relu"), help="of an RNN in --weights")
+    option(
+        "--embedding",
+        metavar="NAME",
+        help="the tensor of --weights whose rows are read in place of tokens, if several fit",
+    )
+    option(
+        "--vocabulary",
+        metavar="FILE",
+        help="the tokens of a text in --input in the order of the embedding's rows: one on each "
+        f"line, or .json; or {SORTED}: the different characters of the text in their order",
+    )
 
 
 def load_weights(source: Weights, dtype: str) -> Loaded:
@@ -93,44 +143,84 @@ def load_weights(source: Weights, dtype: str) -> Loaded:
     Raises:
         CommandError: the file is missing or not what it should be, or has no such network.
     """
-    tensors, prefix, network = _read_network(source)
-    from_torch = functools.partial(
-        lg.interop.from_torch,
+    tensors = _reading(source.weights, read_tensors, source.weights)
+    networks = _reading(source.weights, find_networks, tensors)
+    chosen = {prefix: networks[prefix] for prefix in _prefixes(source, list(networks))}
+    if len(chosen) > 1:
+        _check_stack(source, chosen)
+    for network in chosen.values():
+        _check_direction(source, network.bidirectional)
+        _check_layer(source, len(network.layers), network.bidirectional)
+        _check_activation(source, network.gates)
+    models = [
+        _reading(source.weights, functools.partial(_model, source, prefix, layer), tensors)
+        for prefix, network in chosen.items()
+        for layer in (range(len(network.layers)) if len(chosen) > 1 else [source.layer])
+    ]
+    model = lg.interop.stack(models) if len(models) > 1 else models[0]
+    wanted = jnp.dtype(dtype)
+    params, state = jax.tree.map(lambda leaf: leaf.astype(wanted), (model.params, model.state))
+    layers = {prefix: len(network.layers) for prefix, network in chosen.items()}
+    kind = _KINDS[next(iter(chosen.values())).gates]
+    return Loaded(tensors, layers, kind, lg.Model(model.step, params, state))
+
+
+def _model(source: Weights, prefix: str, layer: int | None, tensors: dict[str, Any]) -> lg.Model:
+    """One network of the file, or one of its layers."""
+    return lg.interop.from_torch(
+        tensors,
         prefix=prefix,
-        layer=source.layer,
+        layer=layer,
         direction=source.direction,
         activation=_ACTIVATIONS[source.activation],
     )
-    model = _reading(source.weights, from_torch, tensors)
-    wanted = jnp.dtype(dtype)
-    params, state = jax.tree.map(lambda leaf: leaf.astype(wanted), (model.params, model.state))
-    return Loaded(tensors, prefix, _KINDS[network.gates], lg.Model(model.step, params, state))
 
 
-def _read_network(source: Weights) -> tuple[dict[str, Any], str, Network]:
-    """All tensors of the file; the prefix and the network that the options name and fit."""
-    tensors = _reading(source.weights, read_tensors, source.weights)
-    networks = _reading(source.weights, find_networks, tensors)
-    prefix = _prefix(source, list(networks))
-    network = networks[prefix]
-    _check_direction(source, network.bidirectional)
-    _check_layer(source, len(network.layers), network.bidirectional)
-    _check_activation(source, network.gates)
-    return tensors, prefix, network
-
-
-def _prefix(source: Weights, known: list[str]) -> str:
-    """The network that is meant, by its prefix with the dot."""
+def _prefixes(source: Weights, known: list[str]) -> list[str]:
+    """The networks that are meant, by their prefixes with the dot."""
     wanted = f"--prefix: expected one of {', '.join(map(repr, known))}"
-    if source.prefix is None:
+    if not source.prefix:
         if len(known) == 1:
-            return known[0]
+            return known
         what = f"{source.weights} holds {len(known)} recurrent networks"
-        raise CommandError(f"{wanted}, because {what}, but it was left out")
-    for prefix in (source.prefix, f"{source.prefix}."):
-        if prefix in known:
-            return prefix
-    raise CommandError(f"{wanted}, but got {source.prefix!r}")
+        raise CommandError(
+            f"{wanted}, because {what}, but it was left out; given again it stacks one on another"
+        )
+    found: list[str] = []
+    for given in source.prefix:
+        prefix = given if given in known else f"{given}."
+        if prefix not in known:
+            raise CommandError(f"{wanted}, but got {given!r}")
+        if prefix in found:
+            raise CommandError(f"--prefix: expected each network once, but got {given!r} twice")
+        found.append(prefix)
+    return found
+
+
+def _check_stack(source: Weights, networks: dict[str, Network]) -> None:
+    """Networks of one kind and one direction, each of which reads the outputs of the one below."""
+    if source.layer is not None:
+        raise CommandError("--layer: expected no such option beside several --prefix")
+    below, first = None, next(iter(networks.values()))
+    for prefix, network in networks.items():
+        if network.bidirectional:
+            raise CommandError(
+                f"--prefix: expected networks of one direction to be stacked, but {prefix!r} is "
+                "bidirectional, and reads its whole input before it says anything"
+            )
+        if network.gates != first.gates:
+            one, other = (_KINDS[each.gates].upper() for each in (first, network))
+            raise CommandError(
+                f"--prefix: expected networks of one kind to be stacked, but the first is "
+                f"{one} and {prefix!r} {other}; in Python lg.interop.stack takes any"
+            )
+        reads = network.layers[0]["forward"]["weight_ih"].shape[1]
+        if below is not None and below[1] != reads:
+            raise CommandError(
+                f"--prefix: expected {prefix!r} to read the {below[1]} outputs of {below[0]!r}, "
+                f"but it reads {reads} numbers"
+            )
+        below = prefix, network.layers[-1]["forward"]["weight_hh"].shape[1]
 
 
 def _check_direction(source: Weights, both: bool) -> None:
@@ -189,14 +279,21 @@ def _reading(path: Path, read: Callable[[Any], Any], what: Any) -> Any:
         raise CommandError(f"--weights: {path}: cannot be read: {error.strerror}") from None
 
 
-def _described(tensors: dict[str, Any], prefix: str, params: Any, state: Any) -> str:
+def _described(tensors: dict[str, Any], prefixes: tuple[str, ...], params: Any, state: Any) -> str:
     """Layers, units, inputs and the dtype of the file."""
     layers, width = len(params) if type(params) is tuple else 1, jax.tree.leaves(params)[0].shape[1]
-    outputs, units = state[0].size, state[-1].size
-    projected = "" if outputs == units else f" with projections to {outputs}"
-    own = [name for name in tensors if name.startswith(f"{prefix}weight_hh")]
+    parts = len(state) // layers  # of every layer: h, and c where there is one
+    outputs, units = ([part.size for part in state[first::parts]] for first in (0, parts - 1))
+    projected = "" if outputs == units else f" with projections to {_counts(outputs)}"
+    starts = tuple(f"{prefix}weight_hh" for prefix in prefixes)
+    own = [name for name in tensors if name.startswith(starts)]
     dtypes = sorted({str(tensors[name].dtype).removeprefix("torch.") for name in own})
     return (
-        f"{layers} layer{'s' * (layers > 1)} of {units} units{projected}, "
+        f"{layers} layer{'s' * (layers > 1)} of {_counts(units)} units{projected}, "
         f"{width} input{'s' * (width > 1)}; {' and '.join(dtypes)}"
     )
+
+
+def _counts(numbers: list[int]) -> str:
+    """One number where all are the same, or all of them."""
+    return listed([str(number) for number in (numbers if len(set(numbers)) > 1 else numbers[:1])])

@@ -11,9 +11,10 @@ from lstmgrad.cli._shared.command import Plan
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import KINDS
-from lstmgrad.cli._shared.sequences import Sequence, read_numbers
+from lstmgrad.cli._shared.sequences import Sequence
+from lstmgrad.cli._shared.tokens import read_inputs
 from lstmgrad.cli._shared.training import TRAINED
-from lstmgrad.cli._shared.weights import Weights, load_weights
+from lstmgrad.cli._shared.weights import Loaded, Weights, load_weights
 from lstmgrad.cli.compare._finite import Broken, read_while_finite
 from lstmgrad.cli.compare._options import Options, span
 from lstmgrad.cli.compare._study import Study, curves_of, read_blocks, summary_lines
@@ -31,7 +32,7 @@ def plan_weights(options: Options, source: Weights) -> Plan:
     """
     loaded = load_weights(source, options.dtype)
     kind, (step, params, state), dtype = loaded.kind, loaded.model, jnp.dtype(options.dtype)
-    sequence = _sequence(options, source, loaded.input_size, dtype)
+    sequence = _sequence(options, source, loaded, dtype)
     length, lags = span(options, sequence)
     inputs = jnp.asarray(sequence.rows[:length], dtype)
     blocks = _blocks(state._fields)
@@ -71,13 +72,18 @@ def plan_weights(options: Options, source: Weights) -> Plan:
     return Plan(summary_lines(sequence, summary, length), measure)
 
 
-def _sequence(options: Options, source: Weights, width: int, dtype: jnp.dtype) -> Sequence:
-    """The numbers that the network reads, as they are; for a reverse direction last row first."""
+def _sequence(options: Options, source: Weights, loaded: Loaded, dtype: jnp.dtype) -> Sequence:
+    """What the network reads, numbers as they are; for a reverse direction last row first."""
+    width = loaded.input_size
     layer = "" if source.layer is None else f"layer {source.layer} of "
     columns = f"{width} column{'s' * (width > 1)}, what {layer}{source.weights} reads"
     if options.input is None:
         raise CommandError(f"--input: expected a .csv or .npy file of {columns}")
-    sequence = read_numbers(options.input, options.reading)
+    sequence = read_inputs(options.input, options.reading, source, loaded)
+    how = ", as they are, not standardized"
+    if sequence.embedding is not None:
+        vectors, how = sequence.embedding.vectors, ""
+        sequence = sequence._replace(rows=vectors[sequence.rows], width=vectors.shape[1])
     if sequence.width != width:
         raise CommandError(f"{options.input}: expected {columns}, but it has {sequence.width}")
     if np.abs(sequence.rows).max() > np.finfo(dtype).max:
@@ -85,10 +91,12 @@ def _sequence(options: Options, source: Weights, width: int, dtype: jnp.dtype) -
             f"{options.input}: expected numbers that {dtype} can hold, because they are not "
             "standardized; --dtype float64 holds them all"
         )
-    summary = f"{sequence.summary}, as they are, not standardized"
+    summary = f"{sequence.summary}{how}"
     if source.direction != "reverse":
         return sequence._replace(summary=summary)
-    return sequence._replace(rows=sequence.rows[::-1], summary=f"{summary}, last row first")
+    return sequence._replace(
+        rows=sequence.rows[::-1], summary=f"{summary}, last {sequence.unit} first"
+    )
 
 
 def _blocks(parts: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Sequences and targets from files: several at once, or stretches of a longer one."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.parser import check_whole
-from lstmgrad.cli._shared.sequences import Sequence, read_numbers, read_sequence
+from lstmgrad.cli._shared.sequences import Embedding, Sequence, read_numbers, read_sequence
 from lstmgrad.cli._shared.tables import NUMBERS, Reading
 
 DEFAULT_LENGTH = 200
@@ -24,6 +25,8 @@ class Batch(NamedTuple):
         total: the sequences in the file, of which these are the first.
         stretches: the places in the one sequence that they were cut out of; None for several.
         summary: what they are.
+        unit: what one step reads, in the singular.
+        embedding: what stands for positions; None is a one-hot code.
     """
 
     rows: np.ndarray
@@ -32,10 +35,17 @@ class Batch(NamedTuple):
     total: int
     stretches: list[slice] | None
     summary: str
+    unit: str = "row"
+    embedding: Embedding | None = None
 
 
 def read_batch(
-    path: Path, reading: Reading = NUMBERS, *, length: int | None, most: int, raw: bool
+    path: Path,
+    reading: Reading = NUMBERS,
+    *,
+    length: int | None,
+    most: int,
+    read: Callable[[Path, Reading], Sequence] = read_sequence,
 ) -> Batch:
     """Returns the sequences in a file.
 
@@ -44,7 +54,7 @@ def read_batch(
         reading: which columns of a table, and what closes its gaps.
         length: steps of a stretch; None is `DEFAULT_LENGTH`, or all there are.
         most: sequences to read at most.
-        raw: whether numbers stay as they are, and texts are refused.
+        read: what reads a file of one long sequence.
 
     Raises:
         CommandError: the file cannot be used, or is shorter than what was asked for.
@@ -64,7 +74,7 @@ def read_batch(
         after = several[:most, used] if used < steps else None
         summary = f"{path}: {len(rows)} of {count} sequences, {used} steps of {width} numbers"
         return Batch(rows, width, after, count, None, summary)
-    return _cut(read_numbers(path, reading) if raw else read_sequence(path, reading), length, most)
+    return _cut(read(path, reading), length, most)
 
 
 def _cut(sequence: Sequence, length: int | None, most: int) -> Batch:
@@ -84,7 +94,8 @@ def _cut(sequence: Sequence, length: int | None, most: int) -> Batch:
     after = np.stack([sequence.rows[piece.stop] for piece in stretches]) if fits else None
     what = f"{count} stretches of {used} steps" if count > 1 else f"{used} steps"
     summary = "; ".join([f"{sequence.source}: {sequence.summary}", *sequence.notes, what])
-    return Batch(rows, sequence.width, after, count, stretches, summary)
+    about = summary, sequence.unit, sequence.embedding
+    return Batch(rows, sequence.width, after, count, stretches, *about)
 
 
 def read_targets(path: Path, batch: Batch) -> np.ndarray:

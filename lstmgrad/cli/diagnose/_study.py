@@ -85,13 +85,11 @@ def _remedied(options: Options, subject: Subject, found: Diagnosis) -> tuple[Pat
         raise CommandError(f"--save-weights: {path.parent} is not a directory")
     finding, remedy = _remedy(str(options.apply), found)
     params = jax.tree.map(np.asarray, remedy.apply(loaded.model.params))
-    tensors = lg.interop.to_torch(
-        params,
-        loaded.tensors,
-        prefix=loaded.prefix,
-        layer=source.layer,
-        direction=source.direction,
-    )
+    tensors: Any = loaded.tensors
+    for prefix, part in loaded.parts_of(params):
+        tensors = lg.interop.to_torch(
+            part, tensors, prefix=prefix, layer=source.layer, direction=source.direction
+        )
     changed = [name for name, value in tensors.items() if not _same(value, loaded.tensors[name])]
     what = f"{remedy.name} against {finding.rule}; changed {', '.join(changed) or 'nothing'}"
     return path, _content(path, tensors), what

@@ -1,5 +1,6 @@
 """What is diagnosed: a network, its sequences and its loss, from a file, a cell or a demo."""
 
+import functools
 import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import KINDS
 from lstmgrad.cli._shared.parser import check_whole
+from lstmgrad.cli._shared.tokens import read_inputs
 from lstmgrad.cli._shared.weights import Loaded, Weights, load_weights
 from lstmgrad.cli.diagnose._demos import DELAY, DEMOS
 from lstmgrad.cli.diagnose._inputs import Batch, read_batch, read_targets
@@ -25,6 +27,7 @@ Loss = Callable[[Any, Any], jax.Array]
 """``loss(states, answer) -> scalar`` of one sequence, with the T+1 states."""
 
 DEMO_SEQUENCES = 8
+AT_RANDOM = "by a readout at random"
 
 
 class Subject(NamedTuple):
@@ -80,24 +83,25 @@ def subject_of(options: Options) -> Subject:
 def _read(options: Options) -> Subject:
     """A network from a file of weights, or a cell, on what is read from a file."""
     dtype = jnp.dtype(options.dtype)
-    raw = options.source is not None
     assert options.input is not None
-    batch = read_batch(
+    read = functools.partial(
+        read_batch,
         options.input,
         options.reading,
         length=options.length,
         most=options.sequences,
-        raw=raw,
     )
     if options.source is not None:
         loaded = load_weights(options.source, options.dtype)
-        _check_width(options, options.source, batch.width, loaded.input_size)
+        batch = read(read=functools.partial(read_inputs, source=options.source, loaded=loaded))
+        if batch.embedding is None:
+            _check_width(options, options.source, batch.width, loaded.input_size)
         model, what = loaded.model, f"{KINDS[loaded.kind].title}; {loaded.described()}"
         about = {"Network": what, "Weights": str(options.source.weights)}
         if options.source.direction == "reverse":
             batch = batch._replace(rows=batch.rows[:, ::-1], after=None)
     else:
-        loaded, name = None, str(options.cells)
+        loaded, name, batch = None, str(options.cells), read()
         cell = KINDS[name].make(batch.width, options.hidden, dtype=dtype)
         key = jax.random.fold_in(jax.random.key(options.seed), KINDS[name].number)
         model = cell.model(cell.init(key))
@@ -105,8 +109,12 @@ def _read(options: Options) -> Subject:
             "Network": f"{KINDS[name].title} with {options.hidden} units, at initialization",
             "Seed": str(options.seed),
         }
-    encode = jnp.asarray(batch.rows, jnp.int32 if batch.rows.ndim == 2 else dtype)
-    inputs = jax.nn.one_hot(encode, batch.width, dtype=dtype) if batch.rows.ndim == 2 else encode
+    if batch.embedding is not None:
+        inputs = jnp.asarray(batch.embedding.vectors[batch.rows], dtype)
+    elif batch.rows.ndim == 2:
+        inputs = jax.nn.one_hot(jnp.asarray(batch.rows, jnp.int32), batch.width, dtype=dtype)
+    else:
+        inputs = jnp.asarray(batch.rows, dtype)
     loss, answers, said = _loss(options, batch, model, loaded)
     about |= {"Input": batch.summary, "Loss": said, "Precision": options.dtype}
     return Subject(model, inputs, loss, answers, options.lag, _training(options), about, loaded)
@@ -163,7 +171,7 @@ def _loss(
         classes = np.issubdtype(targets.dtype, np.integer)
         size = int(targets.max()) + 1 if classes else 1
         drawn = init_readout(key, model.state, part, size)
-        readout, name = _readout(drawn, loaded)
+        readout, name = _readout(drawn, loaded, batch)
         return (
             _supervised(readout, part, classes=classes, last=targets.ndim == 1),
             jnp.asarray(targets, jnp.int32 if classes else options.dtype),
@@ -179,11 +187,12 @@ def _loss(
             )
         symbolic = batch.rows.ndim == 2
         following = np.concatenate([batch.rows[:, 1:], batch.after[:, None]], axis=1)
-        readout = init_readout(key, model.state, part, batch.width)
+        drawn = init_readout(key, model.state, part, batch.width)
+        readout, name = _readout(drawn, loaded, batch) if symbolic else (drawn, AT_RANDOM)
         return (
             _supervised(readout, part, classes=symbolic, last=False),
             jnp.asarray(following, jnp.int32 if symbolic else options.dtype),
-            f"predicting the next {'character' if symbolic else 'row'}, by a readout at random",
+            f"predicting the next {batch.unit}, {name}",
         )
     if options.loss == "every":
         readout = init_readout(key, model.state, part, 1)
@@ -208,17 +217,18 @@ def _supervised(readout: Readout, part: str, *, classes: bool, last: bool) -> Lo
     return loss
 
 
-def _readout(drawn: Readout, loaded: Loaded | None) -> tuple[Readout, str]:
+def _readout(drawn: Readout, loaded: Loaded | None, batch: Batch) -> tuple[Readout, str]:
     """The one linear layer of the file that fits, or the one that was drawn; and its name."""
     found = []
+    others = () if batch.embedding is None else (batch.embedding.name,)
     for name, tensor in ({} if loaded is None else loaded.tensors).items():
         shape = tuple(np.shape(tensor))
-        recurrent = loaded is not None and name.startswith(f"{loaded.prefix}weight_")
+        recurrent = loaded is not None and loaded.holds(name)
         fits = len(shape) == 2 and shape[1] == drawn.weight.shape[1] and shape[0] >= len(drawn.bias)
-        if name.endswith("weight") and fits and not recurrent:
+        if name.endswith("weight") and fits and not recurrent and name not in others:
             found.append(name)
     if loaded is None or len(found) != 1:
-        return drawn, "by a readout at random"
+        return drawn, AT_RANDOM
     dtype, (name,) = drawn.weight.dtype, found
     weight = jnp.asarray(np.asarray(loaded.tensors[name]), dtype)
     bias = loaded.tensors.get(f"{name.removesuffix('weight')}bias", np.zeros(len(weight)))
