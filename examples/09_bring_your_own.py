@@ -55,5 +55,7 @@ for name, model in models.items():
         profile = lg.backward_norms(chain, of=part, wrt=part)
         lg.plot.norms(profile, ax=ax, label=f"{name}, {part}")
         print(f"{name:12} {part:4}: decay {lg.decay_rate(profile):.4f} nats per step")
+    reach = lg.horizon(lg.input_norms(chain))
+    print(f"{name:12} an input moves the state by less than 0.001 after {reach:.0f} steps")
 ax.legend()
 figure.savefig(args.figure, dpi=200)

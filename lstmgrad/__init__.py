@@ -33,9 +33,11 @@ from lstmgrad._gradients.adjoint import adjoint, loss_cotangents
 from lstmgrad._gradients.contributions import Contributions, contributions
 from lstmgrad._gradients.maps import ContributionMap, contribution_map
 from lstmgrad._gradients.regularizer import pascanu_regularizer
+from lstmgrad._gradients.saliency import Saliency, saliency
 from lstmgrad._gradients.truncation import TruncationBias, truncation_bias, truncation_length
 from lstmgrad._model import Model
 from lstmgrad._norms.decay import decay_rate, horizon
+from lstmgrad._norms.inputs import input_norms
 from lstmgrad._norms.maps import NormMap, norm_map
 from lstmgrad._norms.matrix_free import matrix_free_norms
 from lstmgrad._norms.profiles import backward_norms, forward_norms
@@ -106,6 +108,7 @@ __all__ += [
     "first_non_finite",
     "forward_norms",
     "horizon",
+    "input_norms",
     "jacobian",
     "matrix_free_norms",
     "norm_map",
@@ -131,12 +134,14 @@ __all__ += [
 __all__ += [
     "ContributionMap",
     "Contributions",
+    "Saliency",
     "TruncationBias",
     "adjoint",
     "contribution_map",
     "contributions",
     "loss_cotangents",
     "pascanu_regularizer",
+    "saliency",
     "truncation_bias",
     "truncation_length",
 ]

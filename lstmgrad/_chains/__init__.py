@@ -9,6 +9,7 @@
                  `interpret` runs a jaxpr for both
     base         what every chain can do; `dense`, `diagonal`, `stream` are other kinds of it
     layout       the state as a flat vector with named parts; `dependence` which act on which
+    inputs       B_t = ds_t/dx_t, and the chain that has each input as a part of its state
     blocks       one block ∂of_t/∂wrt_k, with the parts that it takes
     sweeps       the only scans in which something moves through a chain
     propagate    pushes, pulls and blocks as arrays; `products` whole products

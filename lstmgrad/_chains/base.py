@@ -12,6 +12,7 @@ of m flat vectors as the rows of an (m, n) array, which is the fast layout in ei
         ├── ImplicitChain    the trajectory and the step; a push is a jvp and a pull is a vjp
         ├── DiagonalChain    the diagonals of a recurrence that has nothing else
         ├── DenseChain       (T, n, n) matrices
+        ├── InputChain       a chain with the input of each step as one more part of the state
         └── RouteChain       one route of an implicit chain (in the wing `_routes`)
 
 `Chain` and `StoredChain` are abstract, all others final.
@@ -28,11 +29,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstmgrad._chains.layout import Layout
-from lstmgrad._chains.run import Run
+from lstmgrad._chains.run import BoundStep, Run
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_count, check_kind
 from lstmgrad._model import Model
-from lstmgrad._types import PartName
+from lstmgrad._types import Inputs, PartName, State
 
 
 class Walk(NamedTuple):
@@ -83,6 +84,11 @@ class Chain(eqx.Module):
     @abc.abstractmethod
     def batch_shape(self) -> tuple[int, ...]:
         """The axes in front of the time axis, left by a `jax.vmap` around `linearize`."""
+
+    @property
+    def steps_along(self) -> tuple[BoundStep, tuple[State, Inputs]] | None:
+        """The model's step, and all (s_{t-1}, x_t), where the chain keeps them."""
+        return None if self.run is None else (self.run.step, self.run.factors)
 
     def log_gains(self) -> Float[Array, "T n"] | None:
         """Ln |a_t| by flat coordinate where every J_t is known to be diag(a_t), else None."""

@@ -66,7 +66,7 @@ def push_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"
     """J v for every row v, one jvp batched over the rows, or what stands in for it.
 
     Args:
-        step: a function of the flat state.
+        step: a function of the flat state, or of a flat input.
         flat: where J is taken.
         rows: (m, n).
     """
@@ -74,13 +74,13 @@ def push_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"
         return nan_with(*push_block(step, flat, rows))
 
 
-def pull_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m n"]):
+def pull_rows(step: Callable, flat: Float[Array, " n"], rows: Float[Array, "m after"]):
     """U J for every row u, one vjp batched over the rows, or what stands in for it.
 
     Args:
-        step: a function of the flat state.
+        step: a function of the flat state, or of a flat input.
         flat: where J is taken.
-        rows: (m, n).
+        rows: as wide as what the function returns.
     """
     with jax.default_matmul_precision("highest"):
         return nan_with(*pull_block(step, flat, rows))

@@ -46,14 +46,14 @@ def push_block(function: Callable[[Any], Any], point: Any, rows: Any) -> tuple[A
 
 
 def pull_block(
-    function: Callable[[Array], Array], point: Float[Array, " n"], rows: Float[Array, "m n"]
-) -> tuple[Float[Array, " n"], Float[Array, "m n"]]:
+    function: Callable[[Array], Array], point: Float[Array, " n"], rows: Float[Array, "m after"]
+) -> tuple[Float[Array, " after"], Float[Array, "m n"]]:
     """Returns the value of a function and u J for every row u.
 
     Args:
         function: from flat vectors to flat vectors.
         point: where J is taken.
-        rows: (m, n).
+        rows: as wide as what the function returns.
 
     Notes:
         One vjp batched over the rows; without reverse mode n jvps.

@@ -74,9 +74,16 @@ class Run(eqx.Module):
 
     def example(self) -> tuple[State, Inputs]:
         """The abstract values of one state and one step's input."""
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.factors
-        )
+        return one_step(self.factors)
+
+
+def one_step(tree: Any) -> Any:
+    """The abstract values at one time.
+
+    Args:
+        tree: a pytree of arrays with T on axis 0.
+    """
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tree)
 
 
 def is_array(leaf: Any) -> bool:

@@ -103,6 +103,9 @@ def sweep_adjoint(
     inject: Inject,
     observe: Callable[[Any, Scaled], Any],
     watched: Any = None,
+    *,
+    renew: Renew | None = None,
+    carry: Any = None,
 ) -> tuple[Scaled, Any]:
     """Pulls cotangents back while more of them arrive on the way.
 
@@ -114,18 +117,23 @@ def sweep_adjoint(
         observe: ``observe(entry, block) -> reading``, called before each pull through J_t with the
             block at time t and entry t-1 of `watched`.
         watched: a pytree with T on axis 0, or None.
+        renew: called at each of these times, after `inject`; None leaves the block as it is.
+        carry: what `renew` carries along.
 
     Returns:
         The block at time 0, and the readings of times 1, ..., T stacked along axis 0.
     """
 
-    def back(block: Scaled, entry: Any) -> tuple[Scaled, Any]:
-        factor, source, seen = entry
+    def back(loop: tuple[Any, Scaled], entry: Any) -> tuple[tuple[Any, Scaled], Any]:
+        (carry, block), (factor, source, seen) = loop, entry
         reading = observe(seen, block)
         block = normalize(Scaled(chain.pull(factor, block.mantissa), block.exponent))
-        return inject(block, source), reading
+        block = inject(block, source)
+        return (carry, block) if renew is None else renew(carry, block), reading
 
-    return jax.lax.scan(back, block, (chain.factors, sources, watched), reverse=True)
+    entries = chain.factors, sources, watched
+    (_, block), readings = jax.lax.scan(back, (carry, block), entries, reverse=True)
+    return block, readings
 
 
 def read_nothing(carry: Any, block: Scaled) -> tuple[Any, Scaled, None]:

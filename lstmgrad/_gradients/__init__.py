@@ -3,6 +3,7 @@
     λ_t = dL/ds_t                                   `adjoint`
     g_t = λ_t ∂step/∂θ,   dL/dθ = Σ_t g_t           `contributions`, by loss and step in `maps`
     ‖g - g_L‖/‖g‖ when cut after L steps            `truncation`
+    λ_t ∂s_t/∂x_t, what every input means           `saliency`
     Ω, how far steps are from isometries            `regularizer`
 
 `local` is one step as a function of parameters and input, `groups` the gradient by groups of parts

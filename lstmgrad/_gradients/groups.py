@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import StoredChain, check_stored, known_run
 from lstmgrad._chains.dependence import leaf_dependence, mutual_groups, parts_between
+from lstmgrad._chains.run import one_step
 from lstmgrad._gradients.adjoint import pull_cotangents
 from lstmgrad._gradients.local import LocalStep, differentiable, with_room
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, widen
@@ -197,7 +198,7 @@ def _reached_by_leaves(
     def of_leaves(leaves: tuple[Params, Inputs], state: State, x_fixed: Inputs) -> State:
         return step(eqx.combine(leaves[0], fixed), state, eqx.combine(leaves[1], x_fixed))
 
-    one, one_fixed, state = (_one_step(tree) for tree in (x_moving, x_fixed, run.before))
+    one, one_fixed, state = (one_step(tree) for tree in (x_moving, x_fixed, run.before))
     return leaf_dependence(of_leaves, (moving, one), state, one_fixed, chain.layout)
 
 
@@ -211,8 +212,3 @@ def _largest(exponents: list[Int[Array, " T"]]) -> Int[Array, " T"]:
     for other in exponents[1:]:
         largest = jnp.maximum(largest, other)
     return largest
-
-
-def _one_step(tree: Any) -> Any:
-    """The abstract values at one time."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tree)

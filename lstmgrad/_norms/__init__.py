@@ -3,8 +3,8 @@
     ‖∂of_t/∂wrt_k‖₂ = σ_max of J_t ··· J_{k+1}, restricted to the rows of `of`, the columns of `wrt`
 
 `profiles` reads one norm per lag from a block that is pulled back from T or pushed forward from 0,
-`maps` every pair of times, `matrix_free` chosen lags without a matrix; `decay` reads a rate and a
-horizon off a profile.
+`inputs` the norm of what each input does to the end, `maps` every pair of times, `matrix_free`
+chosen lags without a matrix; `decay` reads a rate and a horizon off a profile.
 
 What can go wrong. The norm of a wide block is tracked from lag to lag, not decomposed: a lower
 bound, whose error is proved for the product as it was rounded. A product whose factors undo one

@@ -89,7 +89,7 @@ def backward_norms(
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1. Golub & Kahan 1965.
     """
     if length is not None:
-        length = _check_length(length, check_stored(chain))
+        length = check_length(length, check_stored(chain))
     return _backward_norms(chain, length, of=of, wrt=wrt, every=every, rtol=rtol)
 
 
@@ -152,7 +152,7 @@ def forward_norms(
     """
     if length is not None:
         check_chain(chain)
-        length = _check_length(length, chain)
+        length = check_length(length, chain)
     return _forward_norms(chain, length, of=of, wrt=wrt, every=every, rtol=rtol)
 
 
@@ -167,8 +167,13 @@ def _forward_norms(
     return _profile(readings, block, every, of, wrt, "start", rtol, length)
 
 
-def _check_length(length: Any, chain: Chain) -> Array:
-    """The steps of a padded sequence, from 1 to T, as an array: no length is compiled anew."""
+def check_length(length: Any, chain: Chain) -> Array:
+    """The steps of a padded sequence, from 1 to T, as an array: no length is compiled anew.
+
+    Args:
+        length: a whole number, or a traced one.
+        chain: T factors.
+    """
     try:
         operator.index(length)
     except jax.errors.TracerIntegerConversionError:

@@ -37,20 +37,21 @@ class NormProfile(Norms):
     Attributes:
         lags: (L,), t-k = 0, every, 2·every, ...; 0, 1, ..., T by default.
         log_norms: (L,), ln ‖∂of_t/∂wrt_k‖₂; -inf where the Jacobian is exactly zero, NaN where
-            the trajectory was NaN. Lag 0 is the identity: 0, or -inf for two different parts.
+            the trajectory was NaN. Lag 0 is the identity: 0, or -inf for two different parts. Of
+            an input it is ∂of_T/∂x_T, what it does within its own step.
         errors: (L,), a bound of the error of each logarithm, in nats; the value is a lower bound of
             the true one for the given product, whose own rounding is not included. inf where the
             norm may lie below the range of the dtype beside what carries it: the value is then the
             level below which nothing is seen.
         of: the part of s_t, None for the whole state.
-        wrt: the part of s_k, None for the whole state.
+        wrt: the part of s_k, None for the whole state; "x" for the inputs, from `input_norms`.
         fixed: "end" (t = T, from `backward_norms`) or "start" (k = 0, from `forward_norms`).
         rtol: the relative error that was asked for.
         certified: whether the errors are proved (see `lstmgrad.backward_norms`), and not estimates,
             as those of `lstmgrad.matrix_free_norms` are for more than a few rows.
-        length: steps of the sequence, where it was padded to T (``length=``), otherwise None. At
-            longer lags there is nothing: norms and errors are NaN there, and horizon, rate and
-            table leave them out.
+        length: the longest lag of the sequence, where it was padded to T (``length=``), otherwise
+            None. At longer lags there is nothing: norms and errors are NaN there, and horizon, rate
+            and table leave them out.
     """
 
     lags: Int[Array, "*batch L"]

@@ -129,6 +129,13 @@ class RouteChain(StoredChain):
         return None
 
     @property
+    def steps_along(self) -> tuple[BoundStep, tuple[State, Inputs]]:
+        """The model's step, and all (s_{t-1}, x_t)."""
+        holding: Any
+        holding, params = self.steps[0].parts()
+        return BoundStep.of(holding.step, params), self.factors
+
+    @property
     def batch_shape(self) -> tuple[int, ...]:
         """The axes in front of the time axis of the states."""
         leaf = jax.tree.leaves(self.factors[0])[0]

@@ -17,7 +17,7 @@ from lstmgrad.plot._contributions import contribution_shares, contributions, tru
 from lstmgrad.plot._diagnosis import Illustration, diagnosis
 from lstmgrad.plot._eigenvalues import step_eigenvalues
 from lstmgrad.plot._lyapunov import lyapunov_convergence, lyapunov_spectrum
-from lstmgrad.plot._maps import contribution_map, norm_map
+from lstmgrad.plot._maps import contribution_map, norm_map, saliency
 from lstmgrad.plot._memory import Memory, memory
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import encode, page
@@ -45,6 +45,7 @@ __all__ = [
     "norms",
     "page",
     "route_shares",
+    "saliency",
     "singular_spectrum",
     "step_eigenvalues",
     "swap_response",

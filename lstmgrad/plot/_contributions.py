@@ -71,7 +71,7 @@ def contributions(
     steps = np.arange(1, values.shape[1] + 1)
     few = {"marker": "o", "markersize": 4} if len(steps) <= _FEW else {}
     draw_curve(ax, steps, values, label, artist, **few)
-    _name_steps(ax, len(steps), labels)
+    name_steps(ax, len(steps), labels)
     ax.set_ylabel(r"$\log_{10}\,\Vert g_t\Vert$, what step $t$ adds to $dL/d\theta$")
     return ax
 
@@ -127,7 +127,7 @@ def contribution_shares(
     drawn = np.concatenate([shares, together])
     drawn = drawn[np.isfinite(drawn)]
     legend_over_data(ax, [bars, line], drawn.min(initial=0.0), drawn.max(initial=1.0))
-    _name_steps(ax, len(steps), labels)
+    name_steps(ax, len(steps), labels)
     ax.set_xlim(0.5, len(steps) + 0.5)
     ax.set_ylabel(r"share in the gradient $dL/d\theta$")
     return ax
@@ -178,8 +178,14 @@ def truncation_bias(
     return ax
 
 
-def _name_steps(ax: Axes, length: int, labels: Sequence[str] | None) -> None:
-    """Writes numbers or names below the steps; of many names, only as many as there is room for."""
+def name_steps(ax: Axes, length: int, labels: Sequence[str] | None) -> None:
+    """Writes numbers or names below the steps; of many names, only as many as there is room for.
+
+    Args:
+        ax: the Axes.
+        length: T.
+        labels: T names; None writes numbers.
+    """
     if labels is None:
         # An earlier call on the same Axes may have written names, which stay.
         if not isinstance(ax.xaxis.get_major_locator(), FixedLocator):

@@ -1,5 +1,6 @@
-"""Heat maps over pairs of times."""
+"""Heat maps over pairs of times, and over time and the features of an input."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,12 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.image import AxesImage
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
+from matplotlib.ticker import MaxNLocator
 
 from lstmgrad._gradients.maps import ContributionMap
+from lstmgrad._gradients.saliency import Saliency
 from lstmgrad._norms.maps import NormMap
+from lstmgrad.plot._contributions import name_steps
 from lstmgrad.plot._curves import NOT_RESOLVED
 from lstmgrad.plot._style import axes_of, check_result, check_single, figure_of
 from lstmgrad.plot._symbols import symbol
@@ -48,7 +52,7 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     values = np.where(hidden, np.nan, log10(result.log_norms))
     label = symbol(result, "t", "k") + (f" (hatched: {NOT_RESOLVED})" if hidden.any() else "")
     _draw_heat_map(ax, times, times, values, label, artist)
-    _hatch(ax, times, hidden)
+    _hatch(ax, times, times, hidden)
     ax.set_xlabel("time of the cause $k$ (steps)")
     ax.set_ylabel("time of the effect $t$ (steps)")
     return ax
@@ -87,6 +91,64 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
     _draw_heat_map(ax, steps, times, log10(result.log_norms), label, artist)
     ax.set_xlabel("contributing step $k$")
     ax.set_ylabel("time of the loss $t$ (steps)")
+    return ax
+
+
+def saliency(
+    result: Saliency,
+    *,
+    labels: Sequence[str] | None = None,
+    features: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    **artist: Any,
+) -> Axes:
+    """Draws log₁₀ |dL/dx_t|, feature by feature against the time step, as a heat map.
+
+    Args:
+        result: from `saliency`, for one sequence.
+        labels: T labels to write below the steps instead of their numbers, such as the words that
+            the network reads.
+        features: d names to write beside the rows instead of their numbers, which count from 0.
+        ax: where to draw; None makes a figure.
+        **artist: properties of the image (`cmap`, `vmin`, `vmax`, ...), see `Axes.imshow`.
+
+    Returns:
+        The Axes, with a color bar. Time runs to the right and features downward.
+
+    Raises:
+        ValueError: the result is not a `Saliency` or is a batch, there are more or fewer labels
+            than steps or names than features, or `ax` is not an Axes.
+
+    Notes:
+        Numbers that the arithmetic does not resolve are hatched, as the color bar's label then
+        says. Exact zeros (-inf) have the color below the color bar's range, an arrow at its end.
+
+    Example:
+        ```python
+        lg.plot.saliency(lg.saliency(chain, cotangents), features=["price", "volume"], vmin=-8)
+        ```
+    """
+    check_result(result, Saliency, "result", "saliency")
+    check_single(result.log_abs, ("T", "d"), "result")
+    values = log10(result.log_abs).T
+    steps, rows = np.arange(1, values.shape[1] + 1), np.arange(values.shape[0])
+    if features is not None and len(features) != len(rows):
+        raise ValueError(
+            f"features: expected one name for each of the {len(rows)} features, but got "
+            f"{len(features)}."
+        )
+    ax = axes_of(ax)
+    hidden = ~np.asarray(result.resolved).T & np.isfinite(values)
+    label = r"$\log_{10}\,|dL/dx_t|$" + (f" (hatched: {NOT_RESOLVED})" if hidden.any() else "")
+    artist = {"aspect": "auto", **artist}
+    _draw_heat_map(ax, steps, rows, np.where(hidden, np.nan, values), label, artist)
+    _hatch(ax, steps, rows, hidden)
+    name_steps(ax, len(steps), labels)
+    if features is None:
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        ax.set_ylabel("feature of the input")
+    else:
+        ax.set_yticks(rows, [str(name) for name in features], fontsize="small")
     return ax
 
 
@@ -130,17 +192,24 @@ def _draw_heat_map(
     bar.set_label(label)
 
 
-def _hatch(ax: Axes, times: np.ndarray, cells: np.ndarray) -> None:
-    """Hatches the chosen cells of a square map, as one patch: its rows are runs of cells."""
+def _hatch(ax: Axes, columns: np.ndarray, rows: np.ndarray, cells: np.ndarray) -> None:
+    """Hatches the chosen cells of a map, as one patch: its rows are runs of cells.
+
+    Args:
+        ax: the Axes.
+        columns: what the columns stand for, evenly spaced.
+        rows: what the rows stand for, likewise.
+        cells: (rows, columns), which of them.
+    """
     if not cells.any():
         return
-    half = (times[1] - times[0]) / 2 if len(times) > 1 else 0.5
+    width, height = (columns[0] - _edges(columns)[0], rows[0] - _edges(rows)[0])
     runs = []
-    for time, row in zip(times, cells, strict=True):
+    for place, row in zip(rows, cells, strict=True):
         changes = np.flatnonzero(np.diff(np.concatenate([[False], row, [False]])))
         for first, last in zip(changes[::2], changes[1::2] - 1, strict=True):
-            left, right = times[first] - half, times[last] + half
-            low, high = time - half, time + half
+            left, right = columns[first] - width, columns[last] + width
+            low, high = place - height, place + height
             runs.append(Path([(left, low), (right, low), (right, high), (left, high), (left, low)]))
     style = {"facecolor": "0.92", "edgecolor": "0.35", "hatch": "xxxx", "linewidth": 0.0}
     ax.add_patch(PathPatch(Path.make_compound_path(*runs), label=NOT_RESOLVED, **style))

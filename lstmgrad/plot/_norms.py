@@ -17,8 +17,9 @@ def norms(
     """Draws log₁₀ ‖∂s_t/∂s_k‖₂ against the lag t-k and returns the Axes.
 
     Args:
-        result: from `backward_norms` or `forward_norms`. A batch, with leading axes from
-            `jax.vmap`, is drawn as its median inside the band from the 10 % to the 90 % quantile.
+        result: from `backward_norms`, `forward_norms` or `input_norms`. A batch, with leading axes
+            from `jax.vmap`, is drawn as its median inside the band from the 10 % to the 90 %
+            quantile.
         ax: where to draw; None makes a figure. A further call on the same Axes takes the next
             color and dash pattern.
         label: the curve's name in the legend. Drawing the legend is left to the caller.
@@ -47,7 +48,7 @@ def norms(
         lg.plot.norms(lg.backward_norms(chain, of="c", wrt="c"), ax=ax, label="c").legend()
         ```
     """
-    check_result(result, NormProfile, "result", "backward_norms or forward_norms")
+    check_result(result, NormProfile, "result", "backward_norms, forward_norms or input_norms")
     lags, batch, unresolved = by_lag(result)
     ax = axes_of(ax)
     draw_curve(ax, lags, batch, label, artist, unresolved=unresolved)

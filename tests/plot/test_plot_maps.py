@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from plot_records import norm_map
 
+import lstmgrad as lg
 from lstmgrad import plot
 
 
@@ -93,3 +94,38 @@ def test_wrong_arguments_are_refused(ax, as_installed):
     batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), norm_map(np.ones((3, 3))))
     with pytest.raises(ValueError, match=r"one sequence, .* batch of shape \(2, 3, 3\)"):
         plot.norm_map(batch, ax=ax)
+
+
+def saliency(values, hidden=False):
+    values = jnp.asarray(values)
+    return lg.Saliency(
+        gradients=lg.Scaled(jnp.exp(values), jnp.zeros(values.shape, jnp.int32)),
+        log_abs=np.log(10) * values,
+        resolved=~jnp.broadcast_to(jnp.asarray(hidden), values.shape),
+    )
+
+
+def test_a_saliency_is_features_against_time(ax):
+    values = np.array([[-1.0, -2.0], [-np.inf, -3.0], [0.0, -9.0]])
+    result = saliency(values, values == -9)
+    names = {"labels": ["the", "old", "cat"], "features": ["a", "b"]}
+    assert plot.saliency(result, ax=ax, **names) is ax
+    (image,) = ax.images
+    shown = image.get_array()
+    assert shown.shape == (2, 3)
+    np.testing.assert_allclose(shown.data[0, [0, 2]], [-1, 0], atol=1e-12)
+    assert shown.data[0, 1] < -1000  # an exact zero lies below the color range
+    np.testing.assert_array_equal(np.ma.getmaskarray(shown), (values == -9).T)
+    assert image.get_clim() == pytest.approx((-3, 0))
+    assert image.get_extent() == pytest.approx([0.5, 3.5, 1.5, -0.5])
+    assert image.colorbar.ax.get_ylabel().endswith("(hatched: not resolved)")
+    (patch,) = [patch for patch in ax.patches if isinstance(patch, PathPatch)]
+    assert patch.get_path().contains_point((3, 1))
+    assert not patch.get_path().contains_point((3, 0))
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["the", "old", "cat"]
+    drawn(ax.figure)
+    with pytest.raises(ValueError, match="features: expected one name for each of the 2 features"):
+        plot.saliency(result, ax=ax, features=["a"])
+    with pytest.raises(ValueError, match="labels: expected one label for each of the 3 steps"):
+        plot.saliency(result, ax=ax, labels=["a"])

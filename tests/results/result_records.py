@@ -156,6 +156,17 @@ def truncation_bias() -> lg.TruncationBias:
     return lg.TruncationBias(lengths=lengths, residuals=0.8 ** lengths.astype(np.float64))
 
 
+def saliency() -> lg.Saliency:
+    """Eleven steps of three features, of which the first number is not resolved."""
+    values = _floats(11, 3, low=-60.0)
+    exact = jnp.asarray(np.exp(np.asarray(values)))
+    return lg.Saliency(
+        gradients=lg.Scaled(exact, jnp.zeros((11, 3), jnp.int32)),
+        log_abs=values,
+        resolved=jnp.ones((11, 3), bool).at[0, 0].set(False),
+    )
+
+
 def swap_response() -> lg.SwapResponse:
     """Three replacements of the first of 20 inputs."""
     distances = _floats(3, 21, low=0.1, high=1.0).at[:, 0].set(0.0)
@@ -203,6 +214,7 @@ RECORDS = {
         contributions,
         contribution_map,
         truncation_bias,
+        saliency,
         swap_response,
         first_non_finite,
         training_curve,
