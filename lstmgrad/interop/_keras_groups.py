@@ -1,0 +1,137 @@
+"""Arrays in HDF5 files of Keras: of a cell, by the layers around it.
+
+HDF5 has links to other files and arrays that are made up as they are read. None of these is
+followed: an array is what the file itself stores, and no larger than the file.
+"""
+
+import io
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstmgrad._checks import require
+
+
+class Step(NamedTuple):
+    """One step from a model to a cell inside it.
+
+    Attributes:
+        container: "layers" or "cells" for one of several, empty for an attribute of its own.
+        key: the name of the attribute, or that of a class with its count, ``"lstm_1"``.
+        name: of the layer.
+        place: among those of the container.
+    """
+
+    container: str
+    key: str
+    name: str = ""
+    place: int = 0
+
+
+class Grouped:
+    """Arrays in groups by class and count, as in `model.weights.h5`."""
+
+    def __init__(self, data: bytes):
+        self.file = _File(data)
+
+    def of_cell(self, steps: tuple[Step, ...]) -> list[np.ndarray]:
+        """Returns kernel, recurrent kernel and, if there is one, bias.
+
+        Args:
+            steps: from the model to the cell.
+        """
+        group = self.file.root
+        for step in steps:
+            if step.container:
+                group = self.file.inside(group, step.container)
+            group = self.file.inside(group, self._key(group, step))
+        arrays = self.file.inside(group, "vars")
+        return [self.file.array(arrays, str(index)) for index in range(len(arrays))]
+
+    def _key(self, group: Any, step: Step) -> str:
+        """The key of a step; files of later versions have the names of layers, which are surer."""
+        base = re.sub(r"_\d+$", "", step.key)
+        for key in group:
+            if step.name and re.fullmatch(rf"{re.escape(base)}(_\d+)?", key):
+                name = self.file.inside(self.file.inside(group, key), "vars").attrs.get("name")
+                if name == step.name:
+                    return key
+        return step.key
+
+
+class Named:
+    """Arrays by the names of layers and weights, as in an `.h5` file of a whole model."""
+
+    def __init__(self, data: bytes):
+        self.file = _File(data)
+
+    def attribute(self, name: str) -> str:
+        """Returns an attribute of the file as text."""
+        value = self.file.root.attrs[name]
+        return value.decode() if isinstance(value, bytes) else str(value)
+
+    def of_cell(self, steps: tuple[Step, ...]) -> list[np.ndarray]:
+        """Returns kernel, recurrent kernel and, if there is one, bias.
+
+        Args:
+            steps: from the model to the cell.
+        """
+        top = self.file.inside(self.file.inside(self.file.root, "model_weights"), steps[0].name)
+        folders: dict[str, dict[str, str]] = {}
+        for name in map(_text, top.attrs["weight_names"]):
+            folder, _, leaf = name.rpartition("/")
+            folders.setdefault(folder, {})[leaf.partition(":")[0]] = name
+        for step in steps[1:]:
+            side = step.key.removesuffix("_layer")
+            folders = {
+                folder: leaves
+                for folder, leaves in folders.items()
+                if (step.container != "layers" or step.name in folder.split("/"))
+                and (side not in ("forward", "backward") or f"{side}_" in folder)
+            }
+        order = [step.place for step in steps if step.container == "cells"]
+        leaves = list(folders.values())[order[0] if order else 0]
+        if not order and len(folders) != 1:
+            raise ValueError("several cells")
+        kinds = ("kernel", "recurrent_kernel", "bias")
+        return [self._dataset(top, leaves[kind]) for kind in kinds if kind in leaves]
+
+    def _dataset(self, top: Any, name: str) -> np.ndarray:
+        *folders, leaf = name.split("/")
+        for folder in folders:
+            top = self.file.inside(top, folder)
+        return self.file.array(top, leaf)
+
+
+Arrays = Grouped | Named
+"""A file with the arrays of cells."""
+
+
+class _File:
+    """An HDF5 file in memory, in which only what it stores itself is read."""
+
+    def __init__(self, data: bytes):
+        self.library = require("h5py", "keras")
+        self.size = len(data)
+        self.root = self.library.File(io.BytesIO(data), "r")
+
+    def inside(self, group: Any, key: str) -> Any:
+        """Returns what lies in a group itself."""
+        if group.get(key, getclass=True, getlink=True) is not self.library.HardLink:
+            raise ValueError(f"no {key}")
+        return group[key]
+
+    def array(self, group: Any, key: str) -> np.ndarray:
+        """Returns an array that lies in a group itself."""
+        found = self.inside(group, key)
+        stored = isinstance(found, self.library.Dataset) and not (
+            found.external or found.is_virtual
+        )
+        if not stored or found.nbytes > self.size or found.dtype.hasobject:
+            raise ValueError(f"no array {key}")
+        return found[()]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
