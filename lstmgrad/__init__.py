@@ -15,7 +15,7 @@ result, and `lg.theory` has curves to draw beside it.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lstmgrad import cells
+from lstmgrad import _result, cells
 from lstmgrad._archive import load, save
 from lstmgrad._chains.base import Chain
 from lstmgrad._chains.dense import DenseChain
@@ -193,6 +193,15 @@ def __getattr__(name: str) -> Any:
     if name in ("diagnosis", "interop", "plot", "report", "tasks", "theory", "training"):
         return importlib.import_module(f"lstmgrad.{name}")
     raise AttributeError(f"module 'lstmgrad' has no attribute {name!r}")
+
+
+def _picture(result: Any) -> bytes | None:
+    """A small picture of a result in a notebook, for which matplotlib is imported on first use."""
+    return importlib.import_module("lstmgrad.plot._thumbnail").thumbnail(result)
+
+
+# Results are below what draws them, and the face knows both.
+_result.Result._picture = staticmethod(_picture)
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ import abc
 import dataclasses
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, dataclass_transform
 
 import equinox as eqx
@@ -16,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstmgrad._html import as_html
+from lstmgrad._labeled import Axes, Labeled, labeled
 from lstmgrad._leaves import type_name
 from lstmgrad._types import PartName
 
@@ -46,6 +49,12 @@ class Result(eqx.Module, metaclass=_Listed):
 
     _main: ClassVar[tuple[str, int]]
     """The array that says how large the result is, and its number of axes for one sequence."""
+
+    _axes: ClassVar[Axes]
+    """The names of the axes of its arrays; the first array heads a table."""
+
+    _picture: ClassVar[Callable[[Any], bytes | None]] = staticmethod(lambda result: None)
+    """Draws a small PNG. What draws lies above results, so the face of the package sets it."""
 
     @abc.abstractmethod
     def _subject(self) -> str:
@@ -87,6 +96,50 @@ class Result(eqx.Module, metaclass=_Listed):
         with np.errstate(all="ignore"):
             heads, rows = here._table()
         return "\n".join([repr(self), *_aligned(heads, rows)])
+
+    def to_dataframe(self) -> Any:
+        """Returns the result as a `pandas.DataFrame`, ``profile.to_dataframe().loc[50]``.
+
+        A row for each lag, step or the like, the index; both axes of a map, and "member" for a
+        batch. What is said of the whole result is in ``attrs``. Arrays along other axes are in
+        `to_xarray` alone.
+
+        Raises:
+            ImportError: pandas is not installed.
+            ValueError: the result is traced, or empty.
+        """
+        return self._labeled().to_dataframe()
+
+    def to_xarray(self) -> Any:
+        """Returns the result as an `xarray.Dataset`, ``found.to_xarray().sel(lag=50)``.
+
+        All arrays along the names of their axes, "lag", "step", "time" and the like, and "member"
+        for a batch; lags and times are coordinates.
+
+        Raises:
+            ImportError: xarray is not installed.
+            ValueError: the result is traced, or empty.
+        """
+        return self._labeled().to_xarray()
+
+    def _labeled(self) -> Labeled:
+        here = _on_host(self)
+        if here is None:
+            raise ValueError(
+                "result: expected numbers, but got a result that is traced or empty. Make the "
+                "table outside jit and vmap, of one step or more."
+            )
+        with np.errstate(all="ignore"):
+            return labeled(here, type(self)._axes, _batch_shape(self))
+
+    def _repr_html_(self) -> str:
+        """The line, a small figure, and for one sequence a short table, for a notebook."""
+        here, line = _on_host(self), repr(self)
+        if here is None:
+            return as_html(line)
+        with np.errstate(all="ignore"):
+            table = None if _batch_shape(self) else here._table()
+        return as_html(line, table, type(self)._picture(here))
 
 
 def summary(result: Result) -> dict[str, float]:

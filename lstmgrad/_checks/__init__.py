@@ -23,7 +23,7 @@ from lstmgrad._checks._numbers import (
     check_number,
     check_positive,
 )
-from lstmgrad._checks._packages import require
+from lstmgrad._packages import require
 
 __all__ = [
     "check_arrays",

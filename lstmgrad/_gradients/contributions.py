@@ -21,6 +21,7 @@ from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents
 from lstmgrad._gradients.groups import groups_of, inner_products, shared_exponents, weighted_sum
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, plain, squares, together
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import power_below
 from lstmgrad._result import Result, chosen, number
 from lstmgrad._types import Inputs, Params, State
@@ -59,6 +60,17 @@ class Contributions(Result):
         return jnp.concatenate([jnp.zeros_like(sums[..., :1]), sums], axis=-1)
 
     _main = ("log_norms", 1)
+    _axes = Axes(
+        {
+            "log_norms": "step",
+            "shares": "step",
+            "cosines": "step",
+            "leaf_log_norms": "step",
+            "input_log_norms": "step",
+            "residuals": "length",
+        },
+        length=0,
+    )
 
     def _subject(self) -> str:
         return f"T = {self.log_norms.shape[-1]}"

@@ -25,6 +25,7 @@ from lstmgrad._gradients.local import (
     together,
     with_room,
 )
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
 from lstmgrad._result import Result, chosen, number
 from lstmgrad._types import State
@@ -45,6 +46,7 @@ class ContributionMap(Result):
     log_norms: Float[Array, "*batch G T"]
 
     _main = ("log_norms", 2)
+    _axes = Axes({"log_norms": "t k"}, t="times", k="steps")
 
     def _subject(self) -> str:
         return f"{self.log_norms.shape[-2]} losses, {self.log_norms.shape[-1]} steps"

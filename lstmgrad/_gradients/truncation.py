@@ -21,6 +21,7 @@ from lstmgrad._gradients.adjoint import flat_cotangents, pull_cotangents
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.groups import fed_by_parameters
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, squares, times, together
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, scaled, widen
 from lstmgrad._result import Result, chosen, number
 from lstmgrad._types import Params, State
@@ -39,6 +40,7 @@ class TruncationBias(Result):
     residuals: Float[Array, "*batch L"]
 
     _main = ("residuals", 1)
+    _axes = Axes({"residuals": "length"}, length="lengths")
 
     def _subject(self) -> str:
         return f"{self.residuals.shape[-1]} lengths"

@@ -13,6 +13,7 @@ from lstmgrad._chains.base import Chain, StoredChain, check_spacing, check_store
 from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.layout import Layout
 from lstmgrad._compile import compiled
+from lstmgrad._labeled import Axes
 from lstmgrad._norms.profiles import read_norms
 from lstmgrad._norms.records import Norms
 from lstmgrad._result import block_name, chosen, number, reading, seen
@@ -46,6 +47,7 @@ class NormMap(Norms):
         return super().resolved | above
 
     _main = ("log_norms", 2)
+    _axes = Axes({"log_norms": "t k", "errors": "t k", "resolved": "t k"}, t="times", k="times")
 
     def _subject(self) -> str:
         return f"{block_name(self.of, self.wrt, 't', 'k')}, {self.times.shape[-1]} times"

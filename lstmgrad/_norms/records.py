@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric.tracked import SVD_ROUNDING
 from lstmgrad._result import Result, block_name, chosen, number, seen
 from lstmgrad._types import Fixed, PartName
@@ -65,6 +66,7 @@ class NormProfile(Norms):
     length: Any = None  # none, or (*batch,)
 
     _main = ("log_norms", 1)
+    _axes = Axes({"log_norms": "lag", "errors": "lag", "resolved": "lag", "length": ""}, lag="lags")
 
     def _subject(self) -> str:
         times = ("T", "k") if self.fixed == "end" else ("t", "0")

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Int
 
 from lstmgrad._chains.base import Chain, check_chain
 from lstmgrad._compile import compiled
+from lstmgrad._labeled import Axes
 from lstmgrad._result import Result
 
 
@@ -34,6 +35,15 @@ class FirstNonFinite(Result):
     length: int = eqx.field(static=True)
 
     _main = ("state_time", 0)
+    _axes = Axes(
+        {
+            "state_time": "",
+            "factor_time": "",
+            "finite_steps": "",
+            "state_parts": "",
+            "factor_parts": "",
+        }
+    )
 
     def _subject(self) -> str:
         return f"T = {self.length}"

@@ -16,6 +16,7 @@ from lstmgrad._chains.layout import layout_of
 from lstmgrad._chains.trajectory import unroll
 from lstmgrad._checks import check_arrays, check_count, check_time_axis
 from lstmgrad._compile import compiled
+from lstmgrad._labeled import Axes
 from lstmgrad._leaves import type_name
 from lstmgrad._model import Model
 from lstmgrad._result import Result, chosen, number
@@ -39,6 +40,9 @@ class SwapResponse(Result):
     of: PartName | None = eqx.field(static=True)
 
     _main = ("distances", 2)
+    _axes = Axes(
+        {"distances": "replacement time", "noise": "time", "resolved": "replacement time"}, time=0
+    )
 
     @property
     def zero(self) -> Bool[Array, "*batch R times"]:
@@ -46,7 +50,7 @@ class SwapResponse(Result):
         return self.distances == 0
 
     @property
-    def resolved(self) -> Bool[Array, "*batch R times"]:
+    def resolved(self) -> Bool[Array | np.ndarray, "*batch R times"]:
         """Where the distance is above the noise. What is neither that nor zero is rounding."""
         return self.distances > self.noise[..., None, :]
 

@@ -29,6 +29,7 @@ from lstmgrad._chains.modes import pulling
 from lstmgrad._chains.sweeps import read_mantissa, sweep_backward
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, scaled
 from lstmgrad._result import Result, block_name, chosen, number
 from lstmgrad._routes.end_vectors import end_vectors
@@ -66,6 +67,14 @@ class GainBudget(Result):
         return functools.reduce(operator.add, self.station_log_gains.values())
 
     _main = ("log_norm", 0)
+    _axes = Axes(
+        {
+            "station_log_gains": "step",
+            "log_gains": "step",
+            "log_projection": "",
+            "log_norm": "",
+        }
+    )
 
     def _subject(self) -> str:
         gains = self.station_log_gains[STATE]

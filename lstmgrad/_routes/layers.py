@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_stored
 from lstmgrad._compile import compiled
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import widen
 from lstmgrad._result import Result, chosen, number
@@ -41,6 +42,14 @@ class LayerFactors(Result):
     log_norm: Float[Array, "*batch"]
 
     _main = ("log_norm", 0)
+    _axes = Axes(
+        {
+            "log_slopes": "layer",
+            "log_weights": "layer",
+            "log_alignments": "layer",
+            "log_norm": "",
+        }
+    )
 
     def _subject(self) -> str:
         count = self.log_slopes.shape[-1]

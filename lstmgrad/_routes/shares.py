@@ -23,6 +23,7 @@ from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.sweeps import read_mantissa, sweep_backward, sweep_forward
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import log_of, scaled
 from lstmgrad._result import Result, block_name, number
 from lstmgrad._routes.end_vectors import end_vectors
@@ -47,6 +48,7 @@ class RouteShares(Result):
     wrt: PartName | None = eqx.field(static=True)
 
     _main = ("log_norm", 0)
+    _axes = Axes({"shares": "step", "log_norm": ""})
 
     def _subject(self) -> str:
         share = next(iter(self.shares.values()))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lstmgrad._labeled import Axes
 from lstmgrad._result import Result, chosen, number
 
 
@@ -34,6 +35,15 @@ class LyapunovState(Result):
     model_state: Any
 
     _main = ("frame", 2)
+    _axes = Axes(
+        {
+            "frame": "entry exponent",
+            "log_sums": "exponent",
+            "variances": "exponent",
+            "roundings": "exponent",
+            "num_steps": "",
+        }
+    )
 
     def _subject(self) -> str:
         size, count = self.frame.shape[-2:]
@@ -86,6 +96,16 @@ class LyapunovSpectrum(Result):
         return sampled | (self.rounding_errors <= math.sqrt(eps))
 
     _main = ("exponents", 1)
+    _axes = Axes(
+        {
+            "exponents": "exponent",
+            "standard_errors": "exponent",
+            "rounding_errors": "exponent",
+            "resolved": "exponent",
+            "running_exponents": "time exponent",
+        },
+        time="times",
+    )
 
     def _subject(self) -> str:
         return f"{self.exponents.shape[-1]} exponents"

@@ -17,6 +17,7 @@ from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_count
 from lstmgrad._compile import compiled
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric.graded import Graded, log_singular_values
 from lstmgrad._numeric.scaled import Scaled, widen
 from lstmgrad._result import Result, block_name, chosen, number, reading, seen
@@ -58,6 +59,9 @@ class SingularSpectrum(Result):
         return self.errors <= _RESOLVED
 
     _main = ("log_values", 2)
+    _axes = Axes(
+        {"log_values": "lag value", "errors": "lag value", "resolved": "lag value"}, lag="lags"
+    )
 
     def _subject(self) -> str:
         times = ("T", "k") if self.fixed == "end" else ("t", "0")

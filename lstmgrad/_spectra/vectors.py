@@ -21,6 +21,7 @@ from lstmgrad._chains.base import Chain, check_chain
 from lstmgrad._chains.sweeps import sweep_forward
 from lstmgrad._checks import check_count, check_not_empty
 from lstmgrad._compile import compiled
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric.frame import orthonormal
 from lstmgrad._numeric.graded import inverse_of_upper
 from lstmgrad._numeric.scaled import LOG_2, Scaled, widen
@@ -44,6 +45,7 @@ class LyapunovVectors(Result):
     log_growths: Float[Array, "*batch steps m"]
 
     _main = ("vectors", 3)
+    _axes = Axes({"vectors": "time entry exponent", "log_growths": "step exponent"}, time="times")
 
     def _subject(self) -> str:
         times, size, count = self.vectors.shape[-3:]

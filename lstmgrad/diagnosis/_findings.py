@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from lstmgrad.diagnosis._records import Finding, Settings
+from lstmgrad._html import as_html
+from lstmgrad._labeled import frame_of
+from lstmgrad.diagnosis._records import Finding, Settings, with_error
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,6 +72,39 @@ class Diagnosis(Sequence[Finding]):
             for name, entry in finding.evidence.items():
                 flat[f"{finding.rule}/{name}"] = float(entry.value)
         return flat
+
+    def to_dataframe(self) -> Any:
+        """Returns the diagnosis as a `pandas.DataFrame`, a row for each piece of evidence.
+
+        Returns:
+            The index is the rule and the name of the evidence; columns are what the finding says
+            (verdict, severity, cause), the value with the ends of its interval, ``low`` and
+            ``high``, the threshold and its side, the unit, and the words.
+
+        Raises:
+            ImportError: pandas is not installed.
+
+        Example:
+            ``found.to_dataframe().query("verdict == 'found'")``
+        """
+        rows = []
+        for finding in self.findings:
+            said = {"verdict": finding.verdict, "severity": finding.severity}
+            for name, entry in finding.evidence.items():
+                low, high = entry.interval
+                where = {"rule": finding.rule, "evidence": name, **said, "cause": finding.cause}
+                rows.append({**where, "low": low, "high": high, **entry._asdict()})
+        return frame_of(rows, ["rule", "evidence"])
+
+    def _repr_html_(self) -> str:
+        """The line, and a row for each finding with what decides it, for a notebook."""
+        rows = []
+        for finding in self.findings:
+            first = next(iter(finding.evidence.items()), None)
+            what = "" if first is None else f"{first[0]} = {with_error(first[1])}"
+            severity = finding.severity if finding.verdict == "found" else ""
+            rows.append([finding.rule, finding.verdict, severity, what, finding.title])
+        return as_html(repr(self), (["rule", "verdict", "severity", "evidence", "title"], rows))
 
     def plain(self) -> dict[str, Any]:
         """Returns the diagnosis as dicts, lists, strings and numbers, for a JSON file.

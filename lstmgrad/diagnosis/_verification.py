@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstmgrad._html import as_html
+from lstmgrad._labeled import frame_of
 from lstmgrad._result import number
 from lstmgrad.diagnosis._findings import strict
 from lstmgrad.diagnosis._records import Prediction
@@ -110,6 +112,36 @@ class Verification:
     def remedies(self) -> tuple[str, ...]:
         """The names of the remedies, in order."""
         return tuple(dict.fromkeys(trial.remedy for trial in self.trials))
+
+    def to_dataframe(self) -> Any:
+        """Returns the verification as a `pandas.DataFrame`, a row for each remedy and seed.
+
+        Returns:
+            Columns are the scores before and after and the gain.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        rows = [
+            {
+                "remedy": trial.remedy,
+                "seed": trial.seed,
+                "score_before": trial.score_before,
+                "score_after": trial.score_after,
+                "gain": trial.gain,
+            }
+            for trial in self.trials
+        ]
+        return frame_of(rows, ["remedy", "seed"])
+
+    def _repr_html_(self) -> str:
+        """The line, and a row for each remedy, for a notebook."""
+        rows = []
+        for name in self.remedies:
+            value, error = self.gain(name)
+            verdict = "helps" if self.helps(name) else "does not help"
+            rows.append([name, verdict, f"{number(value, 2)} ± {number(error, 2)}"])
+        return as_html(repr(self), (["remedy", "verdict", "gain of the score"], rows))
 
     def plain(self) -> dict[str, Any]:
         """Returns all numbers as dicts, lists, strings and numbers, for a JSON file.

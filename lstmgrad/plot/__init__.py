@@ -20,6 +20,7 @@ from lstmgrad.plot._lyapunov import lyapunov_convergence, lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
 from lstmgrad.plot._memory import Memory, memory
 from lstmgrad.plot._norms import norms
+from lstmgrad.plot._overlay import overlay
 from lstmgrad.plot._page import encode, page
 from lstmgrad.plot._routes import gain_budget, route_shares
 from lstmgrad.plot._singular import singular_spectrum
@@ -43,6 +44,7 @@ __all__ = [
     "memory",
     "norm_map",
     "norms",
+    "overlay",
     "page",
     "route_shares",
     "saliency",

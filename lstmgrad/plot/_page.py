@@ -8,6 +8,9 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+# What a file says of the time at which it was made.
+_DATES = {"png": (), "svg": ("Date",), "pdf": ("CreationDate",)}
+
 
 def page(
     panels: Sequence[Callable[[Axes], Any]], *, width: float = 3.4, height: float = 2.6
@@ -40,28 +43,28 @@ def page(
     return figure
 
 
-def encode(figure: Figure, format: Literal["png", "svg"]) -> bytes:
-    """Returns a figure from `comparison` or `page` as a file, the same bytes for the same data.
+def encode(figure: Figure, format: Literal["png", "svg", "pdf"]) -> bytes:
+    """Returns a figure as a file, the same bytes for the same data.
 
     Args:
-        figure: the figure.
-        format: "png" (300 dots per inch) or "svg".
+        figure: from `comparison` or `page`, or that of any Axes, ``ax.figure``.
+        format: "png" (300 dots per inch), "svg" or "pdf".
 
     Returns:
         The content of the file.
 
     Raises:
-        ValueError: the format is not one of the two.
+        ValueError: the format is not one of the three.
 
     Example:
         ```python
         Path("norms.svg").write_bytes(lg.plot.encode(figure, "svg"))
         ```
     """
-    if format not in ("png", "svg"):
-        raise ValueError(f'format: expected "png" or "svg", but got {format!r}.')
+    if format not in _DATES:
+        raise ValueError(f'format: expected "png", "svg" or "pdf", but got {format!r}.')
     buffer = io.BytesIO()
-    metadata = {"Date": None} if format == "svg" else None
+    metadata = dict.fromkeys(_DATES[format])
     with default_style():
         figure.savefig(buffer, format=format, dpi=300, metadata=metadata)
     return buffer.getvalue()

@@ -6,6 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lstmgrad._labeled import Axes
 from lstmgrad._result import Result, chosen, number
 
 
@@ -31,6 +32,7 @@ class TrainingCurve(Result):
     baseline_score: float = eqx.field(static=True)
 
     _main = ("losses", 1)
+    _axes = Axes({"losses": "step", "scores": "step"}, step="steps")
 
     def _subject(self) -> str:
         return f"{self.task}, delay {self.delay}"

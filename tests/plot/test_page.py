@@ -42,12 +42,13 @@ def test_encode_is_reproducible_and_follows_no_user_style():
     panels = {"trained": [("falls", profile(-15.0 * LAGS)), ("stays", profile(-0.15 * LAGS))]}
     before = dict(mpl.rcParams)
     files = [
-        (plot.encode(figure, "png"), plot.encode(figure, "svg"))
+        [plot.encode(figure, kind) for kind in ("png", "svg", "pdf")]
         for figure in (plot.comparison(panels), plot.comparison(panels))
     ]
     assert files[0] == files[1]
     assert dict(mpl.rcParams) == before
-    png, svg = files[0]
+    png, svg, pdf = files[0]
+    assert pdf.startswith(b"%PDF")
     assert png.startswith(b"\x89PNG")
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "black"}):
@@ -55,5 +56,5 @@ def test_encode_is_reproducible_and_follows_no_user_style():
 
 
 def test_a_file_of_another_kind(as_installed):
-    with pytest.raises(ValueError, match='format: expected "png" or "svg", but got \'pdf\''):
-        plot.encode(plot.page([line]), "pdf")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match='format: expected "png", "svg" or "pdf", but got \'eps\''):
+        plot.encode(plot.page([line]), "eps")  # type: ignore[arg-type]

@@ -31,7 +31,8 @@ class Command(NamedTuple):
     Attributes:
         name: what it is called; its files are named after it.
         sizes: what to make smaller when memory does not suffice.
-        parse: ``parse(argv) -> options``, which have at least `dtype` and `out`.
+        parse: ``parse(argv) -> options``, which have at least `dtype`, `out` and
+            `figures`.
         plan: ``plan(options) -> Plan``.
         tables: ``tables(study) -> lines``.
         reading: ``reading(study) -> str``, what the tables show in one sentence or a few.
@@ -52,10 +53,13 @@ class Command(NamedTuple):
     others: Mapping[str, Callable[[Any], bytes]] = MappingProxyType({})
     finish: Callable[[Any], int] = lambda study: 0
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The names of the files that it writes."""
-        return tuple(f"{self.name}.{suffix}" for suffix in ("png", "svg", *self.others, "json"))
+    def files(self, figures: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the names of the files that it writes.
+
+        Args:
+            figures: the endings of those of the figure.
+        """
+        return tuple(f"{self.name}.{suffix}" for suffix in (*figures, *self.others, "json"))
 
 
 def run(command: Command, argv: Sequence[str]) -> int:
@@ -72,24 +76,24 @@ def run(command: Command, argv: Sequence[str]) -> int:
     options = command.parse(argv)
     # Explicit both ways, so that the dtype asked for is the one computed with.
     with jax.enable_x64(options.dtype == "float64"):
-        plan = command.plan(options)
-        with output_directory(options.out, command.files):
+        plan, files = command.plan(options), command.files(options.figures)
+        with output_directory(options.out, files):
             say(*plan.summary, "")
             study = plan.measure()
             reading = command.reading(study)
             say(*command.tables(study), "", textwrap.fill(reading, 79), "")
             # Nothing is written before everything is computed and drawn.
             contents = [
-                *_drawn(command.figure, study),
+                *_drawn(command.figure, study, options.figures),
                 *(content(study) for content in command.others.values()),
                 json_file({**header(command.name), **command.record(study), "reading": reading}),
             ]
-            write_whole(options.out, dict(zip(command.files, contents, strict=True)))
-            say(f"Wrote {', '.join(command.files)} into {options.out}")
+            write_whole(options.out, dict(zip(files, contents, strict=True)))
+            say(f"Wrote {', '.join(files)} into {options.out}")
             return command.finish(study)
 
 
-def _drawn(draw: Callable[[Any], Any], study: Any) -> list[bytes]:
+def _drawn(draw: Callable[[Any], Any], study: Any, kinds: tuple[Any, ...]) -> list[bytes]:
     # Not before it is needed: importing matplotlib takes longer than refusing a bad option.
     from lstmgrad import plot
 
@@ -97,4 +101,4 @@ def _drawn(draw: Callable[[Any], Any], study: Any) -> list[bytes]:
         # A script that the font lacks is drawn as boxes; the table has the words.
         warnings.filterwarnings("ignore", message="Glyph ")
         figure = draw(study)
-        return [plot.encode(figure, suffix) for suffix in ("png", "svg")]
+        return [plot.encode(figure, suffix) for suffix in kinds]

@@ -12,6 +12,11 @@ from lstmgrad.cli._shared.error import CommandError
 OUT = Path("lstmgrad-out")
 """Where the results go unless something else is asked for."""
 
+FIGURES = ("png", "svg")
+"""The files of the figure, by their endings, unless others are asked for."""
+
+_KNOWN_FIGURES = ("png", "svg", "pdf")
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that raises `CommandError`, and leaves out the options that were not given.
@@ -44,7 +49,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_common(parser: Parser) -> None:
-    """Adds ``--dtype`` and ``--out``.
+    """Adds ``--dtype``, ``--out`` and ``--figures``.
 
     Args:
         parser: where to add them.
@@ -60,6 +65,22 @@ def add_common(parser: Parser) -> None:
         metavar="DIR",
         help=f"directory for the results, made if missing (default: {OUT})",
     )
+    parser.add_argument(
+        "--figures",
+        type=_figures,
+        metavar="KINDS",
+        help=f"files of the figure, any of {','.join(_KNOWN_FIGURES)} (default: "
+        f"{','.join(FIGURES)})",
+    )
+
+
+def _figures(text: str) -> tuple[str, ...]:
+    kinds = tuple(dict.fromkeys(kind.strip().lower().removeprefix(".") for kind in text.split(",")))
+    if not set(kinds) <= set(_KNOWN_FIGURES):
+        raise argparse.ArgumentTypeError(
+            f"expected some of {', '.join(_KNOWN_FIGURES)}, separated by commas, but got {text!r}"
+        )
+    return kinds
 
 
 def add_seed(parser: Parser, what: str) -> None:

@@ -10,6 +10,7 @@ from lstmgrad import __version__
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import CELLS, KINDS
 from lstmgrad.cli._shared.parser import (
+    FIGURES,
     OUT,
     Parser,
     add_common,
@@ -95,6 +96,7 @@ class Options(NamedTuple):
         lags: the table's columns; None chooses them by the length.
         dtype: "float32" or "float64".
         out: the directory for the results.
+        figures: the endings of the files of the figure.
     """
 
     source: Cells | Weights
@@ -104,6 +106,7 @@ class Options(NamedTuple):
     lags: tuple[int, ...] | None = None
     dtype: str = "float32"
     out: Path = OUT
+    figures: tuple[str, ...] = FIGURES
 
 
 def parse(argv: Arguments[str]) -> Options:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstmgrad.cli._shared.parser import OUT, Parser, add_common, add_seed, add_whole
+from lstmgrad.cli._shared.parser import FIGURES, OUT, Parser, add_common, add_seed, add_whole
 
 _DESCRIPTION = """\
 What becomes of the gradient in a deep stack of layers?
@@ -60,6 +60,7 @@ class Options(NamedTuple):
         seed: of the weights, the input and the loss.
         dtype: "float32" or "float64".
         out: the directory for the results.
+        figures: the endings of the files of the figure.
     """
 
     layers: int = 10
@@ -68,6 +69,7 @@ class Options(NamedTuple):
     seed: int = 0
     dtype: str = "float32"
     out: Path = OUT
+    figures: tuple[str, ...] = FIGURES
 
 
 def parse(argv: Sequence[str]) -> Options:

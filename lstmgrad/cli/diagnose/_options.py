@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import KINDS
-from lstmgrad.cli._shared.parser import OUT, Parser, add_common, add_seed, add_whole
+from lstmgrad.cli._shared.parser import FIGURES, OUT, Parser, add_common, add_seed, add_whole
 from lstmgrad.cli._shared.reading import TABLES, add_reading
 from lstmgrad.cli._shared.tables import Reading
 from lstmgrad.cli._shared.weights import Weights, add_weights
@@ -89,6 +89,7 @@ class Options(NamedTuple):
         seed: of the parameters, the readout and the sequences of a demo.
         dtype: "float32" or "float64".
         out: the directory for the results.
+        figures: the endings of the files of the figure.
     """
 
     source: Weights | None = None
@@ -112,6 +113,7 @@ class Options(NamedTuple):
     seed: int = 0
     dtype: str = "float32"
     out: Path = OUT
+    figures: tuple[str, ...] = FIGURES
 
 
 def parse(argv: Sequence[str]) -> Options:

@@ -12,7 +12,15 @@ import lstmgrad as lg
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import KINDS
 from lstmgrad.cli._shared.networks import CHRONO, DEFAULT_CELLS
-from lstmgrad.cli._shared.parser import OUT, Parser, add_common, add_seed, add_whole, check_whole
+from lstmgrad.cli._shared.parser import (
+    FIGURES,
+    OUT,
+    Parser,
+    add_common,
+    add_seed,
+    add_whole,
+    check_whole,
+)
 
 _DESCRIPTION = """\
 Why does a plain RNN forget the first word, how does the LSTM keep it, and when
@@ -70,6 +78,7 @@ class Options(NamedTuple):
         seed: of everything that is drawn.
         dtype: "float32" or "float64".
         out: the directory for the results.
+        figures: the endings of the files of the figure.
     """
 
     task: str = "delayed_recall"
@@ -82,6 +91,7 @@ class Options(NamedTuple):
     seed: int = 0
     dtype: str = "float32"
     out: Path = OUT
+    figures: tuple[str, ...] = FIGURES
 
 
 def parse(argv: Sequence[str]) -> Options:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstmgrad.cli._shared.error import CommandError
-from lstmgrad.cli._shared.parser import OUT, Parser, add_common, add_seed, add_whole
+from lstmgrad.cli._shared.parser import FIGURES, OUT, Parser, add_common, add_seed, add_whole
 from lstmgrad.cli._shared.text_files import read_text
 
 SHORT = 50
@@ -48,6 +48,7 @@ class Options(NamedTuple):
         seed: of everything that is drawn.
         dtype: "float32" or "float64".
         out: the directory for the results.
+        figures: the endings of the files of the figure.
     """
 
     words: tuple[str, ...]
@@ -58,6 +59,7 @@ class Options(NamedTuple):
     seed: int = 0
     dtype: str = "float32"
     out: Path = OUT
+    figures: tuple[str, ...] = FIGURES
 
     @property
     def untrained(self) -> str:

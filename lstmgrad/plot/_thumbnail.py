@@ -1,0 +1,67 @@
+"""A small picture of any result, for notebooks: each drawn by the function of its own kind."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lstmgrad._gradients.contributions import Contributions
+from lstmgrad._gradients.maps import ContributionMap
+from lstmgrad._gradients.truncation import TruncationBias
+from lstmgrad._norms.maps import NormMap
+from lstmgrad._norms.records import NormProfile
+from lstmgrad._responses.swaps import SwapResponse
+from lstmgrad._result import Result
+from lstmgrad._routes.budget import GainBudget
+from lstmgrad._routes.shares import RouteShares
+from lstmgrad._spectra.records import LyapunovSpectrum
+from lstmgrad._spectra.singular import SingularSpectrum
+from lstmgrad.plot._contributions import contributions, truncation_bias
+from lstmgrad.plot._lyapunov import lyapunov_spectrum
+from lstmgrad.plot._maps import contribution_map, norm_map
+from lstmgrad.plot._norms import norms
+from lstmgrad.plot._page import default_style
+from lstmgrad.plot._routes import gain_budget, route_shares
+from lstmgrad.plot._singular import singular_spectrum
+from lstmgrad.plot._swaps import swap_response
+from lstmgrad.plot._training import training_curve
+from lstmgrad.training import TrainingCurve
+
+DRAWN: dict[type[Result], Callable[..., Any]] = {
+    ContributionMap: contribution_map,
+    Contributions: contributions,
+    GainBudget: gain_budget,
+    LyapunovSpectrum: lyapunov_spectrum,
+    NormMap: norm_map,
+    NormProfile: norms,
+    RouteShares: route_shares,
+    SingularSpectrum: singular_spectrum,
+    SwapResponse: swap_response,
+    TrainingCurve: training_curve,
+    TruncationBias: truncation_bias,
+}
+"""What draws a result, by its kind."""
+
+
+def thumbnail(result: Result) -> bytes | None:
+    """Returns a result as a small PNG, of twice the size that it is shown at.
+
+    Args:
+        result: of one sequence or of a batch.
+
+    Returns:
+        None for a kind that nothing draws, and where there is nothing in it to be drawn.
+    """
+    draw = DRAWN.get(type(result))
+    if draw is None:
+        return None
+    with default_style():
+        figure = Figure(figsize=(3.6, 2.4), layout="constrained")
+        try:
+            draw(result, ax=figure.subplots())
+        except ValueError:  # as of the batch of a map
+            return None
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=200)
+    return buffer.getvalue()
