@@ -8,7 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from commands import run
+from commands import refused, run
+from matplotlib.figure import Figure
 
 from lstmgrad.cli import _main, main
 from lstmgrad.cli._shared import outputs
@@ -114,3 +115,29 @@ def test_runs_into_one_directory_leave_whole_files(tmp_path):
         content = (directory / name).read_bytes()
         assert len(content) == 300_000
         assert len(set(content)) == 1
+
+
+@every_command
+def test_the_files_of_the_figure(name, tmp_path, monkeypatch):
+    """Chosen by --figures in every command; its other files stay."""
+    command = _main.COMMANDS[name]._replace(
+        plan=lambda options: Plan([], lambda: None),
+        tables=lambda study: [],
+        reading=lambda study: "nothing",
+        figure=lambda study: Figure(),
+        record=lambda study: {},
+        others={},
+        finish=lambda study: 0,
+    )
+    monkeypatch.setitem(_main.COMMANDS, name, command)
+    for given, starts in (
+        ([], {"png": b"\x89PNG", "svg": b"<?xml"}),
+        (["--figures", ".PDF,png"], {"pdf": b"%PDF", "png": b"\x89PNG"}),
+    ):
+        found = run(tmp_path / "-".join(starts), name, *LEAST.get(name, []), *given)
+        assert (found.code, found.err) == (0, "")
+        written = {path.suffix[1:]: path.read_bytes() for path in found.directory.iterdir()}
+        assert written.keys() == {*starts, "json"}
+        assert all(written[kind].startswith(start) for kind, start in starts.items())
+    message = refused(tmp_path, name, *LEAST.get(name, []), "--figures", "png,eps")
+    assert "--figures: expected some of png, svg, pdf, separated by commas, but got" in message
