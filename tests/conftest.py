@@ -17,6 +17,8 @@ import pytest
 # Most of the time goes into compiling programs that run once, which is much quicker without
 # optimization. With XLA_FLAGS set, to nothing even, they are compiled as for a user.
 FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# One piece of machine code per program: the programs are small, and no core is free for a second.
+FLAGS += " --xla_cpu_parallel_codegen_split_count=1"
 if jaxlib.version.__version_info__ < (0, 11):
     # The older way to write the code of a fused loop takes half the time. A version of XLA that no
     # longer knows it ends the process, hence the bound.
@@ -27,10 +29,20 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Before the package is imported: every shape annotation is checked in every call.
-jaxtyping.install_import_hook("lstmgrad", "beartype.beartype")
+jaxtyping.install_import_hook("lstmgrad", "checked.checked")
 
 MAPS = pathlib.Path("/proc/self/maps")
 MOST_MAPS = 45_000
+
+
+def pytest_collection_finish() -> None:
+    """Spares the collector of garbage what stays to the end: modules, tests and their cases.
+
+    Tracing makes so many objects that it would walk through all of them again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(autouse=True, scope="module")
