@@ -26,6 +26,7 @@ from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents
 from lstmgrad._gradients.local import with_room
+from lstmgrad._labeled import Axes
 from lstmgrad._numeric.rows import least_kept, start_rows, watch_range
 from lstmgrad._numeric.scaled import (
     LOWEST,
@@ -67,6 +68,15 @@ class Saliency(Result):
         return _log_norms(self.log_abs, self.resolved, jnp)
 
     _main = ("log_abs", 2)
+    _axes = Axes(
+        {
+            "log_abs": "step feature",
+            "resolved": "step feature",
+            "gradients": "step feature",
+            "log_norms": "step",
+        },
+        feature=0,
+    )
 
     def _subject(self) -> str:
         return "T = {}, {} features".format(*self.log_abs.shape[-2:])

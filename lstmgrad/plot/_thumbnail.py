@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.maps import ContributionMap
+from lstmgrad._gradients.saliency import Saliency
 from lstmgrad._gradients.truncation import TruncationBias
 from lstmgrad._norms.maps import NormMap
 from lstmgrad._norms.records import NormProfile
@@ -19,7 +20,7 @@ from lstmgrad._spectra.records import LyapunovSpectrum
 from lstmgrad._spectra.singular import SingularSpectrum
 from lstmgrad.plot._contributions import contributions, truncation_bias
 from lstmgrad.plot._lyapunov import lyapunov_spectrum
-from lstmgrad.plot._maps import contribution_map, norm_map
+from lstmgrad.plot._maps import contribution_map, norm_map, saliency
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import default_style
 from lstmgrad.plot._routes import gain_budget, route_shares
@@ -36,6 +37,7 @@ DRAWN: dict[type[Result], Callable[..., Any]] = {
     NormMap: norm_map,
     NormProfile: norms,
     RouteShares: route_shares,
+    Saliency: saliency,
     SingularSpectrum: singular_spectrum,
     SwapResponse: swap_response,
     TrainingCurve: training_curve,
