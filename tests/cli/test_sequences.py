@@ -41,7 +41,11 @@ def npy(array) -> bytes:
         ("a.csv", b"1,2\n3,4\nnan,6\n", ", line 3, column 1: there is no number"),
         ("a.csv", b"1,2\n3,1e999\n", ", line 2, column 2: 1e999 is not finite"),
         ("a.csv", b'1,2\n3,"4\n', ", line 2: unexpected end of data"),
-        ("a.csv", b"x;y\n1,5;2\n2.5;3\n", ", line 3, column 1 ('x'): '2.5' is not a number"),
+        (
+            "a.csv",
+            b"x;y\n1,5;2\n2.5;3\n",
+            ", line 3, column 1 ('x'): '2.5' is not a number, because",
+        ),
         (
             "a.csv",
             b'x,y\n"1,5",2\n3,4\n',

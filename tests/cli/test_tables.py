@@ -92,6 +92,14 @@ def test_delimiters_and_decimal_commas_are_detected(tmp_path, content, delimiter
     assert found.notes == (("decimal commas",) if decimal == "," else ())
 
 
+@pytest.mark.parametrize("options", [{}, {"header": "a b"}, {"fmt": "%9.3f", "header": "a"}])
+def test_what_savetxt_writes(tmp_path, options):
+    values = np.random.default_rng(0).normal(size=(5, 2)).round(3)
+    for delimiter in (" ", ",", "\t"):
+        np.savetxt(tmp_path / "a.csv", values, delimiter=delimiter, **options)
+        np.testing.assert_array_equal(read_numbers(tmp_path / "a.csv").rows, values)
+
+
 def test_dates_beside_decimal_commas_are_no_numbers(tmp_path):
     found = read(tmp_path, "when;x\n12.30;1,5\n12.40;2,5\n")
     np.testing.assert_array_equal(found.rows, [[1.5], [2.5]])

@@ -8,7 +8,7 @@ from lstmgrad.cli._shared.tables import FILLS
 
 TABLES = """\
   .csv   rows of numbers, one row per step, with or without a line of names,
-  .tsv   between commas, semicolons or tabs; decimal commas between the latter
+  .tsv   between blanks, commas, semicolons or tabs; decimal commas are detected
   .npy   an array of shape (T, d) or (T,)
   .parquet, .xlsx (the first sheet), by pandas: pip install "lstmgrad[tables]"
          Columns of dates and words are left out; --columns chooses, and --fill

@@ -11,7 +11,7 @@ import numpy as np
 
 from lstmgrad._checks import require
 from lstmgrad.cli._shared.error import CommandError
-from lstmgrad.cli._shared.tables import DECIMAL_COMMA, Column, Table
+from lstmgrad.cli._shared.tables import COMMAS, DECIMAL_COMMA, Column, Table
 from lstmgrad.cli._shared.text_files import decode
 
 _GAPS = frozenset({"", "nan", "na", "n/a", "null", "none"})
@@ -22,7 +22,8 @@ _SAMPLE = 50  # lines by which the delimiter is told
 def read_csv(path: Path, content: bytes) -> Table:
     """Returns the table in a text of lines, with commas, semicolons or tabs between its cells.
 
-    Between semicolons or tabs the decimal sign may be a comma.
+    Between semicolons or tabs the decimal sign may be a comma. Numbers between blanks alone, as
+    `numpy.savetxt` writes them, are read, too.
 
     Args:
         path: the file.
@@ -33,6 +34,8 @@ def read_csv(path: Path, content: bytes) -> Table:
     """
     text = decode(path, content)
     delimiter = _delimiter(text)
+    if delimiter == " ":
+        text = "\n".join(" ".join(line.split()) for line in text.split("\n"))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     lines: list[tuple[int, list[str]]] = []
     try:
@@ -44,12 +47,15 @@ def read_csv(path: Path, content: bytes) -> Table:
         lines.pop()
     cells = (cell.strip() for _, row in lines for cell in row)
     comma = delimiter != "," and any(map(DECIMAL_COMMA.fullmatch, cells))
-    notes = ("decimal commas",) if comma else ()
+    notes = (COMMAS,) if comma else ()
     return _from_rows(path, lines, _with_comma if comma else number, "line", notes)
 
 
 def _delimiter(text: str) -> str:
-    """What splits most lines behind the first one, which may be a title."""
+    """What splits most lines behind the first one, which may be a title.
+
+    A blank where nothing else does, and all that it parts are numbers.
+    """
 
     def split(delimiter: str) -> int:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -60,7 +66,12 @@ def _delimiter(text: str) -> str:
         return sum(count > 1 for count in sample[1:] or sample)
 
     best = max(_DELIMITERS, key=split)
-    return best if split(best) else ","
+    if split(best):
+        return best
+    sample = [line.split() for line in text.split("\n")[:_SAMPLE] if line.strip()]
+    rows = sample[1:] or sample
+    numbers = all(len(row) > 1 and None not in map(number, row) for row in rows)
+    return " " if rows and numbers else ","
 
 
 def number(cell: Any) -> float | None:
@@ -118,7 +129,7 @@ def _from_rows(
                 f"but it has {len(cells)}"
             )
     titles = (
-        [str(name).strip() or None for name in names] if len(names) == width else [None] * width
+        [str(name).strip("# ") or None for name in names] if len(names) == width else [None] * width
     )
     columns = [
         _column([cells[index] for _, cells in rows], number_in, titles[index])

@@ -27,6 +27,10 @@ DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
 """A number as it is written where the decimal sign is a comma."""
 
 
+COMMAS = "decimal commas"
+"""A note on a file."""
+
+
 class Reading(NamedTuple):
     """What is read of a table.
 
@@ -168,8 +172,11 @@ def _check_numbers(table: Table, chosen: list[int], fill: Fill | None) -> None:
     for index in chosen:
         values, texts, _ = table.columns[index]
         for row in [row for row in sorted(texts) if np.isnan(values[row])][:1]:
-            comma = DECIMAL_COMMA.fullmatch(texts[row])
-            why = "; decimal commas are read between semicolons or tabs" if comma else ""
+            why = ""
+            if COMMAS in table.notes and "." in texts[row]:
+                why = ", because others in the file have decimal commas"
+            elif DECIMAL_COMMA.fullmatch(texts[row]):
+                why = "; decimal commas are read between semicolons or tabs"
             wrong.append((row, index, f"{texts[row]!r} is not a number{why}"))
         for row in np.flatnonzero(np.isinf(values))[:1]:
             wrong.append((int(row), index, f"{texts.get(int(row), values[row])} is not finite"))

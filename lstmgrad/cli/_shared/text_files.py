@@ -58,7 +58,8 @@ def decode(path: Path, content: bytes) -> str:
         before = _plain_line_ends(body[: error.start].decode("utf-8"))
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise CommandError(
-            f"{path}, line {line}, column {column}: byte 0x{body[error.start]:02x} is not UTF-8"
+            f"{path}, line {line}, column {column}: byte 0x{body[error.start]:02x} is not UTF-8; "
+            "save the file in UTF-8"
         ) from None
     return _plain_line_ends(text)
 
