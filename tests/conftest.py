@@ -12,6 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import jax
 import jaxlib.version
 import jaxtyping
+import numpy as np
 import pytest
 
 # Most of the time goes into compiling programs that run once, which is much quicker without
@@ -33,6 +34,29 @@ jaxtyping.install_import_hook("lstmgrad", "checked.checked")
 
 MAPS = pathlib.Path("/proc/self/maps")
 MOST_MAPS = 45_000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cases", type=int, help="at most so many cases of each test, from the first to the last"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out cases of a test that has more than `--cases`."""
+    most = config.getoption("--cases")
+    if most is None:
+        return
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    chosen = set()
+    for cases in tests.values():
+        ends = np.linspace(0, len(cases) - 1, min(most, len(cases))).round().astype(int)
+        chosen |= {cases[end].nodeid for end in ends}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
+    items[:] = [item for item in items if item.nodeid in chosen]
 
 
 def pytest_collection_finish() -> None:

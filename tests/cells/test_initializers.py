@@ -3,6 +3,7 @@
 Held against the share that a step keeps, by automatic differentiation, and against moments.
 """
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -21,9 +22,10 @@ REGISTRY = lg.cells.registry()
 
 def gate_of(name) -> Any:
     """Where the cell says that its forget gate is; None if it has none."""
-    return getattr(type(params_of(name)), "forget_gate", None)
+    return getattr(type(jax.eval_shape(REGISTRY[name](D, H).init, KEY)), "forget_gate", None)
 
 
+@functools.cache
 def params_of(name):
     return REGISTRY[name](D, H).init(KEY)
 
