@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from lstmgrad._result import Result
@@ -38,7 +39,8 @@ def save(path: str | os.PathLike[str], result: Any) -> None:
     Args:
         path: the file, which is written under exactly this name, ``"norms.npz"`` for example. One
             that exists is replaced.
-        result: a record that an analysis returns, or a `Scaled`.
+        result: what an analysis returns: a record, a `Scaled`, an array, or several of them by
+            name, such as the dict of `tagged_values`, or ``{"before": one, "after": other}``.
 
     Raises:
         ValueError: not a result, a traced one, or one with a leaf that is not made of numbers.
@@ -57,7 +59,7 @@ def save(path: str | os.PathLike[str], result: Any) -> None:
         ``lg.save("norms.npz", lg.backward_norms(chain))``
     """
     target = _target(path)
-    if not isinstance(result, Result | tuple) or public_name(type(result)) is None:
+    if not _is_result(result):
         raise ValueError(
             "result: expected what an analysis returns, such as backward_norms(chain), but got "
             f"{type(result).__name__}."
@@ -89,8 +91,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         path: the file.
 
     Returns:
-        The record, with arrays of JAX. An array that JAX would round as it is set, float64 without
-        `jax_enable_x64`, is one of NumPy.
+        What was saved, with arrays of JAX. An array that JAX would round as it is set, float64
+        without `jax_enable_x64`, is one of NumPy.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -137,6 +139,17 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 class _ForeignFileError(Exception):
     """A file that was never one of ours."""
+
+
+def _is_result(result: Any) -> bool:
+    """A record or NamedTuple of this package, an array, or a dict of them by name."""
+    if type(result) is dict:
+        return bool(result) and all(
+            type(name) is str and _is_result(value) for name, value in result.items()
+        )
+    if isinstance(result, jax.Array | np.ndarray):
+        return True
+    return isinstance(result, Result | tuple) and public_name(type(result)) is not None
 
 
 def _path(path: Any) -> Path:
@@ -191,6 +204,6 @@ def _restore(about: dict[str, Any], members: dict[str, bytes]) -> Any:
         return restored(Stored(data, described["dtype"], described["key"]))
 
     result = decode(about["result"], array)
-    if not isinstance(result, Result | tuple) or public_name(type(result)) is None:
+    if not _is_result(result):
         raise _ForeignFileError
     return result

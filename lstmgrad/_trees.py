@@ -167,7 +167,8 @@ def _encode_static(value: Any, path: tuple) -> Any:
 
 def _free_name(path: tuple, arrays: dict[str, Stored]) -> str:
     """A name for an array that says where it was, and that any file system would take."""
-    name = re.sub(r"\W+", ".", leaf_name(path), flags=re.ASCII).strip(".")[:100]
+    where = leaf_name(path) if path else "array"
+    name = re.sub(r"\W+", ".", where, flags=re.ASCII).strip(".")[:100]
     taken = {other.lower() for other in arrays}
     free, count = name or "array", 1
     while free.lower() in taken:

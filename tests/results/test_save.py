@@ -290,8 +290,8 @@ CHANGES = {
         "which is not a",
     ),
     "no kind": (lambda about: about.pop("result"), "is damaged"),
-    "an array": (
-        lambda about: about.update(result={"array": "lags"}),
+    "a list": (
+        lambda about: about.update(result={"list": [{"array": "lags"}]}),
         "is another kind of file",
     ),
     "another shape": (lambda about: about["arrays"]["lags"].update(shape=[1]), "is damaged"),
@@ -368,12 +368,30 @@ def test_other_files_and_places_are_named(tmp_path, as_installed):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"a": 1}, np.ones(2), [1], (1, 2), None, Foreign(1, 2)],
-    ids=lambda w: type(w).__name__,
+    [{"a": 1}, {}, {1: np.ones(2)}, [np.ones(2)], (1, 2), None, 2.0, Foreign(1, 2)],
+    ids=repr,
 )
 def test_only_results_are_saved(wrong, tmp_path):
     with pytest.raises(ValueError, match="result: expected what an analysis returns, such as"):
         lg.save(tmp_path / "a", wrong)
+
+
+def test_arrays_and_results_by_name_are_saved(tmp_path):
+    cell = lg.cells.lstm(2, 3)
+    model = cell.model(cell.init(jax.random.key(0)))
+    chain = lg.chain(model, jnp.ones((4, 2)))
+    path = tmp_path / "a.npz"
+    runs = {"before": norm_profile(), "after": {"again": norm_profile()}}
+    for found in (lg.tagged_values(chain), lg.log_abs_det(chain), lg.jacobian(chain), runs):
+        lg.save(path, found)
+        again = lg.load(path)
+        assert jax.tree.structure(again) == jax.tree.structure(found)
+        jax.tree.map(np.testing.assert_array_equal, again, found)
+    lg.save(path, lg.tagged_values(chain))
+    with np.load(path) as file:
+        np.testing.assert_array_equal(file["forget"], lg.tagged_values(chain)["forget"])
+    with pytest.raises(ValueError, match="numbers that JAX knows, but leaf the whole array is <U1"):
+        lg.save(path, np.asarray(["a"]))
 
 
 def test_leaves_that_cannot_be_kept_are_named(tmp_path):
