@@ -179,7 +179,7 @@ def test_options_of_tables_beside_a_text_and_beside_several_sequences(tmp_path):
     np.save(tmp_path / "a.npy", np.ones((2, 5, 3)))
     for given in ([], ["--input", str(tmp_path / "a.txt")]):
         message = refused(tmp_path, "compare", *given, "--columns", "1")
-        assert message == "--columns: expected --input, a file of a table, not a text"
+        assert message == "--columns: expected a table in --input, not a text"
     given = ["--cells", "gru", "--input", str(tmp_path / "a.npy"), "--fill", "linear"]
     message = refused(tmp_path, "diagnose", *given)
     assert message.startswith("--fill: expected no such option beside ")

@@ -78,7 +78,7 @@ def read_sequence(path: Path | None, reading: Reading = NUMBERS) -> Sequence:
         return _standardized(_read(path, reading, (TEXT, *READERS)))
     for option, given in reading._asdict().items():
         if given is not None:
-            raise CommandError(f"--{option}: expected --input, a file of a table, not a text")
+            raise CommandError(f"--{option}: expected a table in --input, not a text")
     if path is None:
         return _from_text(_zen(), "the Zen of Python")
     return _from_text(read_text(path), str(path))

@@ -83,13 +83,11 @@ def number(cell: Any) -> float | None:
     if not isinstance(cell, str):
         known = isinstance(cell, int | float | np.number)
         return float(cell) if known else np.nan if cell is None else None  # pyright: ignore[reportArgumentType]
-    if cell.strip().lower() in _GAPS:
-        return np.nan
     try:
         # Python's own 1_000 is no number elsewhere.
         return None if "_" in cell else float(cell)
     except ValueError:
-        return None
+        return np.nan if cell.strip().lower() in _GAPS else None
 
 
 def _with_comma(cell: str) -> float | None:
@@ -141,12 +139,12 @@ def _from_rows(
 def _column(cells: list[Any], number_in: Callable[[Any], float | None], name: str | None) -> Column:
     """A column out of its cells; the other arguments are as for `_from_rows`."""
     found = [number_in(cell) for cell in cells]
-    texts = {
-        row: str(cell).strip()
-        for row, (cell, one) in enumerate(zip(cells, found, strict=True))
-        if one is None or np.isinf(one)
-    }
-    return Column(np.array([np.nan if one is None else one for one in found]), texts, name)
+    values = np.array([np.nan if one is None else one for one in found])
+    rows = [
+        *(row for row, one in enumerate(found) if one is None),
+        *np.flatnonzero(np.isinf(values)),
+    ]
+    return Column(values, {int(row): str(cells[row]).strip() for row in sorted(rows)}, name)
 
 
 def read_excel(path: Path, content: bytes) -> Table:

@@ -184,7 +184,8 @@ def _prefixes(source: Weights, known: list[str]) -> list[str]:
             return known
         what = f"{source.weights} holds {len(known)} recurrent networks"
         raise CommandError(
-            f"{wanted}, because {what}, but it was left out; given again it stacks one on another"
+            f"{wanted}, because {what}, but it was left out; given several times "
+            "it stacks the networks"
         )
     found: list[str] = []
     for given in source.prefix:
