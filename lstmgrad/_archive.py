@@ -16,6 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from lstmgrad._calls import public
+from lstmgrad._leaves import shown
 from lstmgrad._result import Result
 from lstmgrad._trees import (
     Stored,
@@ -33,6 +35,7 @@ VERSION = 1
 _TEXT = "lstmgrad.json"
 
 
+@public
 def save(path: str | os.PathLike[str], result: Any) -> None:
     """Writes a result to a file, exact to the bit, whole or not at all.
 
@@ -84,6 +87,7 @@ def save(path: str | os.PathLike[str], result: Any) -> None:
         raise
 
 
+@public
 def load(path: str | os.PathLike[str]) -> Any:
     """Returns the result in a file that `save` wrote.
 
@@ -154,7 +158,7 @@ def _is_result(result: Any) -> bool:
 
 def _path(path: Any) -> Path:
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise ValueError(f"path: expected a str or a Path, but got {path!r}.")
+        raise ValueError(f"path: expected a str or a Path, but got {shown(path)}.")
     return Path(path)
 
 

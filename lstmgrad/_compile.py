@@ -10,7 +10,8 @@ import jax
 import jax.tree_util as jtu
 import numpy as np
 
-from lstmgrad._leaves import leaf_name, unregistered
+from lstmgrad._calls import check_call
+from lstmgrad._leaves import leaf_name, shown, unregistered
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,8 +33,9 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         plain: dict[str, Any] = {name: _number(value) for name, value in options.items()}
         try:
             return jitted(*data, **plain)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError) as error:
             # Only after a failure: checking every leaf in every call would cost more than it helps.
+            check_call(function, data, options, error)
             _check_leaves(inspect.signature(function).bind(*data, **options).arguments)
             raise
 
@@ -59,5 +61,5 @@ def _check_leaves(arguments: Mapping[str, Any]) -> None:
             except TypeError:
                 raise ValueError(
                     f"{argument}: expected arrays, or what can be hashed, but leaf "
-                    f"{leaf_name(path)} is {leaf!r}.{unregistered(leaf)}"
+                    f"{leaf_name(path)} is {shown(leaf)}.{unregistered(leaf)}"
                 ) from None

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstmgrad._calls import public
 from lstmgrad._html import as_html
 from lstmgrad._labeled import Axes, Labeled, labeled
 from lstmgrad._leaves import type_name
@@ -142,6 +143,7 @@ class Result(eqx.Module, metaclass=_Listed):
         return as_html(line, table, type(self)._picture(here))
 
 
+@public
 def summary(result: Result) -> dict[str, float]:
     """Returns a result in a few numbers, flat and by name, as every logger takes them.
 

@@ -43,7 +43,7 @@ STEPS = {
     "structure": (
         lambda p, s, x: (s["h"],),
         {"h": jnp.ones(2)},
-        r"step: expected .* structure it was given, .*'h'.*, but it returned PyTreeDef\(\(\*,\)\)",
+        r"step: expected .* structure it was given, a dict with 'h', .* returned \(float64\[2\],\)",
     ),
     "dropped leaf": (
         lambda p, s, x: {"h": s["h"]},
@@ -149,8 +149,8 @@ def test_inputs(inputs, message):
     [
         (jnp.arange(3), r"state: expected at least one floating-point .*int64\[3\].*astype"),
         ({"n": 1, "on": True}, r"state: .*\['n'\]: int64\[\], \['on'\]: bool\[\]"),
-        ((), "state: .*but got no leaf at all"),
-        ("text", "state: expected arrays, but leaf the whole array is 'text'"),
+        ((), r"state: expected at least one array, but got \(\)"),
+        ("text", "state: expected arrays, but got 'text'"),
         (
             {"h": jnp.ones(2, jnp.float8_e5m2)},
             r"state: expected floats of 16 bits or more, but got \['h'\]: float8_e5m2\[2\]",
@@ -161,7 +161,7 @@ def test_inputs(inputs, message):
         ),
         (
             Singular(jnp.ones(2)),
-            r"state: expected arrays, but leaf .*register_dataclass\(Singular\)",
+            r"state: expected arrays, but got Singular.*register_dataclass\(Singular\)",
         ),
         ([{1}], r"state: expected arrays, or what can be hashed, but leaf \[0\] is \{1\}\.$"),
         (jnp.zeros((0, 3)), r"state: .*a number .*all leaves are empty: .*float64\[0,3\]"),

@@ -32,6 +32,7 @@ from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import BoundStep, Run
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_count, check_kind
+from lstmgrad._leaves import shown
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, PartName, State
 
@@ -209,7 +210,7 @@ def _check_slice(key: Any, length: int) -> slice:
     """`chain[k:t]` with 0 <= k <= t <= T; negative bounds count from the end, as in Python."""
     if not isinstance(key, slice):
         raise ValueError(
-            f"chain[...]: expected a slice k:t, whose product is ds_t/ds_k, but got {key!r}; "
+            f"chain[...]: expected a slice k:t, whose product is ds_t/ds_k, but got {shown(key)}; "
             "the single factor J_t is chain[t - 1 : t]."
         )
     if key.step not in (None, 1):
@@ -223,7 +224,7 @@ def _check_slice(key: Any, length: int) -> slice:
             number = default if bound is None else operator.index(bound)
         except TypeError:
             raise ValueError(
-                f"chain[k:t]: expected whole numbers known at trace time, but got {bound!r}."
+                f"chain[k:t]: expected whole numbers known at trace time, but got {shown(bound)}."
             ) from None
         number = number + length if number < 0 else number
         if not 0 <= number <= length:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, StoredChain, check_stored, identity_rows
 from lstmgrad._chains.layout import Dependence, Layout, layout_of
+from lstmgrad._checks import check_array
 from lstmgrad._types import PartName
 
 
@@ -45,6 +46,12 @@ class DenseChain(StoredChain):
             ValueError: the array is not a stack of square floating-point matrices, or its n is not
                 the layout's.
         """
+        if isinstance(factors, Chain):
+            raise ValueError(
+                f"factors: expected matrices (T, n, n), but got {type(factors).__name__}. "
+                "DenseChain.of(chain) has its matrices."
+            )
+        check_array(factors, "factors")
         factors = jnp.asarray(factors)
         if factors.ndim != 3 or factors.shape[1] != factors.shape[2]:
             raise ValueError(

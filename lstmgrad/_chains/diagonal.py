@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import StoredChain, cut_leaves
 from lstmgrad._chains.elsewhere import current_step_along
 from lstmgrad._chains.factors import in_single
@@ -93,6 +94,7 @@ class DiagonalChain(StoredChain):
         return log_of(jnp.concatenate(pieces, axis=1), jnp.zeros((), jnp.int32))
 
 
+@public
 def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> DiagonalChain:
     """Returns the chain of step Jacobians of a recurrence declared to be diagonal.
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import StoredChain
 from lstmgrad._chains.dependence import backward_rules, dependence_of
 from lstmgrad._chains.elsewhere import current_step, current_step_along
@@ -70,6 +71,7 @@ def _implicit(run: Run, layout: Layout) -> ImplicitChain:
     return ImplicitChain(factors=run.factors, step=run.step, last=run.last, layout=layout)
 
 
+@public
 def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitChain:
     """Returns the chain of exact step Jacobians along a trajectory.
 
@@ -114,6 +116,7 @@ def _linearize(step: StepFn, params: Params, trajectory: Trajectory) -> Implicit
     return _implicit(*run_of(step, params, trajectory))
 
 
+@public
 def chain(
     model: Model, inputs: Inputs, *, linearize: Callable[..., StoredChain] = linearize
 ) -> StoredChain:

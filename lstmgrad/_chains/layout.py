@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._checks import check_state
+from lstmgrad._leaves import shown
 from lstmgrad._types import PartName, State
 
 Dependence = tuple[tuple[bool, ...], ...]
@@ -197,5 +198,5 @@ def _check_part(name: Any, known: tuple, argument: str) -> None:
     if name not in known or isinstance(name, bool):
         raise ValueError(
             f"{argument}: expected one of the state's parts {', '.join(map(repr, known))} or None "
-            f"for the whole state, but got {name!r}."
+            f"for the whole state, but got {shown(name)}."
         )

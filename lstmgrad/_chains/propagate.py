@@ -10,6 +10,7 @@ from lstmgrad._chains.base import Chain, StoredChain, check_chain, check_stored,
 from lstmgrad._chains.blocks import block_between, whole_block
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.sweeps import read_nothing, sweep_backward, sweep_forward
+from lstmgrad._checks import check_array
 from lstmgrad._compile import compiled
 from lstmgrad._numeric.rows import joined, split
 from lstmgrad._numeric.scaled import Scaled, normalize, scaled
@@ -130,7 +131,9 @@ def jacobian(
 
 
 def _as_block(chain: Chain, value: Any, argument: str) -> Scaled:
-    array = jnp.asarray(value.mantissa if isinstance(value, Scaled) else value)
+    array = value.mantissa if isinstance(value, Scaled) else value
+    check_array(array, argument)
+    array = jnp.asarray(array)
     _check_block(array.shape, array.dtype, chain.layout, argument)
     array = array.astype(chain.layout.dtype)
     if not isinstance(value, Scaled):

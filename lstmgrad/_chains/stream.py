@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, Walk, cut_leaves
 from lstmgrad._chains.elsewhere import current_step
 from lstmgrad._chains.factors import flat_step, push_rows
@@ -72,6 +73,7 @@ class StreamedChain(Chain):
         return leaf.shape[: leaf.ndim - len(self.layout.shapes[0])]
 
 
+@public
 def stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> StreamedChain:
     """Returns the chain of `linearize(step, params, unroll(step, params, state, inputs))`, unrun.
 

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lstmgrad._calls import public
 from lstmgrad._chains.elsewhere import current_step
 from lstmgrad._checks import check_arrays, check_state, check_step, check_time_axis
 from lstmgrad._compile import compiled
@@ -26,6 +27,7 @@ class Trajectory(eqx.Module):
         return jax.tree.leaves(self.inputs)[0].shape[0]
 
 
+@public
 def unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajectory:
     """Returns the trajectory of T steps from the given state.
 
@@ -91,5 +93,5 @@ def check_run(step: StepFn, params: Params, state: State, inputs: Inputs) -> tup
     state = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), state)
     check_state(state)
     inputs = jax.tree.map(jnp.asarray, inputs)
-    check_step(step, params, state, jax.tree.map(lambda leaf: leaf[0], inputs))
+    check_step(step, params, state, jax.tree.map(lambda leaf: leaf[0], inputs), inputs)
     return state, inputs

@@ -10,6 +10,7 @@ from lstmgrad._checks._chains import (
     check_tags,
 )
 from lstmgrad._checks._models import (
+    check_array,
     check_arrays,
     check_differentiable,
     check_state,
@@ -26,6 +27,7 @@ from lstmgrad._checks._numbers import (
 from lstmgrad._packages import require
 
 __all__ = [
+    "check_array",
     "check_arrays",
     "check_count",
     "check_differentiable",

@@ -7,21 +7,25 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 
-from lstmgrad._checks._misuse import check_callable, explained
-from lstmgrad._leaves import leaf_name, type_name, unregistered
+from lstmgrad._checks._misuse import check_callable, explained, written
+from lstmgrad._leaves import dtype_of, leaf_name, shown, type_name, unregistered
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 
 def check_arrays(tree: Any, argument: str) -> None:
     """Every leaf is a number or an array of numbers."""
     for path, leaf in jtu.tree_leaves_with_path(tree):
-        try:
-            jnp.result_type(leaf)
-        except TypeError:
-            raise ValueError(
-                f"{argument}: expected arrays, but leaf {leaf_name(path)} is {leaf!r}."
-                f"{unregistered(leaf)}"
-            ) from None
+        if dtype_of(leaf) is None:
+            what = f"leaf {leaf_name(path)} is {shown(leaf)}" if path else f"got {shown(leaf)}"
+            raise ValueError(f"{argument}: expected arrays, but {what}.{unregistered(leaf)}")
+
+
+def check_array(value: Any, argument: str) -> None:
+    """One array of numbers."""
+    if dtype_of(value) is None and not isinstance(value, list):
+        found = [name for name in ("log_values", "exponents", "mantissa") if hasattr(value, name)]
+        way = f" Pass its {found[0]}." if found else ""
+        raise ValueError(f"{argument}: expected an array, but got {shown(value)}.{way}")
 
 
 def check_state(state: State) -> None:
@@ -32,7 +36,12 @@ def check_state(state: State) -> None:
         (path, leaf) for path, leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
     ]
     if not inexact:
-        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in leaves) or "no leaf at all"
+        if not leaves:
+            raise ValueError(
+                f"state: expected at least one array, but got {written(state)}. Where a cell "
+                "starts is cell.initial_state()."
+            )
+        what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in leaves)
         raise ValueError(
             "state: expected at least one floating-point or complex leaf, because only those have "
             f"derivatives, but got {what}. Convert it, e.g. state.astype(jnp.float32)."
@@ -80,13 +89,23 @@ def check_time_axis(tree: Any, argument: str) -> int:
     return length
 
 
-def check_step(step: StepFn, params: Params, state: State, x: Inputs) -> None:
-    """One abstract call of the step: the state comes back in the same structure and types."""
+def check_step(
+    step: StepFn, params: Params, state: State, x: Inputs, inputs: Inputs = None
+) -> None:
+    """One abstract call of the step: the state comes back in the same structure and types.
+
+    Args:
+        step: what was passed as one, like the rest.
+        params: any pytree.
+        state: the state before.
+        x: the input of one step.
+        inputs: those of all steps, where they are known; they help to say what is wrong.
+    """
     check_callable(step)
     try:
         _check_call(step, params, state, x)
     except Exception as error:
-        mistake = explained(step, params, state, x)
+        mistake = explained(step, params, state, x, inputs)
         if mistake is None:
             raise
         raise ValueError(mistake) from error
@@ -110,12 +129,14 @@ def _check_call(step: StepFn, params: Params, state: State, x: Inputs) -> None:
         new = [name for name in paths[1] if name not in paths[0]]
         leaves = [f"leaf {name} is missing" for name in missing]
         leaves += [f"leaf {name} is new" for name in new]
-        what = f": {', '.join(leaves)}" if leaves else ""
+        what = f": {', '.join(leaves)}" if leaves and after is not None else ""
         pair = isinstance(after, tuple) and before_def in map(jax.tree.structure, after)
         advice = " Return the state alone, without an output." if pair else ""
+        if after is None:
+            advice = " Its last line is to return the state."
         raise ValueError(
             "step: expected it to return a state of the structure it was given, "
-            f"{before_def}, but it returned {after_def}{what}.{advice}"
+            f"{written(state)}, but it returned {written(after)}{what}.{advice}"
         )
     for (path, old), new in zip(
         jtu.tree_leaves_with_path(state), jax.tree.leaves(after), strict=True

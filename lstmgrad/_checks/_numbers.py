@@ -7,6 +7,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lstmgrad._leaves import shown
+
 
 def check_count(
     value: Any,
@@ -36,14 +38,16 @@ def check_count(
         name = f"{limit} = {most}" if limit else f"{most}"
         span = f", {least} or more" if most is None else f" from {least} to {name}"
         reason = f", {why}" if why else ""
-        raise ValueError(f"{argument}: expected a whole number{span}{reason}, but got {value!r}.")
+        raise ValueError(
+            f"{argument}: expected a whole number{span}{reason}, but got {shown(value)}."
+        )
     return number
 
 
 def check_positive(value: Any, argument: str) -> float:
     """Returns a number above zero as a Python float."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
-        raise ValueError(f"{argument}: expected a number above zero, but got {value!r}.")
+        raise ValueError(f"{argument}: expected a number above zero, but got {shown(value)}.")
     return float(value)
 
 
@@ -52,7 +56,7 @@ def check_number(value: Any, argument: str, least: float, most: float = math.inf
     known = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not known or not least <= float(value) <= most:
         span = f", {least:g} or above" if most == math.inf else f" from {least:g} to {most:g}"
-        raise ValueError(f"{argument}: expected a number{span}, but got {value!r}.")
+        raise ValueError(f"{argument}: expected a number{span}, but got {shown(value)}.")
     return float(value)
 
 
@@ -69,11 +73,11 @@ def check_full_float(dtype: Any, argument: str) -> None:
 def check_hashable(value: Any, argument: str) -> None:
     """A function that can be a key of the compilation cache."""
     if not callable(value):
-        raise ValueError(f"{argument}: expected a function of an array, but got {value!r}.")
+        raise ValueError(f"{argument}: expected a function of an array, but got {shown(value)}.")
     try:
         hash(value)
     except TypeError:
         raise ValueError(
             f"{argument}: expected a function that can be hashed, so that the step is compiled "
-            f"once, but got {value!r}. Define it once at module level."
+            f"once, but got {shown(value)}. Define it once at module level."
         ) from None

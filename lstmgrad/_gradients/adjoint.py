@@ -16,17 +16,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, StoredChain, check_stored
 from lstmgrad._chains.layout import Layout, layout_of, ravel
 from lstmgrad._chains.sweeps import sweep_adjoint
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_arrays, check_kind
 from lstmgrad._compile import compiled
-from lstmgrad._leaves import type_name
+from lstmgrad._leaves import shown, type_name
 from lstmgrad._numeric.scaled import Scaled, add, scaled
 from lstmgrad._types import State
 
 
+@public
 def loss_cotangents(loss: Callable[[State], Array], trajectory: Trajectory) -> State:
     """Returns ∂L/∂s_t at every t for a loss on states, each state seen as independent.
 
@@ -47,6 +49,11 @@ def loss_cotangents(loss: Callable[[State], Array], trajectory: Trajectory) -> S
         elsewhere.
     """
     check_kind(trajectory, Trajectory, "trajectory")
+    if not callable(loss):
+        raise ValueError(
+            f"loss: expected a function of the states, but got {shown(loss)}. Write it as "
+            "lambda states: ..., with states like trajectory.states."
+        )
     leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, trajectory.states))
     moving = [index for index, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
@@ -139,6 +146,11 @@ def _check_same_parts(parts: tuple, known: tuple) -> None:
 
 def _check_cotangents(cotangents: Any, layout: Any, length: int) -> list[Any]:
     """One cotangent for every state, the start included; returns those of differentiable leaves."""
+    if callable(cotangents):
+        raise ValueError(
+            f"cotangents: expected arrays, but got the function {shown(cotangents)}. "
+            "loss_cotangents(loss, trajectory) makes them."
+        )
     check_arrays(cotangents, "cotangents")
     leaves = [
         leaf

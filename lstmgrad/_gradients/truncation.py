@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, check_stored, known_run
 from lstmgrad._checks import check_count, check_differentiable, check_not_empty, check_positive
 from lstmgrad._compile import compiled
@@ -125,6 +126,7 @@ def truncation_bias(
     return TruncationBias(lengths=jnp.arange(length + 1), residuals=residuals)
 
 
+@public
 def truncation_length(
     bias: TruncationBias | Contributions, *, tolerance: float = 0.1
 ) -> Float[Array, "*batch"]:

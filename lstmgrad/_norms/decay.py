@@ -5,11 +5,13 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_kind, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._norms.records import THRESHOLD, NormProfile, decay_rate_of, horizon_of
 
 
+@public
 def horizon(profile: NormProfile, *, threshold: float = THRESHOLD) -> Float[Array, "*batch"]:
     """Returns the horizon of the gradient: the first lag from which its norm stays small.
 

@@ -14,11 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, check_stored
 from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import Renew, read_nothing, sweep_backward, sweep_forward
 from lstmgrad._checks import check_count, check_positive
 from lstmgrad._compile import compiled
+from lstmgrad._leaves import shown
 from lstmgrad._norms.profiles import diagonal_norms, within_range
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.krylov import CAPACITY, dominant, start_frame
@@ -32,6 +34,7 @@ STEPS_FROM_RANDOM = 24
 hardly met leaves no trace in a residual."""
 
 
+@public
 def matrix_free_norms(
     chain: Chain,
     lags: Sequence[int],
@@ -209,6 +212,7 @@ def _check_lags(values: Any, length: int) -> tuple[int, ...]:
         lags = ()
     if not lags or list(lags) != sorted(set(lags)) or lags[0] < 0 or lags[-1] > length:
         raise ValueError(
-            f"lags: expected increasing whole numbers from 0 to T = {length}, but got {values!r}."
+            f"lags: expected increasing whole numbers from 0 to T = {length}, but got "
+            f"{shown(values)}."
         )
     return lags

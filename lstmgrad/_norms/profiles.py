@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import (
     Chain,
     check_chain,
@@ -33,6 +34,7 @@ from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._types import Fixed, PartName
 
 
+@public
 def backward_norms(
     chain: Chain,
     *,
@@ -110,6 +112,7 @@ def _backward_norms(
     return _profile(readings, block, every, of, wrt, "end", rtol, length)
 
 
+@public
 def forward_norms(
     chain: Chain,
     *,

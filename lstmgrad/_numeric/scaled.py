@@ -15,6 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lstmgrad._calls import public
+from lstmgrad._leaves import dtype_of, shown
+
 LOG_2 = 0.6931471805599453
 
 LOWEST = -(2**30)
@@ -61,12 +64,15 @@ class Scaled(NamedTuple):
         return log_of(jnp.abs(self.mantissa), self.exponent)
 
 
+@public
 def scaled(array: Float[Array | np.ndarray, "..."]) -> Scaled:
     """Returns the array as a `Scaled`, without rounding; subnormal numbers count as zero.
 
     Args:
         array: float, of any shape; one exponent serves all of it.
     """
+    if dtype_of(array) is None and not isinstance(array, list):
+        raise ValueError(f"array: expected an array, but got {shown(array)}.")
     return normalize(Scaled(jnp.asarray(array), jnp.zeros((), jnp.int32)))
 
 

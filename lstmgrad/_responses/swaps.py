@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from lstmgrad._calls import public
 from lstmgrad._chains.elsewhere import current_step
 from lstmgrad._chains.layout import layout_of
 from lstmgrad._chains.trajectory import unroll
-from lstmgrad._checks import check_arrays, check_count, check_time_axis
+from lstmgrad._checks import check_arrays, check_count, check_kind, check_time_axis
 from lstmgrad._compile import compiled
 from lstmgrad._labeled import Axes
 from lstmgrad._leaves import type_name
@@ -76,6 +77,7 @@ class SwapResponse(Result):
         }
 
 
+@public
 def swap_response(
     model: Model, inputs: Inputs, *, at: int, replacements: Inputs, of: PartName | None = None
 ) -> SwapResponse:
@@ -104,6 +106,7 @@ def swap_response(
     Example:
         ``lg.swap_response(model, tokens, at=0, replacements=jnp.arange(10)).distances[:, -1]``
     """
+    check_kind(model, Model, "model")
     length = check_time_axis(inputs, "inputs")
     at = check_count(at, "at", 0, most=length - 1, limit="T - 1")
     check_time_axis(replacements, "replacements")

@@ -30,6 +30,7 @@ from lstmgrad._chains.sweeps import read_mantissa, sweep_backward
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._labeled import Axes
+from lstmgrad._leaves import shown
 from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, scaled
 from lstmgrad._result import Result, block_name, chosen, number
 from lstmgrad._routes.end_vectors import end_vectors
@@ -245,7 +246,7 @@ def _check_through(names: Any, known: list[str] | None, reserved: str) -> tuple[
     if wanted and known is None:
         raise ValueError(
             "through: expected no tags, because this chain has no step to split, "
-            f"but got {names!r}. Use chain(model, inputs)."
+            f"but got {shown(names)}. Use chain(model, inputs)."
         )
     for name in wanted:
         if name not in (known or ()) or name == reserved:

@@ -9,6 +9,7 @@ from lstmgrad._chains.base import Chain
 from lstmgrad._chains.blocks import Block
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.propagate import pull_back
+from lstmgrad._checks import check_array
 from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import norm_of, widen
 
@@ -34,6 +35,7 @@ def end_vectors(
         u = jnp.zeros(size, dtype).at[rows].set(left[:, 0].astype(dtype))
         v = right[0].astype(dtype)
     else:
+        check_array(cotangent, "cotangent")
         shape, kind = jnp.shape(cotangent), jnp.result_type(cotangent)
         _check_vector(shape, kind, chain.layout, "cotangent")
         kept = jnp.asarray(cotangent, dtype)[chain.layout.coordinates(block.chain.layout.parts)]

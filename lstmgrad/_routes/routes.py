@@ -17,6 +17,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, StoredChain, check_chain, cut_leaves, known_run
 from lstmgrad._chains.factors import in_single, pull_rows, push_rows
 from lstmgrad._chains.implicit import layout_with_dependence
@@ -33,6 +34,7 @@ CROSSED = "crossed"
 """The route of paths that cross two different tags or more."""
 
 
+@public
 def routes(chain: Chain) -> dict[str, StoredChain]:
     """Returns the chain of step Jacobians split into one chain per route.
 

@@ -24,6 +24,7 @@ from lstmgrad._chains.sweeps import read_mantissa, sweep_backward, sweep_forward
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._labeled import Axes
+from lstmgrad._leaves import shown
 from lstmgrad._numeric.scaled import log_of, scaled
 from lstmgrad._result import Result, block_name, number
 from lstmgrad._routes.end_vectors import end_vectors
@@ -139,7 +140,7 @@ def _check_routes(routes: Any, chain: StoredChain) -> None:
     if not isinstance(routes, dict) or not routes:
         raise ValueError(
             "routes: expected a dict of at least one chain by name, as routes(chain) gives, but "
-            f"got {routes!r}."
+            f"got {shown(routes)}."
         )
     check_not_empty(len(chain))
     for name, route in routes.items():

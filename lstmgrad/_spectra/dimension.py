@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstmgrad._checks import check_array
 from lstmgrad._compile import compiled
 
 
@@ -77,6 +78,7 @@ def entropy_rate(exponents: Float[Array, "*batch m"]) -> Float[Array, "*batch"]:
 
 def _check_exponents(exponents: Any) -> jax.Array:
     """At least one floating-point number on the last axis; returns the array."""
+    check_array(exponents, "exponents")
     array = jnp.asarray(exponents)
     if not jnp.issubdtype(array.dtype, jnp.floating) or not (array.ndim and array.shape[-1]):
         raise ValueError(

@@ -22,8 +22,9 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.base import Chain, check_chain
 from lstmgrad._chains.sweeps import read_nothing, sweep_forward
-from lstmgrad._checks import check_count, check_not_empty
+from lstmgrad._checks import check_array, check_count, check_not_empty
 from lstmgrad._compile import compiled
+from lstmgrad._leaves import shown
 from lstmgrad._numeric.frame import Sums, displacement_errors, orthonormal, probed, renewal
 from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._spectra.records import LyapunovSpectrum, LyapunovState
@@ -170,6 +171,7 @@ def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> Lyapu
             start = jnp.eye(size, dtype=dtype)
         else:
             start = jax.random.normal(jax.random.key(0), (size, count), dtype)
+    check_array(start, "start")
     frame = jnp.asarray(start)
     _check_frame(frame.shape, frame.dtype, size, dtype, num_exponents)
     block, _, growths = orthonormal(scaled(frame.T))
@@ -192,7 +194,7 @@ def _check_frame(
     if num_exponents not in (None, shape[1]):
         raise ValueError(
             f"num_exponents: expected {shape[1]}, the columns of the start, or None, but got "
-            f"{num_exponents!r}."
+            f"{shown(num_exponents)}."
         )
 
 

@@ -4,9 +4,12 @@ All are functions of the logarithms of singular values, of a product of a millio
 matrix, and of a batch or a whole `SingularSpectrum` at once: the values lie along the last axis.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from lstmgrad._checks import check_array
 from lstmgrad._compile import compiled
 
 
@@ -28,7 +31,7 @@ def effective_rank(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch
     References:
         Roy & Vetterli 2007, The effective rank, Section 2.
     """
-    log_values = jnp.asarray(log_values)
+    log_values = _checked(log_values)
     shares = _shares(log_values)
     log_shares = jnp.log(jnp.where(shares > 0, shares, 1.0))
     rank = jnp.exp(-jnp.sum(shares * log_shares, axis=-1))
@@ -49,7 +52,7 @@ def participation_ratio(log_values: Float[Array, "*batch m"]) -> Float[Array, "*
     Example:
         m for a multiple of an orthogonal matrix.
     """
-    log_values = jnp.asarray(log_values)
+    log_values = _checked(log_values)
     ratio = 1 / jnp.sum(_shares(2 * log_values) ** 2, axis=-1)
     return jnp.where(_none_left(log_values), 0.0, ratio)
 
@@ -67,7 +70,7 @@ def log_condition(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch"
     Example:
         0 for a multiple of an orthogonal matrix.
     """
-    log_values = jnp.asarray(log_values)
+    log_values = _checked(log_values)
     least = jnp.min(log_values, axis=-1)
     return jnp.where(least == -jnp.inf, jnp.inf, jnp.max(log_values, axis=-1) - least)
 
@@ -88,7 +91,12 @@ def isometry_distance(log_values: Float[Array, "*batch m"]) -> Float[Array, "*ba
     Example:
         t |ln g| for the t-th power of g times an orthogonal matrix.
     """
-    return jnp.max(jnp.abs(jnp.asarray(log_values)), axis=-1)
+    return jnp.max(jnp.abs(_checked(log_values)), axis=-1)
+
+
+def _checked(log_values: Any) -> Array:
+    check_array(log_values, "log_values")
+    return jnp.asarray(log_values)
 
 
 def _shares(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch m"]:

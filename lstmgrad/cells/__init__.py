@@ -6,6 +6,8 @@ the tests and on the command line. A new cell is one more import here.
 
 from collections.abc import Callable
 
+from lstmgrad._calls import public
+
 # isort: off
 # In the order of all tables: plain networks, gated units, LSTMs, linear recurrences.
 from lstmgrad.cells._rnn import RNNParams as RNNParams, RNNState as RNNState, rnn as rnn
@@ -74,6 +76,7 @@ from lstmgrad.cells._layer import (
 # isort: on
 
 
+@public
 def registry() -> dict[str, Callable[..., Cell]]:
     """Returns the constructors of all cells by name: the functions here that return a `Cell`.
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_number, check_positive
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
@@ -35,6 +36,7 @@ class AntisymmetricRNNParams(NamedTuple):
     bias: Float[Array, " h"]
 
 
+@public
 def antisymmetric_rnn(
     input_size: int,
     hidden_size: int,
@@ -71,6 +73,7 @@ def antisymmetric_rnn(
     step_size = check_positive(step_size, "step_size")
     diffusion = check_number(diffusion, "diffusion", 0.0)
 
+    @public
     def init(key: PRNGKeyArray) -> AntisymmetricRNNParams:
         kind = resolve_dtype(dtype)
         return AntisymmetricRNNParams(

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_count
 from lstmgrad.cells._cell import Cell, ForgetGate, check_sizes, resolve_dtype, zero_state
 from lstmgrad.cells._lstm import LSTMState
@@ -39,6 +40,7 @@ class ConvLSTMParams(NamedTuple):
     forget_gate = ForgetGate(order="ifgo", kept="f", written="i")
 
 
+@public
 def conv_lstm(
     input_size: int,
     hidden_size: int,
@@ -80,6 +82,7 @@ def conv_lstm(
     shape = tuple(check_count(size, "space") for size in space)
     kernel = (check_count(kernel_size, "kernel_size"),) * len(shape)
 
+    @public
     def init(key: PRNGKeyArray) -> ConvLSTMParams:
         kind = resolve_dtype(dtype)
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -42,6 +43,7 @@ class CoupledLSTMParams(NamedTuple):
     forget_gate = ForgetGate(order="fgo", kept="f")
 
 
+@public
 def coupled_lstm(
     input_size: int,
     hidden_size: int,
@@ -77,6 +79,7 @@ def coupled_lstm(
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> CoupledLSTMParams:
         kind = resolve_dtype(dtype)
         return CoupledLSTMParams(

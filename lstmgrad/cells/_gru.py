@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -48,6 +49,7 @@ class GRUState(NamedTuple):
     h: Float[Array, " h"]
 
 
+@public
 def gru(
     input_size: int,
     hidden_size: int,
@@ -78,6 +80,7 @@ def gru(
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> GRUParams:
         kind = resolve_dtype(dtype)
         return GRUParams(

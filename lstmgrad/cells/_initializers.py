@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_number
 from lstmgrad._types import Params
 from lstmgrad.cells._cell import ForgetGate, Initializer
 
 
+@public
 def identity(scale: float = 1.0) -> Initializer:
     """Returns an initializer that makes ``scale * I``, for the recurrent weights of an IRNN.
 
@@ -25,12 +27,14 @@ def identity(scale: float = 1.0) -> Initializer:
         Le, Jaitly, Hinton 2015 (arXiv:1504.00941).
     """
 
+    @public
     def init(key: PRNGKeyArray, shape: tuple[int, ...], dtype=None) -> Array:
         return scale * jnp.eye(*shape, dtype=dtype)
 
     return init
 
 
+@public
 def orthogonal(gain: float = 1.0) -> Initializer:
     """Returns an initializer that makes ``gain`` times a random orthogonal matrix.
 
@@ -46,6 +50,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     return jax.nn.initializers.orthogonal(gain)
 
 
+@public
 def chrono(max_lag: float | int) -> Initializer:
     """Returns the chrono initializer of a forget gate's bias, ln U([1, max_lag - 1]).
 
@@ -70,6 +75,7 @@ def chrono(max_lag: float | int) -> Initializer:
     """
     most = check_number(max_lag, "max_lag", 2.0) - 1
 
+    @public
     def init(key: PRNGKeyArray, shape: tuple[int, ...], dtype=None) -> Array:
         kind = jnp.zeros((), dtype).dtype
         return jnp.log(jax.random.uniform(key, shape, kind, 1.0, most))
@@ -77,6 +83,7 @@ def chrono(max_lag: float | int) -> Initializer:
     return init
 
 
+@public
 def with_forget_bias(params: Params, bias: float | int | Float[Array, " h"]) -> Params:
     """Returns the parameters with the bias that says how much is kept set to a value.
 
@@ -103,6 +110,7 @@ def with_forget_bias(params: Params, bias: float | int | Float[Array, " h"]) -> 
     return _set_bias(params, gate.kept, gate.replaced, bias)
 
 
+@public
 def with_chrono_bias(params: Params, key: PRNGKeyArray, max_lag: float | int) -> Params:
     """Returns the parameters with chrono biases, so that units remember from 1 to max_lag steps.
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_hashable
 from lstmgrad._leaves import type_name
 from lstmgrad._tag import tag
@@ -32,6 +33,7 @@ class LayerState(NamedTuple):
     h: Float[Array, " n"]
 
 
+@public
 def plain_layer(activation: Callable[[Array], Array]) -> StepFn:
     """Returns the step h' = φ(W h + b), the same object for the same activation.
 
@@ -48,6 +50,7 @@ def plain_layer(activation: Callable[[Array], Array]) -> StepFn:
     return _plain(activation)
 
 
+@public
 def residual_layer(activation: Callable[[Array], Array]) -> StepFn:
     """Returns the step h' = h + φ(W h + b), the same object for the same activation.
 
@@ -88,6 +91,7 @@ def _branch(activation: Callable[[Array], Array], state: LayerState, layer: Laye
     return activation(tag(layer.weight @ state.h + layer.bias, "branch"))
 
 
+@public
 def stack_layers(
     weights: Sequence[Float[Array | np.ndarray, "_ _"]],
     biases: Sequence[Float[Array | np.ndarray, " _"]] | None = None,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_number
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
@@ -17,6 +18,7 @@ from lstmgrad.cells._cell import GLOROT, Cell, Initializer
 from lstmgrad.cells._rnn import RNNParams, RNNState, rnn
 
 
+@public
 def leaky_rnn(
     input_size: int,
     hidden_size: int,
@@ -57,6 +59,7 @@ def leaky_rnn(
     return plain._replace(step=around_rnn_step(activation, 1 - leak, leak))
 
 
+@public
 def residual_rnn(
     input_size: int,
     hidden_size: int,

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_full_float, check_number
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import Cell, check_sizes, resolve_dtype
@@ -42,6 +43,7 @@ class LRUState(NamedTuple):
     h: Complex[Array, " h"]
 
 
+@public
 def lru(
     input_size: int,
     hidden_size: int,
@@ -86,6 +88,7 @@ def lru(
     check_number(max_phase, "max_phase", 0.0, 2 * math.pi)
     check_full_float(dtype, "dtype")
 
+    @public
     def init(key: PRNGKeyArray) -> LRUParams:
         kind = resolve_dtype(dtype)
         key_b, key_radius, key_phase = jax.random.split(key, 3)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -49,6 +50,7 @@ class LSTMState(NamedTuple):
     c: Float[Array, " h"]
 
 
+@public
 def lstm(
     input_size: int,
     hidden_size: int,
@@ -84,6 +86,7 @@ def lstm(
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> LSTMParams:
         kind = resolve_dtype(dtype)
         bias = jnp.zeros(4 * h, kind).at[h : 2 * h].set(forget_bias)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -40,6 +41,7 @@ class LSTM1997Params(NamedTuple):
     bias: Float[Array, " 3*h"]
 
 
+@public
 def lstm_1997(
     input_size: int,
     hidden_size: int,
@@ -74,6 +76,7 @@ def lstm_1997(
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> LSTM1997Params:
         kind = resolve_dtype(dtype)
         return LSTM1997Params(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -40,6 +41,7 @@ class MGUParams(NamedTuple):
     forget_gate = ForgetGate(order="fn", replaced="f")
 
 
+@public
 def mgu(
     input_size: int,
     hidden_size: int,
@@ -74,6 +76,7 @@ def mgu(
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> MGUParams:
         kind = resolve_dtype(dtype)
         return MGUParams(

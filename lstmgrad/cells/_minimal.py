@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -56,6 +57,7 @@ class MinLSTMParams(NamedTuple):
     forget_gate = ForgetGate(order="ifn", kept="f", replaced="i")
 
 
+@public
 def min_gru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     """Returns a minGRU: a GRU without reset gate whose gate and candidate do not look at h.
 
@@ -81,6 +83,7 @@ def min_gru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> MinGRUParams:
         kind = resolve_dtype(dtype)
         return MinGRUParams(init_stacked(GLOROT, key, 2, (h, d), kind), jnp.zeros(2 * h, kind))
@@ -104,6 +107,7 @@ def min_gru_step(params: MinGRUParams, state: HiddenState, x: Float[Array, " d"]
     return HiddenState((1 - z) * tag(state.h, "carry") + z * n)
 
 
+@public
 def min_lstm(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     """Returns a minLSTM: gates that add up to 1 and do not look at the state, which is h alone.
 
@@ -129,6 +133,7 @@ def min_lstm(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> MinLSTMParams:
         kind = resolve_dtype(dtype)
         return MinLSTMParams(init_stacked(GLOROT, key, 3, (h, d), kind), jnp.zeros(3 * h, kind))

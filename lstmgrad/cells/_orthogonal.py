@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_full_float
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
@@ -34,6 +35,7 @@ class OrthogonalRNNParams(NamedTuple):
     bias: Float[Array, " h"]
 
 
+@public
 def orthogonal_rnn(
     input_size: int,
     hidden_size: int,
@@ -70,6 +72,7 @@ def orthogonal_rnn(
     d, h = check_sizes(input_size, hidden_size)
     check_full_float(dtype, "dtype")
 
+    @public
     def init(key: PRNGKeyArray) -> OrthogonalRNNParams:
         kind = resolve_dtype(dtype)
         return OrthogonalRNNParams(

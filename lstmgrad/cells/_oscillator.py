@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_number, check_positive
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
@@ -50,6 +51,7 @@ class CoRNNState(NamedTuple):
     z: Float[Array, " h"]
 
 
+@public
 def co_rnn(
     input_size: int,
     hidden_size: int,
@@ -96,6 +98,7 @@ def co_rnn(
         check_number(damping, "damping", 0.0),
     )
 
+    @public
     def init(key: PRNGKeyArray) -> CoRNNParams:
         kind = resolve_dtype(dtype)
         key_ih, key_hh = jax.random.split(key)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -45,6 +46,7 @@ class PeepholeLSTMParams(NamedTuple):
     forget_gate = ForgetGate(order="ifgo", kept="f", written="i")
 
 
+@public
 def peephole_lstm(
     input_size: int,
     hidden_size: int,
@@ -83,6 +85,7 @@ def peephole_lstm(
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> PeepholeLSTMParams:
         kind = resolve_dtype(dtype)
         return PeepholeLSTMParams(

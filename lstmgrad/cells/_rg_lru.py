@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -46,6 +47,7 @@ class RGLRUParams(NamedTuple):
     decay: Float[Array, " h"]
 
 
+@public
 def rg_lru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     """Returns a real-gated linear recurrent unit behind a linear projection of the input.
 
@@ -73,6 +75,7 @@ def rg_lru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> RGLRUParams:
         kind = resolve_dtype(dtype)
         key_ih, key_gates, key_decay = jax.random.split(key, 3)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_hashable
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
@@ -35,6 +36,7 @@ class RNNState(NamedTuple):
     h: Float[Array, " h"]
 
 
+@public
 def rnn(
     input_size: int,
     hidden_size: int,
@@ -68,6 +70,7 @@ def rnn(
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> RNNParams:
         kind = resolve_dtype(dtype)
         return RNNParams(

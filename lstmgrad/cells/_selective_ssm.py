@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_count
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked, resolve_dtype, zero_state
@@ -46,6 +47,7 @@ class SelectiveSSMState(NamedTuple):
     h: Float[Array, "h N"]
 
 
+@public
 def selective_ssm(input_size: int, hidden_size: int, *, state_size: int = 16, dtype=None) -> Cell:
     """Returns the recurrence of a diagonal selective state-space model.
 
@@ -77,6 +79,7 @@ def selective_ssm(input_size: int, hidden_size: int, *, state_size: int = 16, dt
     d, h = check_sizes(input_size, hidden_size)
     size = check_count(state_size, "state_size")
 
+    @public
     def init(key: PRNGKeyArray) -> SelectiveSSMParams:
         kind = resolve_dtype(dtype)
         key_ih, key_delta, key_b, key_time = jax.random.split(key, 4)

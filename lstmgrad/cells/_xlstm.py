@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -100,6 +101,7 @@ class MLSTMState(NamedTuple):
     m: Float[Array, ""]
 
 
+@public
 def slstm(
     input_size: int,
     hidden_size: int,
@@ -135,6 +137,7 @@ def slstm(
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> SLSTMParams:
         kind = resolve_dtype(dtype)
         bias = jnp.zeros(4 * h, kind).at[h : 2 * h].set(forget_bias)
@@ -163,6 +166,7 @@ def slstm_step(params: SLSTMParams, state: SLSTMState, x: Float[Array, " d"]) ->
     return SLSTMState(tag(jax.nn.sigmoid(o), "output") * c / n, c, n, m)
 
 
+@public
 def mlstm(input_size: int, hidden_size: int, *, forget_bias: float = 1.0, dtype=None) -> Cell:
     """Returns an mLSTM cell: a matrix memory written by keys and read by queries.
 
@@ -192,6 +196,7 @@ def mlstm(input_size: int, hidden_size: int, *, forget_bias: float = 1.0, dtype=
     """
     d, h = check_sizes(input_size, hidden_size)
 
+    @public
     def init(key: PRNGKeyArray) -> MLSTMParams:
         kind = resolve_dtype(dtype)
         key_ih, key_gates = jax.random.split(key)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, StoredChain, known_run
-from lstmgrad._checks import check_count, check_kind, check_positive
+from lstmgrad._checks import check_arrays, check_count, check_kind, check_positive
 from lstmgrad._types import State
 from lstmgrad.diagnosis._chunks import chunk_bias, chunk_lengths
 from lstmgrad.diagnosis._findings import Diagnosis
@@ -19,6 +20,7 @@ from lstmgrad.diagnosis._rules import RULES, Case, with_causes
 RANDOM_READOUT = "a random linear readout of the last h, of norm 1"
 
 
+@public
 def diagnose(
     chain: Chain,
     cotangents: State | None = None,
@@ -113,8 +115,10 @@ def _case(
     if cotangents is None:
         flat = random_readout(layout, length, count)
     else:
-        single = chains is not chain
-        tree = jax.tree.map(lambda leaf: leaf[None], cotangents) if single else cotangents
+        check_arrays(cotangents, "cotangents")
+        tree = jax.tree.map(jnp.asarray, cotangents)
+        if chains is not chain:  # one sequence, as a batch of one
+            tree = jax.tree.map(lambda leaf: leaf[None], tree)
         flat = flat_of(tree, layout, length)
     readings = jax.device_get(read(chains, flat, lag=back, last_only=loss_is_last(flat)))
     chunks = chunked = None

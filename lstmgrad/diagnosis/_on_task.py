@@ -5,6 +5,7 @@ from typing import Any
 import jax
 from jaxtyping import PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._chains.implicit import chain
 from lstmgrad._chains.layers import top_part
 from lstmgrad._chains.layout import layout_of
@@ -19,6 +20,7 @@ from lstmgrad.training import Readout
 from lstmgrad.training._readout import init_readout, part_vector
 
 
+@public
 def on_task(
     model: Model,
     task: Task,

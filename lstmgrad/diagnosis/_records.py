@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from lstmgrad._calls import public
 from lstmgrad._result import WIDTH, number
 
 Verdict = Literal["found", "clear", "undecided"]
@@ -175,6 +176,7 @@ class Settings(NamedTuple):
     versions: dict[str, str]
 
 
+@public
 def shown(entry: Evidence) -> str:
     """Writes the value of a piece of evidence; logarithms as powers of ten, near 1 as numbers.
 

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_count, check_kind, check_positive
 from lstmgrad._model import Model
 from lstmgrad.diagnosis._applied import Options, applied, check_remedies
@@ -25,6 +26,7 @@ MakeModel = Callable[[PRNGKeyArray], Model]
 """``make(key) -> Model``: a network of its own for every seed."""
 
 
+@public
 def verify(
     model: Model | MakeModel,
     task: Task,

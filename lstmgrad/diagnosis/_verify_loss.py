@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_count, check_hashable
 from lstmgrad._types import Params
 from lstmgrad.diagnosis._applied import Options, applied, check_remedies
@@ -26,6 +27,7 @@ _EVERY = 50
 """Steps between two moments at which Ctrl-C ends it."""
 
 
+@public
 def verify_loss(
     params: Any,
     loss: Callable[..., Float[Array, ""]],

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from lstmgrad._leaves import shown
 from lstmgrad._types import Inputs
 
 Keys = Literal["inputs"] | None
@@ -20,7 +21,7 @@ def check_known(cell: Any, state: Any, known: str, call: str, argument: str = "c
 def check_keys(keys: Any) -> None:
     """The keys come with the inputs, or there are none."""
     if keys not in (None, "inputs"):
-        raise ValueError(f"keys: expected 'inputs' or None, but got {keys!r}.")
+        raise ValueError(f"keys: expected 'inputs' or None, but got {shown(keys)}.")
 
 
 def with_key(x: Inputs, keys: Keys) -> tuple[Inputs, Any]:
@@ -58,7 +59,7 @@ def check_direction(direction: Any, both: bool, argument: str) -> None:
     """There is a direction if there are two, and none, or forward, if there is one."""
     if direction not in (None, "forward", "reverse"):
         raise ValueError(
-            f"direction: expected 'forward', 'reverse' or None, but got {direction!r}."
+            f"direction: expected 'forward', 'reverse' or None, but got {shown(direction)}."
         )
     if both and direction is None:
         raise ValueError(

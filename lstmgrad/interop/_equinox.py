@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from lstmgrad._calls import public
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, State
 from lstmgrad.cells._cell import HiddenState, zero_state
@@ -17,6 +18,7 @@ from lstmgrad.interop._checks import check_known
 from lstmgrad.interop._model import mark_parts, with_state
 
 
+@public
 def from_equinox(cell: Any, *, state: State = None) -> Model:
     """Returns a recurrent cell of Equinox as a model.
 

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_hashable, require
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -22,6 +23,7 @@ from lstmgrad.interop._checks import Keys, check_keys, draws, with_key
 from lstmgrad.interop._model import join_states, mark_parts
 
 
+@public
 def from_haiku(
     core: Callable[[], Any],
     params: Mapping[str, Any],

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from lstmgrad._calls import public
 from lstmgrad._checks import require
 from lstmgrad._model import Model
 from lstmgrad._types import State
@@ -21,6 +22,7 @@ from lstmgrad.interop._keras_own import own_model
 from lstmgrad.interop._model import stack, with_state
 
 
+@public
 def from_keras(
     layer: Any,
     *,

@@ -7,6 +7,7 @@ transposed; the only biases are those of `hi, hf, hg, ho`.
 import functools
 from typing import Any
 
+from lstmgrad._calls import public
 from lstmgrad._checks import require
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -17,6 +18,7 @@ from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
 from lstmgrad.interop._model import with_state
 
 
+@public
 def from_linen(cell: Any, variables: Any, *, state: State = None, keys: Keys = None) -> Model:
     """Returns a recurrent cell of Flax's linen as a model.
 

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstmgrad._checks import check_arrays, check_hashable
+from lstmgrad._calls import public
+from lstmgrad._checks import check_arrays, check_hashable, check_kind
 from lstmgrad._model import Model
 from lstmgrad._tag import tag
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 
+@public
 def stack(models: Sequence[Model]) -> Model:
     """Returns layers on top of each other as one model.
 
@@ -41,6 +43,8 @@ def stack(models: Sequence[Model]) -> Model:
         lg.backward_norms(lg.chain(model, inputs), of="h1", wrt="c0")
         ```
     """
+    if isinstance(models, Model):
+        raise ValueError("models: expected a list of models, but got one Model. Pass [model].")
     models = tuple(models)
     _check_hidden(models)
     kinds = tuple(type(model.state) for model in models)
@@ -82,6 +86,7 @@ class ClosedLoopParams(NamedTuple):
     readout: Params
 
 
+@public
 def closed_loop(
     model: Model, readout: Callable[[Params, State], Inputs], readout_params: Params
 ) -> Model:
@@ -110,6 +115,7 @@ def closed_loop(
         chain = lg.chain(loop._replace(state=start), jnp.arange(1000))
         ```
     """
+    check_kind(model, Model, "model")
     check_hashable(readout, "readout")
     params = ClosedLoopParams(model.params, readout_params)
     return Model(_closed(model.step, readout), params, model.state)
@@ -183,6 +189,7 @@ def _check_hidden(models: tuple[Any, ...]) -> None:
     if not models:
         raise ValueError("models: expected at least one layer, but got none.")
     for index, model in enumerate(models):
+        check_kind(model, Model, f"models[{index}]")
         if "h" not in getattr(model.state, "_fields", ()):
             raise ValueError(
                 "models: expected layers whose state is a NamedTuple with a part h, which the next "

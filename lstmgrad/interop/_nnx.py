@@ -7,6 +7,7 @@ Its trees differ from linen's (`if_`; one `dense_i` and one `dense_h` in `Optimi
 import functools
 from typing import Any
 
+from lstmgrad._calls import public
 from lstmgrad._checks import require
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -17,6 +18,7 @@ from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
 from lstmgrad.interop._model import with_state
 
 
+@public
 def from_nnx(cell: Any, *, state: State = None, keys: Keys = None) -> Model:
     """Returns a recurrent cell of Flax's nnx as a model.
 

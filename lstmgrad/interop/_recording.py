@@ -7,12 +7,14 @@ every state as if no state depended on another: what `adjoint` and `contribution
 
 from typing import Any, Literal
 
+from lstmgrad._calls import public
 from lstmgrad._checks import require
 from lstmgrad.interop._checks import check_direction
 from lstmgrad.interop._recorded_run import RecordedRun
 from lstmgrad.interop._torch import check_layer
 
 
+@public
 def record(module: Any) -> "Recording":
     """Returns a recording of a live PyTorch module, to be filled in a `with` block.
 

@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lstmgrad._calls import public
 from lstmgrad._checks import require
+from lstmgrad._leaves import shown
 from lstmgrad._model import Model
 from lstmgrad.cells._cell import zero_state
 from lstmgrad.cells._gru import GRUParams, GRUState, gru_step
@@ -32,6 +34,7 @@ class ProjectedLSTMParams(NamedTuple):
     weight_hr: Float[Array, "p h"]
 
 
+@public
 def from_torch(
     source: Any,
     *,
@@ -168,7 +171,7 @@ def check_layer(layer: Any, count: int, both: bool) -> None:
     """The layer exists, and is given if the whole stack is not a recurrence."""
     known = isinstance(layer, int) and not isinstance(layer, bool) and 0 <= layer < count
     if layer is not None and not known:
-        raise ValueError(f"layer: expected 0 to {count - 1} or None, but got {layer!r}.")
+        raise ValueError(f"layer: expected 0 to {count - 1} or None, but got {shown(layer)}.")
     if layer is None and both and count > 1:
         raise ValueError(
             f"layer: expected one of 0 to {count - 1}, because a layer of a bidirectional stack "
@@ -188,5 +191,5 @@ def _check_activation(activation: Any, gates: int) -> None:
     if gates > 1 and activation is not None:
         raise ValueError(
             f"activation: expected None, because {'an LSTM' if gates == 4 else 'a GRU'} has its "
-            f"own, but got {activation!r}."
+            f"own, but got {shown(activation)}."
         )

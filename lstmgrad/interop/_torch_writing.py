@@ -6,6 +6,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from lstmgrad._calls import public
 from lstmgrad._types import Params
 from lstmgrad.cells import GRUParams, LSTMParams, RNNParams
 from lstmgrad.interop._checks import check_direction
@@ -14,6 +15,7 @@ from lstmgrad.interop._torch_networks import find_network
 from lstmgrad.interop._weights import read_tensors, to_numpy
 
 
+@public
 def to_torch(
     params: Params,
     source: Any,

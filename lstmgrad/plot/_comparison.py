@@ -12,6 +12,8 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from lstmgrad._calls import public
+from lstmgrad._leaves import shown
 from lstmgrad._norms.records import NormProfile
 from lstmgrad.plot._curves import FAINT, NOT_RESOLVED, Curve
 from lstmgrad.plot._norms import norms
@@ -28,6 +30,7 @@ PATH: dict[str, Any] = {
 """The style of an additive path, which has the color of the curve that it stands beside."""
 
 
+@public
 def comparison(
     panels: Mapping[str, Sequence[tuple[str, NormProfile]]],
     *,
@@ -62,6 +65,11 @@ def comparison(
         figure = lg.plot.comparison({"at initialization": [("h", h_profile), ("c", c_profile)]})
         ```
     """
+    if not isinstance(panels, Mapping):
+        raise ValueError(
+            "panels: expected a dict of curves, (label, profile), by the panel's title, but got "
+            f"{shown(panels)}."
+        )
     if not panels or not all(panels.values()):
         raise ValueError(
             "panels: expected at least one panel and at least one curve in each, but got none."

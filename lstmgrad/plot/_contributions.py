@@ -10,6 +10,7 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.patches import Rectangle, StepPatch
 from matplotlib.ticker import FixedLocator
 
+from lstmgrad._calls import public
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.truncation import TruncationBias
 from lstmgrad.plot._curves import draw_curve
@@ -27,6 +28,7 @@ _FEW = 40
 """Up to so many steps can be told apart one by one, with words below them and points on them."""
 
 
+@public
 def contributions(
     result: Contributions,
     *,
@@ -76,6 +78,7 @@ def contributions(
     return ax
 
 
+@public
 def contribution_shares(
     result: Contributions,
     *,
@@ -133,6 +136,7 @@ def contribution_shares(
     return ax
 
 
+@public
 def truncation_bias(
     result: TruncationBias | Contributions,
     *,

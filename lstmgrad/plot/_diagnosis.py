@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lstmgrad._calls import public
 from lstmgrad.diagnosis import Diagnosis
 from lstmgrad.plot._finding_panels import (
     AGREEMENT,
@@ -52,6 +53,7 @@ class Illustration(NamedTuple):
     alt: str
 
 
+@public
 def diagnosis(result: Diagnosis) -> dict[str, Illustration]:
     """Returns a figure for each finding that was found or is open, by its rule.
 

@@ -9,12 +9,14 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.collections import PathCollection
 from matplotlib.patches import Circle
 
+from lstmgrad._calls import public
 from lstmgrad.plot._style import (
     axes_of,
     figure_of,
 )
 
 
+@public
 def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws the eigenvalues of steps in the complex plane, with the unit circle.
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
+from lstmgrad._calls import public
 from lstmgrad._spectra.records import LyapunovSpectrum
 from lstmgrad.plot._curves import NOT_RESOLVED, draw_family, named_legend
 from lstmgrad.plot._style import (
@@ -23,6 +24,7 @@ from lstmgrad.plot._values import gapped
 _MARKERS = ("o", "s", "^", "D")
 
 
+@public
 def lyapunov_spectrum(
     result: LyapunovSpectrum,
     *,
@@ -91,6 +93,7 @@ def lyapunov_spectrum(
     return ax
 
 
+@public
 def lyapunov_convergence(
     result: LyapunovSpectrum, *, ax: Axes | None = None, **artist: Any
 ) -> Axes:

@@ -11,6 +11,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
+from lstmgrad._calls import public
 from lstmgrad._gradients.maps import ContributionMap
 from lstmgrad._gradients.saliency import Saliency
 from lstmgrad._norms.maps import NormMap
@@ -21,6 +22,7 @@ from lstmgrad.plot._symbols import symbol
 from lstmgrad.plot._values import log10, unresolved
 
 
+@public
 def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws log₁₀ ‖∂s_t/∂s_k‖₂ for every pair of times as a heat map and returns the Axes.
 
@@ -58,6 +60,7 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     return ax
 
 
+@public
 def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws log₁₀ of what step k adds to the gradient of the loss at t, as a heat map.
 

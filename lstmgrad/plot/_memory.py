@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from lstmgrad._calls import public
 from lstmgrad._norms.records import NormProfile
 from lstmgrad.plot._comparison import PATH, draw_path
 from lstmgrad.plot._curves import Curve, draw_curve
@@ -47,6 +48,7 @@ class Memory(NamedTuple):
     scores: Mapping[int, np.ndarray]
 
 
+@public
 def memory(kinds: Sequence[Memory], *, baseline: float, delay: int) -> Figure:
     """Returns a figure of what networks recall, beside the gradient that comes back to them.
 

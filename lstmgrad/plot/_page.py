@@ -8,10 +8,14 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lstmgrad._calls import public
+from lstmgrad._leaves import shown
+
 # What a file says of the time at which it was made.
 _DATES = {"png": (), "svg": ("Date",), "pdf": ("CreationDate",)}
 
 
+@public
 def page(
     panels: Sequence[Callable[[Axes], Any]], *, width: float = 3.4, height: float = 2.6
 ) -> Figure:
@@ -43,6 +47,7 @@ def page(
     return figure
 
 
+@public
 def encode(figure: Figure, format: Literal["png", "svg", "pdf"]) -> bytes:
     """Returns a figure as a file, the same bytes for the same data.
 
@@ -63,6 +68,8 @@ def encode(figure: Figure, format: Literal["png", "svg", "pdf"]) -> bytes:
     """
     if format not in _DATES:
         raise ValueError(f'format: expected "png", "svg" or "pdf", but got {format!r}.')
+    if format not in ("png", "svg"):
+        raise ValueError(f'format: expected "png" or "svg", but got {shown(format)}.')
     buffer = io.BytesIO()
     metadata = dict.fromkeys(_DATES[format])
     with default_style():

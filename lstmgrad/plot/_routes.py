@@ -9,6 +9,7 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
 
+from lstmgrad._calls import public
 from lstmgrad._routes.budget import STATE, GainBudget
 from lstmgrad._routes.shares import RouteShares
 from lstmgrad.plot._style import (
@@ -26,6 +27,7 @@ _SEEN = 1e-3
 """Shares and gains below this are thinner than a line on any page."""
 
 
+@public
 def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws the share of each route in the gradient as stacked areas over time.
 
@@ -67,6 +69,7 @@ def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) 
     return ax
 
 
+@public
 def gain_budget(
     result: GainBudget,
     *,

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from lstmgrad._calls import public
 from lstmgrad._responses.swaps import SwapResponse
 from lstmgrad.plot._curves import draw_curve
 from lstmgrad.plot._style import axes_of, check_result, check_single, number_steps
@@ -12,6 +13,7 @@ from lstmgrad.plot._style import axes_of, check_result, check_single, number_ste
 NOISE = "what rounding may do"
 
 
+@public
 def swap_response(
     result: SwapResponse, *, ax: Axes | None = None, label: str | None = None, **artist: Any
 ) -> Axes:

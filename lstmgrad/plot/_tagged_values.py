@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
+from lstmgrad._calls import public
 from lstmgrad._norms.records import NormProfile
 from lstmgrad.plot._curves import BAND, NOT_RESOLVED, draw_curve
 from lstmgrad.plot._style import (
@@ -24,6 +25,7 @@ from lstmgrad.plot._symbols import power, symbol, times
 from lstmgrad.plot._values import log10, unresolved
 
 
+@public
 def tagged_values(
     result: Mapping[str, Array | np.ndarray],
     *,

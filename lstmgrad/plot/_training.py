@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from lstmgrad._calls import public
 from lstmgrad.plot._curves import draw_curve
 from lstmgrad.plot._style import axes_of, check_result, number_steps
 from lstmgrad.training import TrainingCurve
 
 
+@public
 def training_curve(
     result: TrainingCurve, *, ax: Axes | None = None, label: str | None = None, **artist: Any
 ) -> Axes:

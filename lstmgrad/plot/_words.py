@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from lstmgrad._calls import public
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad.plot._curves import BAND, draw_curve
 from lstmgrad.plot._page import default_style
@@ -27,6 +28,7 @@ _LETTERS = 14
 """Letters of a word that are written below its step."""
 
 
+@public
 def words(stages: Mapping[str, Mapping[str, Contributions]], *, words: Sequence[str]) -> Figure:
     """Returns a figure of what each word adds to the gradient, kind by kind and stage by stage.
 

@@ -3,10 +3,12 @@
 import json as standard
 from collections.abc import Mapping
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_kind
 from lstmgrad.diagnosis import Diagnosis
 
 
+@public
 def json(diagnosis: Diagnosis, *, about: Mapping[str, str] | None = None) -> bytes:
     """Returns a diagnosis as the content of a JSON file.
 

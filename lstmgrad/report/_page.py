@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_kind, require
 from lstmgrad.diagnosis import Diagnosis, Evidence, Finding, shown
 from lstmgrad.plot import Illustration, encode
 
 
+@public
 def page(
     diagnosis: Diagnosis,
     figures: Mapping[str, Illustration] | None = None,

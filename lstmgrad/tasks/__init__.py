@@ -16,6 +16,7 @@ A task knows no model: `lg.training.fit(model, task, key, delay=...)` brings the
 
 from collections.abc import Callable
 
+from lstmgrad._calls import public
 from lstmgrad.tasks._adding import adding
 from lstmgrad.tasks._copy import copy
 from lstmgrad.tasks._delayed_recall import delayed_recall
@@ -38,6 +39,7 @@ _MAKERS = (
 __all__ = ["Performance", "Examples", "Task", "registry", *(make.__name__ for make in _MAKERS)]
 
 
+@public
 def registry() -> dict[str, Callable[..., Task]]:
     """Returns all tasks by name: each is called without arguments, or with options of its own.
 

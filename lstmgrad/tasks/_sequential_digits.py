@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from lstmgrad._checks import require
+from lstmgrad._leaves import shown
 from lstmgrad.tasks._task import Examples, Performance, Task, accuracy, at_the_end, cross_entropy
 
 TESTED = 5
@@ -43,7 +44,7 @@ def sequential_digits(part: Literal["train", "test"] = "train", dtype=None) -> T
         of Alpaydin & Kaynak 1998, in scikit-learn.
     """
     if part not in ("train", "test"):
-        raise ValueError(f'part: expected "train" or "test", but got {part!r}.')
+        raise ValueError(f'part: expected "train" or "test", but got {shown(part)}.')
     data = require("sklearn.datasets", "digits").load_digits()
     tested = np.arange(len(data.target)) % TESTED == 0
     chosen = tested if part == "test" else ~tested

@@ -3,9 +3,11 @@
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_positive
 
 
+@public
 def pascanu_log_bound(
     weight: Float[Array | np.ndarray, "h h"],
     lags: Int[Array | np.ndarray, "*L"] | int,

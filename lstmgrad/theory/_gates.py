@@ -4,9 +4,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.integrate import quad_vec
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_number
 
 
+@public
 def forget_time_constant(
     bias: Float[Array | np.ndarray, "*any"] | float,
 ) -> Float[np.ndarray, "*any"]:
@@ -31,6 +33,7 @@ def forget_time_constant(
     return np.asarray(1 / np.logaddexp(0.0, -np.asarray(bias, np.float64)))
 
 
+@public
 def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[np.ndarray, "*any"]:
     """Returns the number of steps after which a forget gate has let go of half.
 
@@ -51,6 +54,7 @@ def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[n
     return np.asarray(np.log(2.0) * forget_time_constant(bias))
 
 
+@public
 def chrono_expectation(
     lags: Int[Array | np.ndarray, "*L"] | int, max_lag: float | int
 ) -> Float[np.ndarray, "*L"]:
@@ -88,6 +92,7 @@ def chrono_expectation(
     return np.asarray(total / (max_lag - 2))
 
 
+@public
 def critical_log_decay(
     lags: Int[Array | np.ndarray, "*L"] | int, start: float | int
 ) -> Float[np.ndarray, "*L"]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import root_scalar
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_number, check_positive
 from lstmgrad.theory._quadrature import gaussian_mean
 
@@ -41,6 +42,7 @@ class MeanField(NamedTuple):
         return 0.5 * float(np.log(self.chi))
 
 
+@public
 def mean_field(weight_std: float | int, bias_std: float | int) -> MeanField:
     """Returns the mean-field quantities of a wide random tanh network.
 
@@ -86,6 +88,7 @@ def mean_field(weight_std: float | int, bias_std: float | int) -> MeanField:
     return MeanField(variance, chi, correlation, _depth(chi + bend), _depth(chi_c))
 
 
+@public
 def critical_gain(bias_std: float | int = 0.0) -> float:
     """Returns the gain of the recurrent weights at which a tanh network is critical.
 

@@ -5,11 +5,13 @@ from jaxtyping import Float
 from scipy.optimize.elementwise import find_root
 from scipy.special import digamma, expit, logit, polygamma
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_count, check_positive
 from lstmgrad.theory._mean_field import solve_variance
 from lstmgrad.theory._quadrature import gaussian_mean
 
 
+@public
 def gaussian_product_exponents(size: int, std: float | int) -> Float[np.ndarray, " n"]:
     """Returns the Lyapunov exponents of products of independent Gaussian matrices.
 
@@ -40,6 +42,7 @@ def gaussian_product_exponents(size: int, std: float | int) -> Float[np.ndarray,
     return 0.5 * (np.log(2 * check_positive(std, "std") ** 2) + digamma(half))
 
 
+@public
 def gaussian_product_errors(size: int, steps: int) -> Float[np.ndarray, " n"]:
     """Returns the exact standard errors of the exponents of Gaussian products over T factors.
 
@@ -69,6 +72,7 @@ def gaussian_product_errors(size: int, steps: int) -> Float[np.ndarray, " n"]:
     return 0.5 * np.sqrt(polygamma(1, _halves(size)) / check_count(steps, "steps"))
 
 
+@public
 def random_tanh_exponents(gain: float | int, size: int) -> Float[np.ndarray, " n"]:
     """Returns the Lyapunov spectrum of the random network x' = J tanh(x); nothing is fitted.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_count, check_kind
 from lstmgrad._compile import compiled
 from lstmgrad._model import Model
@@ -16,6 +17,7 @@ from lstmgrad.training._loop import batched, outputs_of
 from lstmgrad.training._readout import Readout
 
 
+@public
 def evaluate(
     fit: Fit, task: Task, key: PRNGKeyArray, *, delay: int, size: int = 100
 ) -> Performance:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_count, check_kind
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, PartName
@@ -79,6 +80,7 @@ def unclipped_optimizer() -> optax.GradientTransformation:
     return optax.adam(LEARNING_RATE)
 
 
+@public
 def fit(
     model: Model,
     task: Task,

@@ -8,8 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from lstmgrad._calls import public
 from lstmgrad._chains.layout import layout_of
 from lstmgrad._checks import check_count, check_kind, check_positive
+from lstmgrad._leaves import shown
 from lstmgrad._model import Model
 from lstmgrad._types import Params, PartName, State
 from lstmgrad.tasks import Task
@@ -20,6 +22,7 @@ Loss = Callable[..., Any]
 """``loss(params, states, *rest) -> scalar`` for one sequence, with T+1 states on axis 0."""
 
 
+@public
 def monitor(
     model: Model,
     loss: Loss | Task | None = None,
@@ -167,7 +170,8 @@ def _check_lags(lags: tuple[int, ...], length: int) -> tuple[int, ...]:
         or not 1 <= lags[0] <= lags[-1] <= length
     ):
         raise ValueError(
-            f"lags: expected increasing whole numbers from 1 to T = {length}, but got {lags!r}."
+            f"lags: expected increasing whole numbers from 1 to T = {length}, but got "
+            f"{shown(lags)}."
         )
     return tuple(int(lag) for lag in lags)
 

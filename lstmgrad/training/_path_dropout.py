@@ -17,11 +17,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._calls import public
 from lstmgrad._checks import check_count, check_hashable, check_number
 from lstmgrad._routes.tagged import run_tagged, tag_names
 from lstmgrad._types import Inputs, Params, State, StepFn
 
 
+@public
 def path_dropout(step: StepFn, *, keep: Sequence[str]) -> StepFn:
     """Returns a step whose gradient passes through some tagged values always, others as it is told.
 
@@ -63,6 +65,7 @@ def path_dropout(step: StepFn, *, keep: Sequence[str]) -> StepFn:
     return _dropping(step, kept)
 
 
+@public
 def path_draws(
     key: PRNGKeyArray, length: int, *, rate: float | int, dtype: Any = None
 ) -> Float[Array, " T"]:
