@@ -100,7 +100,9 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitC
         through by two vjps; one with forward mode alone (a `jax.lax.while_loop`) is pulled through
         by n jvps. The flat vector, and every reading, is in the widest precision of the state and
         in float32 at least: a state in half precision stays as it is, and the step is
-        differentiated at it in float32, with its own casts as they round.
+        differentiated at it in float32, with its own casts as they round. `jax.jacrev` of the run
+        rounds tangents wherever the step casts, too: it may differ by 2^-8 per step in bfloat16.
+        What a step does in float32 beside float64 is differentiated in float32.
 
     Example:
         ```python

@@ -118,7 +118,7 @@ def _batch(step: StepFn, params: Params, state: State, x: Inputs) -> str | None:
     if single is not None and _runs(step, params, single, x):
         return (
             f"state: expected that of one sequence, but got a batch: {_kinds(state)}. Drop the "
-            "batch axis, for example by state[0]."
+            "batch axis: jax.tree.map(lambda part: part[0], state)."
         )
     if leaves and single is not None and one is not None and _runs(step, params, single, one):
         return (
@@ -195,7 +195,7 @@ def _state_size(step: StepFn, params: Params, state: State, x: Inputs) -> str | 
     for size in _sizes(params):
         other = jax.tree.map(lambda leaf, n=size: jax.ShapeDtypeStruct((n,), _dtype(leaf)), state)
         if _runs(step, params, other, x):
-            return f"state: expected arrays of the shape ({size},), but got {_kinds(state)}."
+            return f"state: expected arrays of shape ({size},), but got {_kinds(state)}."
     return None
 
 

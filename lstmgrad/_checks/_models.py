@@ -38,8 +38,8 @@ def check_state(state: State) -> None:
     if not inexact:
         if not leaves:
             raise ValueError(
-                f"state: expected at least one array, but got {written(state)}. Where a cell "
-                "starts is cell.initial_state()."
+                f"state: expected at least one array, but got {written(state)}. That of a "
+                "cell is cell.initial_state()."
             )
         what = ", ".join(f"{leaf_name(p)}: {type_name(x)}" for p, x in leaves)
         raise ValueError(
@@ -133,7 +133,7 @@ def _check_call(step: StepFn, params: Params, state: State, x: Inputs) -> None:
         pair = isinstance(after, tuple) and before_def in map(jax.tree.structure, after)
         advice = " Return the state alone, without an output." if pair else ""
         if after is None:
-            advice = " Its last line is to return the state."
+            advice = " Return the new state."
         raise ValueError(
             "step: expected it to return a state of the structure it was given, "
             f"{written(state)}, but it returned {written(after)}{what}.{advice}"

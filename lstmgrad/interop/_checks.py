@@ -35,7 +35,7 @@ def with_key(x: Inputs, keys: Keys) -> tuple[Inputs, Any]:
         return x, None
     if not isinstance(x, tuple | list) or len(x) != 2:
         raise ValueError(
-            "inputs: expected a pair of inputs and random keys, because of keys='inputs', but got "
+            "inputs: expected a pair of inputs and random keys, because keys='inputs', but got "
             f"{type(x).__name__ if isinstance(x, tuple | list | dict) else 'an array'}. Pass "
             "(inputs, jax.random.split(key, T))."
         )
@@ -49,9 +49,9 @@ def draws(argument: str) -> ValueError:
         argument: what the cell is called.
     """
     return ValueError(
-        f"{argument}: expected a cell that draws no random numbers, but got one that does, for "
-        "dropout for example. Switch that off, or pass keys='inputs' and give each step a key of "
-        "its own: lg.chain(model, (inputs, jax.random.split(key, T)))."
+        f"{argument}: expected a cell that draws no random numbers, but got one that does, as with "
+        "dropout. Turn it off, or pass keys='inputs' and one key for each step: lg.chain(model, "
+        "(inputs, jax.random.split(key, T)))."
     )
 
 
@@ -79,6 +79,6 @@ def check_type(kind: type, kinds: tuple[type, ...], argument: str) -> None:
     if kind not in kinds:
         raise ValueError(
             f"{argument}: expected one of {', '.join(kind.__name__ for kind in kinds)}, but got "
-            f"{kind.__name__}. For any other cell, write the step: every "
+            f"{kind.__name__}. For any other cell, write the step: any "
             "step(params, state, x) -> state will do."
         )

@@ -80,7 +80,7 @@ def from_haiku(
         what = ", ".join(map(repr, params)) or "no module at all"
         raise ValueError(
             f"scope: expected the module that the core was made in, but the params have {what}, "
-            f"none of them in {scope!r}."
+            f"none of them in {scope!r}. Pass what stands in front of the core's own names there."
         )
     dtype = jax.tree.leaves(weights)[0].dtype
 

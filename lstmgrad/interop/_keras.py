@@ -88,8 +88,8 @@ def from_keras(
         check_known(cell, state, known, "cell(x, states) -> (output, states)", "layer")
     if not cell.built:
         raise ValueError(
-            "layer: expected one that is built, because its weights are read, but this one has "
-            "none yet. Call it on data, or layer.build(input_shape)."
+            "layer: expected a built layer, because its weights are read, but this one has none "
+            "yet. Call it on data, or layer.build(input_shape)."
         )
     if type(cell) not in kinds:
         return own_model(cell, state)

@@ -166,7 +166,7 @@ def _check_call(call: Any, log: Any, name: str) -> int:
     if not count:
         raise ValueError(
             f"name: expected a module that runs as PyTorch's own, but the forward of {name!r}, "
-            f"{log.kind}, is one of its own. Write its step: every step(params, state, x) -> state "
+            f"{log.kind}, is one of its own. Write its step: any step(params, state, x) -> state "
             "will do."
         )
     if call is None and count == 1:

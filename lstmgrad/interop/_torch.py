@@ -128,7 +128,7 @@ def _check_parametrizations(network: Any) -> None:
             kinds = ", ".join(type(one).__name__ for one in chain)
             raise ValueError(
                 f"source: expected weights as they are, or parametrized by weight norm, but {name} "
-                f"is parametrized by {kinds}. Remove it first, with what it has made: "
+                f"is parametrized by {kinds}. Remove that first and keep what it computes: "
                 f"torch.nn.utils.parametrize.remove_parametrizations(module, {name!r})."
             )
 

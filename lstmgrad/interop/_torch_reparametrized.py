@@ -101,6 +101,6 @@ def _unknown(*names: str) -> ValueError:
     return ValueError(
         "source: expected a network of PyTorch's own, whose weights are weight_ih_l0, "
         f"weight_hh_l0, weight_hr_l0, bias_ih_l0, bias_hh_l0, ..., but got {', '.join(names)} "
-        "with them. If the network uses it, write its step; if it does not, say so: "
+        "with them. If the network uses them, write its step; if not, say so: "
         f"from_torch(..., unused={list(names)})."
     )

@@ -107,7 +107,7 @@ def recurrent_modules(module: Any) -> dict[str, Any]:
         raise ValueError(
             "module: expected an nn.LSTM, nn.GRU, nn.RNN or one of their cells inside, but "
             f"{type(module).__name__} has none that can be seen. For a recurrence of your own, "
-            "write the step: every step(params, state, x) -> state will do."
+            "write the step: any step(params, state, x) -> state will do."
         )
     return found
 

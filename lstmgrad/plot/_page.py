@@ -67,9 +67,7 @@ def encode(figure: Figure, format: Literal["png", "svg", "pdf"]) -> bytes:
         ```
     """
     if format not in _DATES:
-        raise ValueError(f'format: expected "png", "svg" or "pdf", but got {format!r}.')
-    if format not in ("png", "svg"):
-        raise ValueError(f'format: expected "png" or "svg", but got {shown(format)}.')
+        raise ValueError(f'format: expected "png", "svg" or "pdf", but got {shown(format)}.')
     buffer = io.BytesIO()
     metadata = dict.fromkeys(_DATES[format])
     with default_style():

@@ -101,12 +101,12 @@ CASES = {
     "no state": (
         own(state=None),
         INPUTS,
-        r"^state: .*got None. Where a cell starts is cell.initial",
+        r"^state: .*got None. That of a cell is cell.initial",
     ),
     "another size": (
         own(state=lg.cells.LSTMState(jnp.zeros(5), jnp.zeros(5))),
         INPUTS,
-        r"^state: expected arrays of the shape \(6,\), but got float64\[5\]",
+        r"^state: expected arrays of shape \(6,\), but got float64\[5\]",
     ),
     "a batch of states": (
         own(state=jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), STATE)),
@@ -124,7 +124,7 @@ CASES = {
         r"^inputs: expected one array \(T, 3\).*jnp.stack",
     ),
     "a text": (own(), "f", "^inputs: expected arrays, but got 'f'"),
-    "no return": (own(lambda p, s, x: None), INPUTS, "^step: .*it returned None. Its last line"),
+    "no return": (own(lambda p, s, x: None), INPUTS, "^step: .*it returned None. Return the new"),
     "two arguments": (
         own(step=lambda s, x: s),
         INPUTS,

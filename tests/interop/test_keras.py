@@ -78,7 +78,7 @@ def test_what_is_no_built_recurrent_layer_is_refused():
     mine = type("MyCell", (keras.layers.LSTMCell,), {})
     with pytest.raises(ValueError, match=r"layer: expected one of LSTMCell, .* got MyCell.*state="):
         lg.interop.from_keras(mine(3))
-    with pytest.raises(ValueError, match="layer: expected one that is built"):
+    with pytest.raises(ValueError, match="layer: expected a built layer"):
         lg.interop.from_keras(keras.layers.LSTM(3))
 
 
