@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, check_spacing, check_stored
 from lstmgrad._chains.inputs import InputBlock, input_block, known_steps
 from lstmgrad._checks import check_not_empty
@@ -19,6 +20,7 @@ from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._types import PartName
 
 
+@public
 def input_norms(
     chain: Chain,
     *,

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any, Literal
 
+from lstmgrad._calls import public
 from lstmgrad._checks import require
 from lstmgrad._model import Model
 from lstmgrad.interop._checks import check_direction
@@ -12,6 +13,7 @@ from lstmgrad.interop._onnx_nodes import make_model
 from lstmgrad.interop._torch import check_layer
 
 
+@public
 def from_onnx(
     source: Any,
     *,

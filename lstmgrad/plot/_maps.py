@@ -97,6 +97,7 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
     return ax
 
 
+@public
 def saliency(
     result: Saliency,
     *,
