@@ -68,22 +68,22 @@ STEPS = {
     "complex": (
         lambda p, s, x: {"h": jax.lax.complex(s["h"], s["h"])},
         {"h": jnp.ones(2)},
-        r"step: expected state leaf \['h'\] to stay float64\[2\], .* returned complex128\[2\]",
+        r"step: expected leaf \['h'\] of the state to stay float64\[2\], .* complex128\[2\]",
     ),
     "shape": (
         lambda p, s, x: {"h": s["h"], "c": s["c"][:1]},
         {"h": jnp.ones(2), "c": jnp.ones(2)},
-        r"step: expected state leaf \['c'\] to stay float64\[2\], but .* returned float64\[1\]",
+        r"step: expected leaf \['c'\] of the state to stay float64\[2\], but .* float64\[1\]",
     ),
     "dtype": (
         lambda p, s, x: {"h": s["h"].astype(jnp.float32)},
         {"h": jnp.ones(2)},
-        r"step: expected state leaf \['h'\] to stay float64\[2\], .* returned float32\[2\]",
+        r"step: expected leaf \['h'\] of the state to stay float64\[2\], .* returned float32\[2\]",
     ),
     "bare array": (
         lambda p, s, x: s[None],
         jnp.ones(2),
-        r"step: expected state leaf the whole array to stay float64\[2\], .* float64\[1,2\]",
+        r"step: expected the whole array of the state to stay float64\[2\], .* float64\[1,2\]",
     ),
 }
 

@@ -16,8 +16,13 @@ def check_arrays(tree: Any, argument: str) -> None:
     """Every leaf is a number or an array of numbers."""
     for path, leaf in jtu.tree_leaves_with_path(tree):
         if dtype_of(leaf) is None:
-            what = f"leaf {leaf_name(path)} is {shown(leaf)}" if path else f"got {shown(leaf)}"
+            what = f"{_leaf(path)} is {shown(leaf)}" if path else f"got {shown(leaf)}"
             raise ValueError(f"{argument}: expected arrays, but {what}.{unregistered(leaf)}")
+
+
+def _leaf(path: Any) -> str:
+    """A leaf of a tree, in a sentence."""
+    return f"leaf {leaf_name(path)}" if path else leaf_name(path)
 
 
 def check_array(value: Any, argument: str) -> None:
@@ -74,8 +79,7 @@ def check_time_axis(tree: Any, argument: str) -> int:
         shape = jnp.shape(leaf)
         if not shape:
             raise ValueError(
-                f"{argument}: expected time as the first axis, but leaf {leaf_name(path)} is a "
-                "scalar."
+                f"{argument}: expected time as the first axis, but {_leaf(path)} is a scalar."
             )
         lengths.setdefault(shape[0], leaf_name(path))
     if len(lengths) > 1:
@@ -124,11 +128,11 @@ def _check_call(step: StepFn, params: Params, state: State, x: Inputs) -> None:
         raise
     before_def, after_def = jax.tree.structure(state), jax.tree.structure(after)
     if before_def != after_def:
-        paths = [[leaf_name(p) for p, _ in jtu.tree_leaves_with_path(s)] for s in (state, after)]
+        paths = [[_leaf(p) for p, _ in jtu.tree_leaves_with_path(s)] for s in (state, after)]
         missing = [name for name in paths[0] if name not in paths[1]]
         new = [name for name in paths[1] if name not in paths[0]]
-        leaves = [f"leaf {name} is missing" for name in missing]
-        leaves += [f"leaf {name} is new" for name in new]
+        leaves = [f"{name} is missing" for name in missing]
+        leaves += [f"{name} is new" for name in new]
         what = f": {', '.join(leaves)}" if leaves and after is not None else ""
         pair = isinstance(after, tuple) and before_def in map(jax.tree.structure, after)
         advice = " Return the state alone, without an output." if pair else ""
@@ -143,8 +147,8 @@ def _check_call(step: StepFn, params: Params, state: State, x: Inputs) -> None:
     ):
         if type_name(old) != type_name(new):
             raise ValueError(
-                f"step: expected state leaf {leaf_name(path)} to stay {type_name(old)}, but the "
-                f"step returned {type_name(new)}. The state's shapes and dtypes must not change "
+                f"step: expected {_leaf(path)} of the state to stay {type_name(old)}, but the step "
+                f"returned {type_name(new)}. The state's shapes and dtypes must not change "
                 "from step to step; cast the initial state, the parameters or the inputs."
             )
 

@@ -498,7 +498,7 @@ BAD_COTANGENTS = {
     "complex": (jnp.ones((T + 1, H), complex), "got complex128.6,3."),
     "integers": ((jnp.ones((T + 1, H), int),) * 2, "got int64.6,3., int64.6,3."),
     "nothing": (None, "got no array"),
-    "text": ("text", "expected arrays, but leaf the whole array is 'text'"),
+    "text": ("text", "expected arrays, but got 'text'"),
     "other order": ({"c": ones((T + 1, H)), "h": ones((T + 1, H))}, "but got 'c', 'h'"),
 }
 
