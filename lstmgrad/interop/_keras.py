@@ -49,7 +49,7 @@ def from_keras(
         are ``{"trainable": ..., "non_trainable": ...}``, its variables by name.
 
     Raises:
-        ImportError: Keras is not installed, or h5py for a file.
+        ImportError: Keras is not installed, or pyfive for a file.
         FileNotFoundError: there is no such file.
         ValueError: a file is damaged, or has no such layer, or has code of the author's own in it;
             the layer is not yet built; it is of another kind and no state is given, or one

@@ -9,6 +9,7 @@ refused: only the layers and activations of Keras itself mean something without 
 import io
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_cells(path: Path, name: str | None) -> dict[str, list[KerasCell]]:
         name: of the layer; None if there is only one.
 
     Raises:
-        ImportError: h5py is not installed.
+        ImportError: pyfive is not installed.
         ValueError: the file is damaged or of another kind; there is no such layer, or there are
             several; it has functions of the author's own.
         FileNotFoundError: there is no such file.
@@ -64,18 +65,21 @@ def read_cells(path: Path, name: str | None) -> dict[str, list[KerasCell]]:
             "layer: expected a layer of Keras, or a file of a whole model that ends in .keras, .h5 "
             f"or .hdf5, but got {path.name}."
         )
-    require("h5py", "keras")
+    require("pyfive", "keras")
     data = path.read_bytes()
-    try:
-        config, version, arrays = (_read_archive if path.suffix == ".keras" else _read_single)(data)
-        layers = dict(_layers(config["config"], "", ()))
-    except Exception:
-        raise _unreadable(path) from None
-    layer = layers[_choose(list(layers), name, config, path)]
-    return {
-        side: [_cell(place, arrays, version, path) for place in places]
-        for side, places in layer.items()
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is odd in a damaged file
+        try:
+            read = _read_archive if path.suffix == ".keras" else _read_single
+            config, version, arrays = read(data)
+            layers = dict(_layers(config["config"], "", ()))
+        except Exception:
+            raise _unreadable(path) from None
+        layer = layers[_choose(list(layers), name, config, path)]
+        return {
+            side: [_cell(place, arrays, version, path) for place in places]
+            for side, places in layer.items()
+        }
 
 
 def _read_archive(data: bytes) -> tuple[dict[str, Any], str, Arrays]:

@@ -1,10 +1,12 @@
 """Arrays in HDF5 files of Keras: of a cell, by the layers around it.
 
-HDF5 has links to other files and arrays that are made up as they are read. None of these is
-followed: an array is what the file itself stores, and no larger than the file.
+They are read by pyfive, which is Python alone: the library in C that other readers have does not
+return from some damaged files. An array is what the file itself stores, in one piece as Keras
+writes it; those of other files, and those that are made up as they are read, are refused.
 """
 
 import io
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -109,28 +111,28 @@ Arrays = Grouped | Named
 
 
 class _File:
-    """An HDF5 file in memory, in which only what it stores itself is read."""
+    """An HDF5 file in memory."""
 
     def __init__(self, data: bytes):
-        self.library = require("h5py", "keras")
+        self.library = require("pyfive", "keras")
         self.size = len(data)
-        self.root = self.library.File(io.BytesIO(data), "r")
+        self.root = self.library.File(io.BytesIO(data))
 
     def inside(self, group: Any, key: str) -> Any:
-        """Returns what lies in a group itself."""
-        if group.get(key, getclass=True, getlink=True) is not self.library.HardLink:
+        """Returns what lies in a group."""
+        if not isinstance(group, self.library.Group) or "/" in key:
             raise ValueError(f"no {key}")
         return group[key]
 
     def array(self, group: Any, key: str) -> np.ndarray:
-        """Returns an array that lies in a group itself."""
+        """Returns an array that the file stores in a group, in one piece."""
         found = self.inside(group, key)
-        stored = isinstance(found, self.library.Dataset) and not (
-            found.external or found.is_virtual
-        )
-        if not stored or found.nbytes > self.size or found.dtype.hasobject:
+        if not isinstance(found, self.library.Dataset) or found.dtype.kind not in "fiu":
             raise ValueError(f"no array {key}")
-        return found[()]
+        start = getattr(found.id, "data_offset", -1)
+        if not 0 < start <= self.size - math.prod(found.shape) * found.dtype.itemsize:
+            raise ValueError(f"{key} is not in the file in one piece")
+        return np.asarray(found[()])
 
 
 def _text(value: Any) -> str:

@@ -156,6 +156,7 @@ MISSING = {
     "flax.nnx": ("flax", lambda path: lg.interop.from_nnx(None)),
     "haiku": ("haiku", lambda path: lg.interop.from_haiku(dict, {})),
     "keras": ("keras", lambda path: lg.interop.from_keras(None)),
+    "pyfive": ("keras", lambda path: lg.interop.from_keras(path / "m.keras")),
     "onnx": ("onnx", lambda path: lg.interop.from_onnx(path / "model.onnx")),
     "safetensors": ("safetensors", lambda path: lg.interop.from_torch(path / "m.safetensors")),
 }
