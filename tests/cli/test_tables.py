@@ -3,12 +3,14 @@
 import datetime
 import importlib
 import io
+import random
 
 import numpy as np
 import pandas
 import pytest
 from commands import refused
 
+from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.sequences import read_numbers
 from lstmgrad.cli._shared.tables import Reading
 
@@ -199,3 +201,43 @@ def test_without_pandas_a_sentence_says_what_brings_it(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib, "import_module", missing)
     message = refused(tmp_path, "compare", "--input", str(tmp_path / "a.xlsx"))
     assert 'the extra tables brings it: pip install "lstmgrad[tables]"' in message
+
+
+def mutated(draw: random.Random, content: bytes) -> bytes:
+    """The bytes with some of them changed, left out, put in or cut off."""
+    changed = bytearray(content)
+    for _ in range(draw.choice([1, 3, 20])):
+        place = draw.randrange(len(changed) + 1)
+        match draw.randrange(4):
+            case 0:
+                changed[place : place + 1] = draw.randbytes(1)
+            case 1:
+                del changed[place : place + 8]
+            case 2:
+                changed.insert(place, draw.choice(b';,\t\n"\0-'))
+            case _:
+                del changed[max(place, len(changed) // 2) :]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".npy", ".xlsx", ".parquet"])
+def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path, kind):
+    known, buffer = with_dates(), io.BytesIO()
+    np.save(buffer, known[["x", "y"]].to_numpy())
+    content = {
+        ".csv": known.to_csv(index=False).encode(),
+        ".tsv": known.to_csv(sep="\t", decimal=",").encode(),
+        ".npy": buffer.getvalue(),
+        ".xlsx": excel(known),
+        ".parquet": known.to_parquet(),
+    }[kind]
+    draw, path, sentences = random.Random(0), tmp_path / f"a{kind}", []
+    for _ in range(100):
+        path.write_bytes(mutated(draw, content))
+        try:
+            found = read_numbers(path, Reading(fill=draw.choice([None, "linear", "previous"])))
+            assert np.isfinite(found.rows).all()
+        except CommandError as error:
+            sentences.append(str(error))
+    assert sentences
+    assert all(each.startswith(f"{path}") and "\n" not in each for each in sentences)
