@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstmgrad import _result, cells
 from lstmgrad._archive import load, save
+from lstmgrad._batch_summary import BatchSummary, batch_summary
 from lstmgrad._chains.base import Chain
 from lstmgrad._chains.dense import DenseChain
 from lstmgrad._chains.diagonal import DiagonalChain, linearize_diagonal
@@ -177,7 +178,9 @@ __all__ += [
 ]
 # See and keep it.
 __all__ += [
+    "BatchSummary",
     "__version__",
+    "batch_summary",
     "load",
     "plot",
     "report",

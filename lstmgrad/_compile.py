@@ -42,6 +42,31 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def plain_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Returns the function with plain numbers for options that are scalar arrays, as `compiled`.
+
+    For a public function that calls a compiled one. The option `length` stays an array, so that no
+    length of a padded sequence is compiled anew.
+
+    Args:
+        function: any public function of the library.
+    """
+
+    @functools.wraps(function)
+    def call(*data: P.args, **options: P.kwargs) -> R:
+        plain: dict[str, Any] = {
+            name: value if name == "length" and isinstance(value, jax.Array) else _number(value)
+            for name, value in options.items()
+        }
+        try:
+            return function(*data, **plain)
+        except (TypeError, ValueError) as error:
+            check_call(function, data, options, error)
+            raise
+
+    return call
+
+
 def _number(value: Any) -> Any:
     """The Python number in a scalar array; everything else, traced scalars included, as it is."""
     if isinstance(value, np.generic | jax.Array) and np.ndim(value) == 0:

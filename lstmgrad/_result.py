@@ -73,13 +73,27 @@ class Result(eqx.Module, metaclass=_Listed):
     def _numbers(self) -> dict[str, Any]:
         """The result in a few numbers by name."""
 
+    def _hidden(self) -> np.ndarray:
+        """Where a number of the main array is only the most that it may be."""
+        return np.zeros(np.shape(getattr(self, type(self)._main[0])), bool)
+
+    def _there(self) -> np.ndarray:
+        """Where the main array holds anything: not behind the end of a padded sequence."""
+        return np.ones(np.shape(getattr(self, type(self)._main[0])), bool)
+
+    def _points(self) -> tuple[str, Any]:
+        """What the first axis of the main array counts, and where its entries lie."""
+        field, axes = type(self)._main
+        shape = np.shape(getattr(self, field))[-axes:] if axes else (1,)
+        return "index", np.arange(shape[0])
+
     def __repr__(self) -> str:
         """One line: the kind, what was measured, and the headline or the shapes."""
         field, axes = type(self)._main
-        array, here = getattr(self, field), _on_host(self)
+        array, here = getattr(self, field), on_host(self)
         if np.ndim(array) < axes or not hasattr(array, "dtype"):
             what = field  # JAX uses the record for something else than arrays
-        elif batch := _batch_shape(self):
+        elif batch := batch_shape(self):
             what = f"{self._subject()}, batch {batch}"
         elif here is None:
             what = f"{self._subject()}, {field} {type_name(array)}"
@@ -91,8 +105,8 @@ class Result(eqx.Module, metaclass=_Listed):
 
     def __str__(self) -> str:
         """The line, and for one sequence a short table below it."""
-        here = _on_host(self)
-        if here is None or _batch_shape(self):
+        here = on_host(self)
+        if here is None or batch_shape(self):
             return repr(self)
         with np.errstate(all="ignore"):
             heads, rows = here._table()
@@ -124,22 +138,22 @@ class Result(eqx.Module, metaclass=_Listed):
         return self._labeled().to_xarray()
 
     def _labeled(self) -> Labeled:
-        here = _on_host(self)
+        here = on_host(self)
         if here is None:
             raise ValueError(
                 "result: expected numbers, but got a result that is traced or empty. Make the "
                 "table outside jit and vmap, of one step or more."
             )
         with np.errstate(all="ignore"):
-            return labeled(here, type(self)._axes, _batch_shape(self))
+            return labeled(here, type(self)._axes, batch_shape(self))
 
     def _repr_html_(self) -> str:
         """The line, a small figure, and for one sequence a short table, for a notebook."""
-        here, line = _on_host(self), repr(self)
+        here, line = on_host(self), repr(self)
         if here is None:
             return as_html(line)
         with np.errstate(all="ignore"):
-            table = None if _batch_shape(self) else here._table()
+            table = None if batch_shape(self) else here._table()
         return as_html(line, table, type(self)._picture(here))
 
 
@@ -166,12 +180,13 @@ def summary(result: Result) -> dict[str, float]:
             "result: expected what an analysis returns, such as backward_norms(chain), but got "
             f"{type(result).__name__}."
         )
-    if batch := _batch_shape(result):
+    if batch := batch_shape(result):
         raise ValueError(
-            f"result: expected that of one sequence, but got a batch of {batch}. Take one member, "
+            f"result: expected that of one sequence, but got a batch of {batch}. Take its medians, "
+            "summary(batch_summary(result)), or one member, "
             "jax.tree.map(lambda leaf: leaf[0], result)."
         )
-    here = _on_host(result)
+    here = on_host(result)
     if here is None:
         raise ValueError(
             "result: expected numbers, but got a result that is traced or empty. Take the summary "
@@ -227,6 +242,17 @@ def reading(value: Any, error: Any) -> str:
     return "?" if np.isposinf(error) else number(value)
 
 
+def cut_at_length(result: Any) -> Any:
+    """The record of a padded sequence without the lags that are longer than it.
+
+    Args:
+        result: of one sequence, with `lags` on axis 0 of all its arrays, and its `length`.
+    """
+    count = int(np.sum(result.lags <= result.length))
+    cut = jax.tree.map(lambda leaf: leaf[:count] if np.ndim(leaf) else leaf, result)
+    return eqx.tree_at(lambda result: result.length, cut, None)
+
+
 def chosen(count: int) -> np.ndarray:
     """The rows of a longer table that are shown: the first and the last, and some between them.
 
@@ -251,17 +277,50 @@ def _aligned(heads: list[str], rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _batch_shape(result: Result) -> tuple[int, ...]:
+def upper_bounds(errors: Any, values: Any) -> np.ndarray:
+    """Where a logarithm is only the level below which the arithmetic sees nothing.
+
+    One that missed its tolerance by a known, finite error is not one of them.
+
+    Args:
+        errors: of the logarithms, inf for such a level.
+        values: the logarithms.
+    """
+    return np.isposinf(np.asarray(errors)) & np.isfinite(np.asarray(values))
+
+
+def up_to_length(points: Any, length: Any) -> Any:
+    """Which points there are in a padded sequence, or in each of a batch.
+
+    Args:
+        points: (*batch, L), lags or times.
+        length: (*batch,), the last of them; None for no padding.
+    """
+    if length is None:
+        return np.ones(np.shape(points), bool)
+    return np.asarray(points) <= np.asarray(length)[..., None]
+
+
+def batch_shape(result: Result) -> tuple[int, ...]:
+    """The axes in front of those of one sequence.
+
+    Args:
+        result: of one sequence or of a batch.
+    """
     field, axes = type(result)._main
     shape = np.shape(getattr(result, field))
     return tuple(shape[: len(shape) - axes])
 
 
-def _on_host(result: Result) -> Any:
+def on_host(result: Result) -> Any:
     """The result with NumPy's arrays, so that nothing is compiled to print it.
 
-    None where there are no numbers to print: in a compiled function, for shapes, where JAX uses
-    the record for something else than arrays, and for no steps at all.
+    Args:
+        result: of one sequence or of a batch.
+
+    Returns:
+        None where there are no numbers to print: in a compiled function, for shapes, where JAX uses
+        the record for something else than arrays, and for no steps at all.
     """
     if np.size(getattr(result, type(result)._main[0])) == 0:
         return None

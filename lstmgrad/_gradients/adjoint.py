@@ -14,15 +14,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, StoredChain, check_stored
 from lstmgrad._chains.layout import Layout, layout_of, ravel
+from lstmgrad._chains.padded import check_length, repeating_last
 from lstmgrad._chains.sweeps import sweep_adjoint
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_arrays, check_kind
-from lstmgrad._compile import compiled
+from lstmgrad._compile import compiled, plain_options
 from lstmgrad._leaves import shown, type_name
 from lstmgrad._numeric.scaled import Scaled, add, scaled
 from lstmgrad._types import State
@@ -71,8 +72,10 @@ def loss_cotangents(loss: Callable[[State], Array], trajectory: Trajectory) -> S
     return jax.tree.unflatten(treedef, found)
 
 
-@compiled
-def adjoint(chain: Chain, cotangents: State) -> Scaled:
+@plain_options
+def adjoint(
+    chain: Chain, cotangents: State, *, length: int | Int[Array, ""] | None = None
+) -> Scaled:
     """Returns dL/ds_t for every t, through all later states.
 
     Args:
@@ -80,6 +83,9 @@ def adjoint(chain: Chain, cotangents: State) -> Scaled:
         cotangents: ∂L/∂s_t at every t, as `loss_cotangents` or `jax.grad` of a loss with respect to
             `trajectory.states` gives them: a pytree like the states, T+1 on axis 0 of every leaf;
             or one array (T+1, n) of flat vectors.
+        length: steps of the sequence, where its inputs are padded behind it to T: cotangents of
+            later states are not looked at, and dL/ds_t is zero there. It may be traced, so a batch
+            of unequal sequences is one compiled program.
 
     Returns:
         `Scaled` with one exponent per time: mantissa (T+1, n), exponent (T+1,); entry t is the flat
@@ -87,7 +93,7 @@ def adjoint(chain: Chain, cotangents: State) -> Scaled:
 
     Raises:
         ValueError: the cotangents do not have the structure, the shapes or the dtype of T+1 states;
-            a stream.
+            a stream, a `length` that is not a whole number from 1 to T.
 
     Notes:
         T vjps of one vector; O(T n) memory; differentiable. For a complex part z = x + iy the flat
@@ -96,8 +102,30 @@ def adjoint(chain: Chain, cotangents: State) -> Scaled:
     Example:
         ``adjoint(chain, cotangents).to_array()[0]`` is the gradient with respect to the start.
     """
+    return _adjoint(chain, cotangents, check_length(length, check_stored(chain)))
+
+
+@compiled
+def _adjoint(chain: Chain, cotangents: State, length: Any) -> Scaled:
+    return pull_cotangents(*sources_of(chain, cotangents, length))
+
+
+def sources_of(
+    chain: Chain, cotangents: State, length: Any
+) -> tuple[StoredChain, Float[Array, "times n"]]:
+    """The chain and its cotangents as flat vectors, (T+1, n), without what lies in a padding.
+
+    Args:
+        chain: T factors that can be pulled back.
+        cotangents: as `adjoint` takes them.
+        length: steps of the sequence; None is all T.
+    """
     chain = check_stored(chain)
-    return pull_cotangents(chain, flat_cotangents(cotangents, chain.layout, len(chain)))
+    flat = flat_cotangents(cotangents, chain.layout, len(chain))
+    if length is None:
+        return chain, flat
+    there = jnp.arange(len(flat), dtype=length.dtype) <= length
+    return repeating_last(chain, length), jnp.where(there[:, None], flat, 0.0)
 
 
 def pull_cotangents(chain: StoredChain, flat: Float[Array, "times n"]) -> Scaled:

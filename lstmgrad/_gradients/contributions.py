@@ -10,20 +10,22 @@ g = dL/dθ, adds up to 1 over time; it may be negative where a step works agains
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, check_stored, known_run
+from lstmgrad._chains.padded import check_length
 from lstmgrad._checks import check_differentiable, check_not_empty
-from lstmgrad._compile import compiled
-from lstmgrad._gradients.adjoint import flat_cotangents
+from lstmgrad._compile import compiled, plain_options
+from lstmgrad._gradients.adjoint import sources_of
 from lstmgrad._gradients.groups import groups_of, inner_products, shared_exponents, weighted_sum
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, plain, squares, together
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import power_below
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._result import Result, chosen, number, up_to_length
 from lstmgrad._types import Inputs, Params, State
 
 
@@ -42,6 +44,9 @@ class Contributions(Result):
         input_log_norms: like the inputs, (T,) per leaf, ln ‖dL/dx_t‖.
         gradient: like the parameters, g = Σ_t g_t, what `jax.grad` gives.
         input_gradients: like the inputs, (T, ...), dL/dx_t; what the dtype cannot hold is 0.
+        length: steps of the sequence, where it was padded to T (``length=``), otherwise None. Later
+            steps have no norms and no cosines (NaN), and shares and gradients of zero; `residuals`
+            count from the sequence's own end.
     """
 
     leaf_log_norms: Params
@@ -52,12 +57,13 @@ class Contributions(Result):
     input_log_norms: Inputs
     gradient: Params
     input_gradients: Inputs
+    length: Any = None  # none, or (*batch,)
 
     @property
     def cumulative_shares(self) -> Float[Array, "*batch L"]:
         """The share of the last L steps together, by L = 0, ..., T: from 0 to 1."""
         sums = jnp.cumsum(self.shares[..., ::-1], axis=-1)
-        return jnp.concatenate([jnp.zeros_like(sums[..., :1]), sums], axis=-1)
+        return _from_the_end(jnp.concatenate([0 * sums[..., :1], sums], axis=-1), self.length)
 
     _main = ("log_norms", 1)
     _axes = Axes(
@@ -72,8 +78,25 @@ class Contributions(Result):
         length=0,
     )
 
+    def _there(self) -> np.ndarray:
+        steps = np.broadcast_to(self._points()[1], self.log_norms.shape)
+        return up_to_length(steps, self.length)
+
+    def _points(self) -> tuple[str, Any]:
+        return "step", np.arange(1, self.log_norms.shape[-1] + 1)
+
     def _subject(self) -> str:
         return f"T = {self.log_norms.shape[-1]}"
+
+    def _cut(self) -> "Contributions":
+        """The steps of one padded sequence; tables and numbers read no more than these."""
+        steps = ("log_norms", "shares", "cosines")
+        cut = [getattr(self, name)[: int(self.length)] for name in steps]
+        return eqx.tree_at(
+            lambda found: (*(getattr(found, name) for name in steps), found.length),
+            self,
+            (*cut, None),
+        )
 
     def _headline(self) -> str:
         found = self._numbers()
@@ -83,6 +106,8 @@ class Contributions(Result):
         )
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
+        if self.length is not None:
+            return self._cut()._table()
         rows = [
             [
                 str(i + 1),
@@ -95,6 +120,8 @@ class Contributions(Result):
         return ["step", "ln norm", "share", "cosine"], rows
 
     def _numbers(self) -> dict[str, Any]:
+        if self.length is not None:
+            return self._cut()._numbers()
         quarter = max(1, len(self.shares) // 4)
         return {
             "share_of_first_step": self.shares[0],
@@ -106,21 +133,26 @@ class Contributions(Result):
         }
 
 
-@compiled
-def contributions(chain: Chain, cotangents: State) -> Contributions:
+@plain_options
+def contributions(
+    chain: Chain, cotangents: State, *, length: int | Int[Array, ""] | None = None
+) -> Contributions:
     """Returns what each time step adds to the gradient with respect to parameters and inputs.
 
     Args:
         chain: of T steps of a model, from `chain`, `linearize` or `linearize_diagonal`, or a slice
             of such a chain.
         cotangents: ∂L/∂s_t at every t, as for `adjoint`.
+        length: steps of the sequence, where its inputs are padded behind it to T: later steps add
+            nothing, whatever they and their cotangents hold. It may be traced, so a batch of
+            unequal sequences is one compiled program.
 
     Returns:
         `Contributions`. Their sum over time is `jax.grad` of the loss through the whole run.
 
     Raises:
         ValueError: as `adjoint`; the chain does not know its model; neither parameters nor inputs
-            have a leaf to differentiate.
+            have a leaf to differentiate; a `length` that is not a whole number from 1 to T.
 
     Notes:
         Three to four times the time of `jax.grad`: one backward sweep for λ_t, and a forward sweep
@@ -142,14 +174,20 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Equations 3 to 5.
     """
-    chain = check_stored(chain)
-    run = known_run(chain)
+    length = check_length(length, check_stored(chain))
+    return _contributions(chain, cotangents, length)
+
+
+@compiled
+def _contributions(chain: Chain, cotangents: State, length: Any) -> Contributions:
+    known_run(check_stored(chain))
     check_not_empty(len(chain))
+    chain, flat = sources_of(chain, cotangents, length)
+    run, dtype = known_run(chain), chain.layout.dtype
     step, params = run.step.parts()
     moving, fixed = differentiable(params)
     x_moving, _ = differentiable(run.inputs)
     check_differentiable(moving, x_moving)
-    flat, dtype = flat_cotangents(cotangents, chain.layout, len(chain)), chain.layout.dtype
     groups = groups_of(chain, flat, moving, fixed)
     exponents, (leaf_exponents, x_exponents), weights = shared_exponents(groups, (moving, x_moving))
 
@@ -198,16 +236,40 @@ def contributions(chain: Chain, cotangents: State) -> Contributions:
     below = power_below(exponents - ceilings[-1], inner.dtype)
     rest = jnp.sqrt(so_far / whole) * power_below(ceilings - ceilings[-1], inner.dtype)
     rest = jnp.concatenate([rest[::-1], 0 * rest[-1:]])
+
+    def there(values: Any) -> Any:
+        """NaN at the steps that there are not."""
+        if length is None:
+            return values
+        steps = jnp.arange(len(chain), dtype=length.dtype) < length
+        return jax.tree.map(lambda leaf: jnp.where(steps, leaf, jnp.nan), values)
+
     return Contributions(
-        leaf_log_norms=jax.tree.map(log_norm, parts, leaf_exponents),
-        log_norms=log_norm(part, exponents),
+        leaf_log_norms=there(jax.tree.map(log_norm, parts, leaf_exponents)),
+        log_norms=there(log_norm(part, exponents)),
         shares=inner / whole * below,
-        cosines=inner / jnp.sqrt(whole) / jnp.sqrt(part),
-        residuals=rest,
-        input_log_norms=jax.tree.map(log_norm, x_squares, x_exponents),
+        cosines=there(inner / jnp.sqrt(whole) / jnp.sqrt(part)),
+        residuals=_from_the_end(rest, length),
+        input_log_norms=there(jax.tree.map(log_norm, x_squares, x_exponents)),
         gradient=jax.tree.map(lambda leaf, top: plain(leaf, top[-1]), total, tops),
         input_gradients=jax.tree.map(plain, x_parts, x_exponents),
+        length=length,
     )
+
+
+def _from_the_end(values: Float[Array, "*batch L"], length: Any) -> Float[Array, "*batch L"]:
+    """What the last L steps before T make together, as that of the last L of a sequence.
+
+    Args:
+        values: by L = 0, ..., T, with axes of a batch in front.
+        length: of the sequence; None is T. More steps than it has make what all of them do.
+    """
+    if length is None:
+        return values
+    last, length = values.shape[-1] - 1, jnp.asarray(length)[..., None]
+    steps = jnp.arange(last + 1, dtype=length.dtype)
+    steps = jnp.broadcast_to(steps, values.shape)
+    return jnp.take_along_axis(values, jnp.minimum(steps + last - length, last), axis=-1)
 
 
 def _lowered(squares: Params, leaf_exponents: Params, exponents: Array) -> Params:

@@ -6,16 +6,18 @@ adds to dL_t/dθ comes through all steps from k to t, and is lost with them.
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, check_spacing, check_stored, known_run
+from lstmgrad._chains.padded import check_length
 from lstmgrad._chains.sweeps import sweep_adjoint
 from lstmgrad._checks import check_differentiable, check_not_empty
-from lstmgrad._compile import compiled
-from lstmgrad._gradients.adjoint import flat_cotangents
+from lstmgrad._compile import compiled, plain_options
+from lstmgrad._gradients.adjoint import sources_of
 from lstmgrad._gradients.groups import fed_by_parameters
 from lstmgrad._gradients.local import (
     LocalStep,
@@ -27,7 +29,7 @@ from lstmgrad._gradients.local import (
 )
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._result import Result, chosen, number, up_to_length
 from lstmgrad._types import State
 
 
@@ -39,17 +41,37 @@ class ContributionMap(Result):
         steps: (T,), k = 1, ..., T: the columns; step k makes s_k.
         log_norms: (G, T), ln of the norm over all parameters; -inf where nothing is added, NaN
             where k > t and nothing is defined.
+        length: steps of the sequence, where it was padded to T (``length=``), otherwise None: there
+            are no later losses, and their rows are NaN.
     """
 
     times: Int[Array, "*batch G"]
     steps: Int[Array, "*batch T"]
     log_norms: Float[Array, "*batch G T"]
+    length: Any = None  # none, or (*batch,)
 
     _main = ("log_norms", 2)
     _axes = Axes({"log_norms": "t k"}, t="times", k="steps")
 
+    def _there(self) -> np.ndarray:
+        below = np.asarray(self.steps)[..., None, :] <= np.asarray(self.times)[..., :, None]
+        there = below & up_to_length(self.times, self.length)[..., None]
+        return np.broadcast_to(there, self.log_norms.shape)
+
+    def _points(self) -> tuple[str, Any]:
+        return "t", self.times
+
     def _subject(self) -> str:
         return f"{self.log_norms.shape[-2]} losses, {self.log_norms.shape[-1]} steps"
+
+    def _cut(self) -> "ContributionMap":
+        """The losses and the steps that there are, of one padded sequence."""
+        rows, columns = int(np.sum(self.times <= self.length)), int(self.length)
+        return eqx.tree_at(
+            lambda found: (found.times, found.steps, found.log_norms, found.length),
+            self,
+            (self.times[:rows], self.steps[:columns], self.log_norms[:rows, :columns], None),
+        )
 
     def _headline(self) -> str:
         found = self._numbers()
@@ -57,6 +79,8 @@ class ContributionMap(Result):
         return f"last loss: ln norm {first} from first step, {last} from last"
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
+        if self.length is not None:
+            return self._cut()._table()
         shown = chosen(len(self.steps))
 
         def entry(i: Any, j: Any) -> str:
@@ -68,6 +92,8 @@ class ContributionMap(Result):
         return ["t \\ k", *(str(self.steps[j]) for j in shown)], rows
 
     def _numbers(self) -> dict[str, Any]:
+        if self.length is not None:
+            return self._cut()._numbers()
         last = self.log_norms[-1]
         seen = last[~np.isnan(last)]
         return {
@@ -77,21 +103,28 @@ class ContributionMap(Result):
         }
 
 
-@compiled
-def contribution_map(chain: Chain, cotangents: State, *, every: int = 1) -> ContributionMap:
+@plain_options
+def contribution_map(
+    chain: Chain,
+    cotangents: State,
+    *,
+    every: int = 1,
+    length: int | Int[Array, ""] | None = None,
+) -> ContributionMap:
     """Returns the norm of what step k adds to the gradient of the loss at t, for all pairs.
 
     Args:
         chain: of T steps of a model, as for `contributions`.
         cotangents: ∂L/∂s_t at every t, as for `adjoint`; those at t are taken as the loss at t.
         every: read losses at t = every, 2·every, ... <= T only.
+        length: steps of the sequence, where it is padded, as for `contributions`.
 
     Returns:
         `ContributionMap`.
 
     Raises:
         ValueError: as `contributions`, but the parameters themselves need a leaf to differentiate;
-            `every` below 1 or above T.
+            `every` below 1 or above T; a `length` that is not a whole number from 1 to T.
 
     Notes:
         One sweep of G rows through the chain, and G T / 2 gradients of single steps, one after the
@@ -100,20 +133,29 @@ def contribution_map(chain: Chain, cotangents: State, *, every: int = 1) -> Cont
     Example:
         The sum of row t over k, as vectors, is the gradient of the loss at t.
     """
-    chain = check_stored(chain)
-    run, length, dtype = known_run(chain), len(chain), chain.layout.dtype
-    check_not_empty(length)
+    length = check_length(length, check_stored(chain))
+    return _contribution_map(chain, cotangents, length, every=every)
+
+
+@compiled
+def _contribution_map(
+    chain: Chain, cotangents: State, length: Any, *, every: Any
+) -> ContributionMap:
+    known_run(check_stored(chain))
+    steps, dtype = len(chain), chain.layout.dtype
+    check_not_empty(steps)
     every = check_spacing(every, chain)
+    chain, flat = sources_of(chain, cotangents, length)
+    run = known_run(chain)
     step, params = run.step.parts()
     moving, fixed = differentiable(params)
     check_differentiable(moving)
-    flat = flat_cotangents(cotangents, chain.layout, length)
     chain, flat = fed_by_parameters(chain, flat, moving, fixed)
     sources = jax.vmap(scaled)(flat)
-    count, local = length // every, LocalStep(step, fixed, chain.layout)
+    count, local = steps // every, LocalStep(step, fixed, chain.layout)
     times = (jnp.arange(count) + 1) * every
     # Past the last row where no loss is read, and then nothing is put in.
-    moments = jnp.arange(length + 1)
+    moments = jnp.arange(steps + 1)
     rows = jnp.where((moments % every == 0) & (moments > 0), moments // every - 1, count)
 
     def inject(block: Scaled, source: tuple[Int[Array, ""], Scaled]) -> Scaled:
@@ -140,7 +182,8 @@ def contribution_map(chain: Chain, cotangents: State, *, every: int = 1) -> Cont
     _, sizes = sweep_adjoint(
         chain, inject(empty, last), earlier, inject, observe, watched=run.factors
     )
-    below = times[:, None] >= moments[None, 1:]
-    return ContributionMap(
-        times=times, steps=moments[1:], log_norms=jnp.where(below, sizes.T, jnp.nan)
-    )
+    there = times[:, None] >= moments[None, 1:]
+    if length is not None:
+        there &= (times.astype(length.dtype) <= length)[:, None]
+    log_norms = jnp.where(there, sizes.T, jnp.nan)
+    return ContributionMap(times=times, steps=moments[1:], log_norms=log_norms, length=length)

@@ -78,6 +78,12 @@ class Saliency(Result):
         feature=0,
     )
 
+    def _hidden(self) -> np.ndarray:
+        return ~np.asarray(self.resolved) & np.isfinite(self.log_abs)
+
+    def _points(self) -> tuple[str, Any]:
+        return "step", np.arange(1, self.log_abs.shape[-2] + 1)
+
     def _subject(self) -> str:
         return "T = {}, {} features".format(*self.log_abs.shape[-2:])
 

@@ -16,9 +16,10 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, check_stored, known_run
+from lstmgrad._chains.padded import check_length
 from lstmgrad._checks import check_count, check_differentiable, check_not_empty, check_positive
-from lstmgrad._compile import compiled
-from lstmgrad._gradients.adjoint import flat_cotangents, pull_cotangents
+from lstmgrad._compile import compiled, plain_options
+from lstmgrad._gradients.adjoint import pull_cotangents, sources_of
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.groups import fed_by_parameters
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, squares, times, together
@@ -43,6 +44,9 @@ class TruncationBias(Result):
     _main = ("residuals", 1)
     _axes = Axes({"residuals": "length"}, length="lengths")
 
+    def _points(self) -> tuple[str, Any]:
+        return "length", self.lengths
+
     def _subject(self) -> str:
         return f"{self.residuals.shape[-1]} lengths"
 
@@ -59,9 +63,13 @@ class TruncationBias(Result):
         return {"longest_length": self.lengths[-1], "residual": self.residuals[-1]}
 
 
-@compiled
+@plain_options
 def truncation_bias(
-    chain: Chain, cotangents: State, *, max_length: int | None = None
+    chain: Chain,
+    cotangents: State,
+    *,
+    max_length: int | None = None,
+    length: int | Int[Array, ""] | None = None,
 ) -> TruncationBias:
     """Returns how far the gradient of truncated back-propagation is from the whole one.
 
@@ -69,13 +77,15 @@ def truncation_bias(
         chain: of T steps of a model, as for `contributions`.
         cotangents: ∂L/∂s_t at every t, as for `adjoint`.
         max_length: the longest truncation; None is T.
+        length: steps of the sequence, where it is padded, as for `contributions`; truncations that
+            are longer leave out nothing.
 
     Returns:
         `TruncationBias`. `truncation_length` reads a length off it.
 
     Raises:
         ValueError: as `contributions`, but the parameters themselves need a leaf to differentiate;
-            `max_length` below 1 or above T.
+            `max_length` below 1 or above T; a `length` that is not a whole number from 1 to T.
 
     Notes:
         One batched pull and one gradient of all T steps at once per length, as matrix products: T
@@ -86,15 +96,25 @@ def truncation_bias(
     References:
         Williams & Peng 1990; Tallec & Ollivier 2017 (arXiv:1705.08209), on the bias.
     """
+    length = check_length(length, check_stored(chain))
+    return _truncation_bias(chain, cotangents, length, max_length=max_length)
+
+
+@compiled
+def _truncation_bias(
+    chain: Chain, cotangents: State, length: Any, *, max_length: Any
+) -> TruncationBias:
     chain = check_stored(chain)
-    run, length, dtype = known_run(chain), len(chain), chain.layout.dtype
-    check_not_empty(length)
+    known_run(chain)
+    most, dtype = len(chain), chain.layout.dtype
+    check_not_empty(most)
     if max_length is not None:
-        length = check_count(max_length, "max_length", most=length, limit="T")
+        most = check_count(max_length, "max_length", most=most, limit="T")
+    chain, direct = sources_of(chain, cotangents, length)
+    run = known_run(chain)
     step, params = run.step.parts()
     moving, fixed = differentiable(params)
     check_differentiable(moving)
-    direct = flat_cotangents(cotangents, chain.layout, len(chain))
     chain, direct = fed_by_parameters(chain, direct, moving, fixed)
     local = LocalStep(step, fixed, chain.layout)
     later = pull_cotangents(chain, direct)
@@ -120,10 +140,10 @@ def truncation_bias(
         return (rows, (rest, top)), log_size((rest, top))
 
     start = (jax.vmap(scaled)(direct[1:]), whole)
-    _, log_sizes = jax.lax.scan(longer, start, length=length)
+    _, log_sizes = jax.lax.scan(longer, start, length=most)
     size = log_size(whole)
     residuals = jnp.exp(jnp.concatenate([size[None], log_sizes]) - size)
-    return TruncationBias(lengths=jnp.arange(length + 1), residuals=residuals)
+    return TruncationBias(lengths=jnp.arange(most + 1), residuals=residuals)
 
 
 @public

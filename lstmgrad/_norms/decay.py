@@ -57,7 +57,8 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
 
     Returns:
         Nats per step: exp(-rate) is the factor by which an average step scales the gradient, and
-        1/rate its time constant in steps. +inf if the norm at the longest lag is exactly zero, NaN
+        1/rate its time constant in steps. +inf if the norm at the longest lag is exactly zero, as
+        it is across a reset of the state (the rate between resets is that of ``chain[k:t]``), NaN
         if the profile holds a NaN or fewer than two lags with a norm that is seen.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +10,10 @@ from jaxtyping import Array, Int
 from lstmgrad._calls import public
 from lstmgrad._chains.base import Chain, check_spacing, check_stored
 from lstmgrad._chains.inputs import InputBlock, input_block, known_steps
+from lstmgrad._chains.padded import check_length, ending_last
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
-from lstmgrad._norms.profiles import check_length, read_norms
+from lstmgrad._norms.profiles import read_norms
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.scaled import scaled
 from lstmgrad._numeric.tracked import NormReading, norm_reader
@@ -82,11 +82,7 @@ def _input_norms(
     steps = len(stored)
     found = input_block(stored, of, wrt)
     lifted = check_stored(found.block.chain)
-    if length is not None:
-        # The sequence ends where the chain does, and the padding is before it.
-        turned = jax.tree.map(lambda leaf: jnp.roll(leaf, steps - length, axis=0), lifted.factors)
-        lifted = eqx.tree_at(lambda chain: chain.factors, lifted, turned)
-    block = found.block._replace(chain=lifted)
+    block = found.block._replace(chain=ending_last(lifted, length))
     later = read_norms(block, every, rtol, fixed="end")
     lags = np.arange(later.log_norm.shape[0]) * every
     zero = block.is_zero(lags)

@@ -12,11 +12,12 @@ from jaxtyping import Array, Bool, Float, Int
 from lstmgrad._chains.base import Chain, StoredChain, check_spacing, check_stored
 from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.layout import Layout
-from lstmgrad._compile import compiled
+from lstmgrad._chains.padded import check_length, repeating_last
+from lstmgrad._compile import compiled, plain_options
 from lstmgrad._labeled import Axes
 from lstmgrad._norms.profiles import read_norms
 from lstmgrad._norms.records import Norms
-from lstmgrad._result import block_name, chosen, number, reading, seen
+from lstmgrad._result import block_name, chosen, number, reading, seen, up_to_length
 from lstmgrad._types import PartName
 
 
@@ -31,6 +32,8 @@ class NormMap(Norms):
         of: the part of s_t, None for the whole state.
         wrt: the part of s_k, None for the whole state.
         rtol: the relative error that was asked for.
+        length: steps of the sequence, where it was padded to T (``length=``), otherwise None. At
+            later times there is nothing: norms and errors are NaN there.
     """
 
     times: Int[Array, "*batch G"]
@@ -39,6 +42,7 @@ class NormMap(Norms):
     of: PartName | None = eqx.field(static=True)
     wrt: PartName | None = eqx.field(static=True)
     rtol: float | int = eqx.field(static=True)
+    length: Any = None  # none, or (*batch,)
 
     @property
     def resolved(self) -> Bool[Array | np.ndarray, "*batch G G"]:
@@ -49,10 +53,30 @@ class NormMap(Norms):
     _main = ("log_norms", 2)
     _axes = Axes({"log_norms": "t k", "errors": "t k", "resolved": "t k"}, t="times", k="times")
 
+    def _there(self) -> np.ndarray:
+        times = np.broadcast_to(self.times, self.log_norms.shape[:-1])
+        below = times[..., None, :] <= times[..., :, None]
+        return below & up_to_length(times, self.length)[..., None]
+
+    def _points(self) -> tuple[str, Any]:
+        return "t", self.times
+
     def _subject(self) -> str:
         return f"{block_name(self.of, self.wrt, 't', 'k')}, {self.times.shape[-1]} times"
 
+    def _cut(self) -> "NormMap":
+        """The times that there are, of one padded sequence."""
+        count = int(np.sum(self.times <= self.length))
+        values = (self.log_norms[:count, :count], self.errors[:count, :count])
+        return eqx.tree_at(
+            lambda found: (found.times, found.log_norms, found.errors, found.length),
+            self,
+            (self.times[:count], *values, None),
+        )
+
     def _headline(self) -> str:
+        if self.length is not None:
+            return self._cut()._headline()
         found = self._numbers()
         last = reading(self.log_norms[-1, 0], self.errors[-1, 0])
         return (
@@ -61,6 +85,8 @@ class NormMap(Norms):
         )
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
+        if self.length is not None:
+            return self._cut()._table()
         shown = chosen(len(self.times))
 
         def entry(i: Any, j: Any) -> str:
@@ -70,6 +96,8 @@ class NormMap(Norms):
         return ["t \\ k", *(str(self.times[j]) for j in shown)], rows
 
     def _numbers(self) -> dict[str, Any]:
+        if self.length is not None:
+            return self._cut()._numbers()
         below = np.tril_indices(len(self.times))
         log_norms, errors = self.log_norms[below], self.errors[below]
         top = np.argmax(log_norms)
@@ -80,7 +108,7 @@ class NormMap(Norms):
         }
 
 
-@compiled
+@plain_options
 def norm_map(
     chain: Chain,
     *,
@@ -89,6 +117,7 @@ def norm_map(
     every: int = 1,
     rtol: float | int = 1e-5,
     progress: Callable[[int, int], Any] | None = None,
+    length: int | Int[Array, ""] | None = None,
 ) -> NormMap:
     """Returns ‖∂s_t/∂s_k‖₂ for every pair k <= t of a grid of times.
 
@@ -102,6 +131,8 @@ def norm_map(
         rtol: as in `backward_norms`.
         progress: called as ``progress(rows_done, rows)`` from the host after each row, for a
             progress bar; None calls nothing. It is a key of compilation: pass the same function.
+        length: steps of the sequence, where it is padded, as for `backward_norms`: later times
+            hold nothing (NaN).
 
     Returns:
         `NormMap`, (G, G) with G = T // every + 1.
@@ -116,7 +147,17 @@ def norm_map(
     Example:
         The last row is `backward_norms` and column 0 is `forward_norms`, where `every` divides T.
     """
+    length = check_length(length, check_stored(chain))
+    options = {"of": of, "wrt": wrt, "every": every, "rtol": rtol, "progress": progress}
+    return _norm_map(chain, length, **options)
+
+
+@compiled
+def _norm_map(
+    chain: Chain, length: Any, *, of: Any, wrt: Any, every: Any, rtol: Any, progress: Any
+) -> NormMap:
     every = check_spacing(every, check_stored(chain))
+    chain = repeating_last(check_stored(chain), length)
     steps = len(chain) // every
     whole = block_between(chain[: steps * every], of, wrt)
     times = jnp.arange(steps + 1) * every
@@ -135,7 +176,11 @@ def norm_map(
     zero = whole.is_zero(lags) & (lags >= 0)
     log_norms = jnp.where(zero, -jnp.inf, jnp.where(lags == 0, 0.0, log_norms))
     errors = jnp.where(zero | (lags == 0), 0.0, errors)
-    return NormMap(times=times, log_norms=log_norms, errors=errors, of=of, wrt=wrt, rtol=rtol)
+    if length is not None:
+        there = (times.astype(length.dtype) <= length)[:, None]
+        log_norms, errors = (jnp.where(there, x, jnp.nan) for x in (log_norms, errors))
+    values = {"times": times, "log_norms": log_norms, "errors": errors, "length": length}
+    return NormMap(**values, of=of, wrt=wrt, rtol=rtol)
 
 
 def _until(chain: StoredChain, time: Int[Array, ""]) -> "_Until":

@@ -6,27 +6,26 @@ forward_norms   ‖∂s_t/∂s_0‖₂ for t = 0, ..., T   (one start, every end
 All are natural logarithms, so that 10^-3000 is as printable as 10^-3.
 """
 
-import operator
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lstmgrad._calls import public
 from lstmgrad._chains.base import (
     Chain,
+    StoredChain,
     check_chain,
     check_spacing,
     check_stored,
     identity_rows,
 )
 from lstmgrad._chains.blocks import Block, block_between
+from lstmgrad._chains.padded import check_length, ending_last, repeating_last
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
-from lstmgrad._checks import check_count, check_number
-from lstmgrad._compile import compiled
+from lstmgrad._checks import check_number
+from lstmgrad._compile import compiled, plain_options
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.rows import Watch, joined, log_size, start_rows, watch_range
 from lstmgrad._numeric.scaled import Scaled, exponent_of, log_of, widen
@@ -34,7 +33,7 @@ from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._types import Fixed, PartName
 
 
-@public
+@plain_options
 def backward_norms(
     chain: Chain,
     *,
@@ -101,18 +100,12 @@ def _backward_norms(
 ) -> NormProfile:
     stored = check_stored(chain)
     every = check_spacing(every, stored)
-    if length is not None:
-        # The sequence ends where the chain does, and the padding is before it.
-        turned = jax.tree.map(
-            lambda leaf: jnp.roll(leaf, len(stored) - length, axis=0), stored.factors
-        )
-        stored = eqx.tree_at(lambda chain: chain.factors, stored, turned)
-    block = block_between(stored, of, wrt)
+    block = block_between(ending_last(stored, length), of, wrt)
     readings = read_norms(block, every, rtol, fixed="end")
     return _profile(readings, block, every, of, wrt, "end", rtol, length)
 
 
-@public
+@plain_options
 def forward_norms(
     chain: Chain,
     *,
@@ -165,25 +158,11 @@ def _forward_norms(
 ) -> NormProfile:
     check_chain(chain)
     every = check_spacing(every, chain)
+    if isinstance(chain, StoredChain):
+        chain = repeating_last(chain, length)
     block = block_between(chain, of, wrt)
     readings = read_norms(block, every, rtol, fixed="start")
     return _profile(readings, block, every, of, wrt, "start", rtol, length)
-
-
-def check_length(length: Any, chain: Chain) -> Array:
-    """The steps of a padded sequence, from 1 to T, as an array: no length is compiled anew.
-
-    Args:
-        length: a whole number, or a traced one.
-        chain: T factors.
-    """
-    try:
-        operator.index(length)
-    except jax.errors.TracerIntegerConversionError:
-        return length
-    except TypeError:
-        pass
-    return jnp.asarray(check_count(length, "length", most=len(chain), limit="T"))
 
 
 def _profile(

@@ -5,14 +5,22 @@ from types import ModuleType
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.tracked import SVD_ROUNDING
-from lstmgrad._result import Result, block_name, chosen, number, seen
+from lstmgrad._result import (
+    Result,
+    block_name,
+    chosen,
+    cut_at_length,
+    number,
+    seen,
+    up_to_length,
+    upper_bounds,
+)
 from lstmgrad._types import Fixed, PartName
 
 THRESHOLD = 1e-3
@@ -22,6 +30,7 @@ THRESHOLD = 1e-3
 class Norms(Result):
     """What a profile and a map share: which norms are resolved."""
 
+    log_norms: eqx.AbstractVar[Float[Array, "..."]]
     errors: eqx.AbstractVar[Float[Array, "..."]]
     rtol: eqx.AbstractVar[float | int]
 
@@ -30,6 +39,9 @@ class Norms(Result):
         """Whether each norm met its tolerance: rtol, or what an SVD leaves in its dtype."""
         svd = SVD_ROUNDING * float(jnp.finfo(self.errors.dtype).eps)
         return self.errors <= max(self.rtol, svd)
+
+    def _hidden(self) -> np.ndarray:
+        return upper_bounds(self.errors, self.log_norms)
 
 
 class NormProfile(Norms):
@@ -68,21 +80,19 @@ class NormProfile(Norms):
     _main = ("log_norms", 1)
     _axes = Axes({"log_norms": "lag", "errors": "lag", "resolved": "lag", "length": ""}, lag="lags")
 
+    def _there(self) -> np.ndarray:
+        return up_to_length(self.lags, self.length)
+
+    def _points(self) -> tuple[str, Any]:
+        return "lag", self.lags
+
     def _subject(self) -> str:
         times = ("T", "k") if self.fixed == "end" else ("t", "0")
         return f"{block_name(self.of, self.wrt, *times)}, {self.log_norms.shape[-1]} lags"
 
-    def _cut(self) -> "NormProfile":
-        """The lags that there are, of one sequence."""
-        if self.length is None:
-            return self
-        count = int(np.sum(self.lags <= self.length))
-        cut = jax.tree.map(lambda leaf: leaf[:count] if np.ndim(leaf) else leaf, self)
-        return eqx.tree_at(lambda profile: profile.length, cut, None)
-
     def _headline(self) -> str:
         if self.length is not None:
-            return self._cut()._headline()
+            return cut_at_length(self)._headline()
         found = self._numbers()
         last = f"ln norm {number(found['log_norm'])} at lag {self.lags[-1]}"
         if np.isposinf(self.errors[-1]):
@@ -91,7 +101,7 @@ class NormProfile(Norms):
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         if self.length is not None:
-            return self._cut()._table()
+            return cut_at_length(self)._table()
         heads = ["lag", "ln norm", "error", "resolved"]
         found = "yes" if self.certified else "estimated"
         rows = [
@@ -103,7 +113,7 @@ class NormProfile(Norms):
 
     def _numbers(self) -> dict[str, Any]:
         if self.length is not None:
-            return self._cut()._numbers()
+            return cut_at_length(self)._numbers()
         curve = (self.lags, self.log_norms, self.errors)
         with np.errstate(divide="ignore", invalid="ignore"):
             return {

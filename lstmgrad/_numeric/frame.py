@@ -115,13 +115,13 @@ def probed(block: Scaled) -> Scaled:
 
 
 def renewal(
-    dtype: Any, length: int, burn_in: int, cell: int, interval: int | None
+    dtype: Any, length: int | Int[Array, ""], burn_in: int, cell: int, interval: int | None
 ) -> Callable[[Sums, Scaled], tuple[Sums, Scaled]]:
     """What is done to the frame after every factor: nothing, or it is made orthonormal and summed.
 
     Args:
         dtype: of the chain.
-        length: T.
+        length: T, which may be traced.
         burn_in: steps at the start that are not summed.
         cell: steps of one sum, at whose end the frame is renewed in any case.
         interval: steps between renewals; None chooses them.

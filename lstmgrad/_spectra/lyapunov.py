@@ -13,17 +13,19 @@ where a single step spends them all, the result says so.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.base import Chain, check_chain
+from lstmgrad._chains.base import Chain, StoredChain, check_chain
+from lstmgrad._chains.padded import check_length, repeating_last
 from lstmgrad._chains.sweeps import read_nothing, sweep_forward
 from lstmgrad._checks import check_array, check_count, check_not_empty
-from lstmgrad._compile import compiled
+from lstmgrad._compile import compiled, plain_options
 from lstmgrad._leaves import shown
 from lstmgrad._numeric.frame import Sums, displacement_errors, orthonormal, probed, renewal
 from lstmgrad._numeric.scaled import Scaled, scaled
@@ -36,7 +38,7 @@ BLOCKS = 32
 """Blocks of time, at most, whose scatter gives the standard errors."""
 
 
-@compiled
+@plain_options
 def lyapunov_spectrum(
     chain: Chain,
     start: Float[Array | np.ndarray, "n m"] | LyapunovState | None = None,
@@ -44,6 +46,7 @@ def lyapunov_spectrum(
     num_exponents: int | None = None,
     burn_in: int = 0,
     interval: int | None = None,
+    length: int | Int[Array, ""] | None = None,
 ) -> LyapunovSpectrum:
     """Returns the first m Lyapunov exponents along a trajectory, in nats per step.
 
@@ -61,6 +64,8 @@ def lyapunov_spectrum(
         interval: steps between re-orthogonalizations. None chooses them as it goes: as many as the
             directions of the frame, at the rates of recent intervals, need to grow apart by a
             factor eps^(-1/3).
+        length: steps of the sequence, where its inputs are padded behind it to T: later ones are
+            not counted. It may be traced, so a batch of unequal sequences is one compiled program.
 
     Returns:
         `LyapunovSpectrum`. Exponents with ``resolved`` False lie below what the arithmetic sees,
@@ -68,7 +73,8 @@ def lyapunov_spectrum(
 
     Raises:
         ValueError: more exponents than the state has dimensions, `interval` below 1 or above T,
-            a `burn_in` that leaves no step, a start of another shape or dtype.
+            a `burn_in` that leaves no step, a start of another shape or dtype, a `length` that is
+            not a whole number from 1 to T, or is given for a stream.
 
     Notes:
         T pushes of m tangents and a probe, and a QR of (n, m), 4 n m² operations, with four
@@ -90,7 +96,9 @@ def lyapunov_spectrum(
 
         Standard errors are those of means over at most 32 blocks of time, none shorter than T/200:
         too small where the dynamics remembers longer than a block. Parts of a continued
-        computation have blocks of their own.
+        computation have blocks of their own. With `length`, blocks and running estimates are laid
+        out for T, and estimates behind the end repeat the last one; a traced length that the
+        burn-in leaves no step of has exponents of NaN.
 
     Example:
         For `DenseChain` of T copies of a matrix W, the exponents are ln |eigenvalues of W|.
@@ -101,50 +109,95 @@ def lyapunov_spectrum(
         al. 2022 (arXiv:2006.14123).
     """
     check_chain(chain)
-    length = len(chain)
-    check_not_empty(length)
+    length = check_length(length, chain)
+    if length is not None and not isinstance(chain, StoredChain):
+        raise ValueError(
+            "length: expected None for a stream, whose state at the end would be that behind the "
+            "padding. Leave the padding out of its inputs: stream(..., inputs[:length])."
+        )
+    options = {"num_exponents": num_exponents, "burn_in": burn_in, "interval": interval}
+    return _exponents(chain, start, length, **options)
+
+
+@compiled
+def _exponents(
+    chain: Chain, start: Any, length: Any, *, num_exponents: Any, burn_in: Any, interval: Any
+) -> LyapunovSpectrum:
+    steps = len(chain)
+    check_not_empty(steps)
     why = "so that a step is left to count"
-    burn_in = check_count(burn_in, "burn_in", 0, most=length - 1, limit="T - 1", why=why)
+    burn_in = check_count(burn_in, "burn_in", 0, most=steps - 1, limit="T - 1", why=why)
     if interval is not None:
-        interval = check_count(interval, "interval", most=length, limit="T")
+        interval = check_count(interval, "interval", most=steps, limit="T")
+    if isinstance(chain, StoredChain):
+        chain = repeating_last(chain, length)
     state = starting_state(chain, start, num_exponents)
-    counted = length - burn_in
-    cell = (interval or 1) * math.ceil(counted / (READINGS * (interval or 1)))
+    most = steps - burn_in
+    counted = jnp.int32(most) if length is None else length.astype(jnp.int32) - burn_in
+    cell = (interval or 1) * math.ceil(most / (READINGS * (interval or 1)))
     gains = chain.log_gains()
     if gains is not None and start is None:
         return _diagonal_spectrum(gains[burn_in:], state, counted, cell)
-    renew = renewal(chain.layout.dtype, length, burn_in, cell, interval)
+    end = counted + burn_in
+    renew = renewal(chain.layout.dtype, end, burn_in, cell, interval)
+    if length is not None:
+        renew = _until(end, renew)
     zero = jnp.zeros((), jnp.int32)
-    cells = jnp.zeros((math.ceil(counted / cell), *state.log_sums.shape), state.log_sums.dtype)
+    cells = jnp.zeros((math.ceil(most / cell), *state.log_sums.shape), state.log_sums.dtype)
     rate = jnp.full((), jnp.inf, cells.dtype)  # unknown: the first interval is one step
     faded, roundings = jnp.zeros(len(state.frame), bool), jnp.zeros_like(state.roundings)
-    sums = Sums(zero, zero, rate, cells, roundings, state.displaced, faded)
+    sums: Any = Sums(zero, zero, rate, cells, roundings, state.displaced, faded)
     block = probed(Scaled(state.frame.T, zero))
-    ((model_state, block), sums), _ = sweep_forward(chain, block, read_nothing, sums, renew=renew)
-    end = _End(block.mantissa[:-1].T, sums.cells, sums.roundings, sums.displaced, model_state)
-    return _spectrum(state, end, counted, cell)
+    carry = sums if length is None else (sums, block)
+    ((model_state, block), carry), _ = sweep_forward(chain, block, read_nothing, carry, renew=renew)
+    sums = carry if length is None else carry[0]
+    last = _End(block.mantissa[:-1].T, sums.cells, sums.roundings, sums.displaced, model_state)
+    return _spectrum(state, last, counted, cell)
+
+
+def _until(end: Int[Array, ""], renew: Callable) -> Callable:
+    """The renewal up to a time, from which on the frame and the sums stay as they are.
+
+    Args:
+        end: the last time that counts.
+        renew: from `renewal`, which makes the frame orthonormal there.
+    """
+
+    def held(carry: tuple[Sums, Scaled], block: Scaled) -> tuple[tuple[Sums, Scaled], Scaled]:
+        sums, before = carry
+        past = sums.time >= end
+
+        def chosen(old: Any, new: Any) -> Any:
+            return jax.tree.map(lambda old, new: jnp.where(past, old, new), old, new)
+
+        after, block = renew(sums, chosen(before, block))
+        block = chosen(before, block)
+        return (chosen(sums, after), block), block
+
+    return held
 
 
 def _diagonal_spectrum(
-    gains: Float[Array, "counted n"], state: LyapunovState, counted: int, cell: int
+    gains: Float[Array, "counted n"], state: LyapunovState, counted: Int[Array, ""], cell: int
 ) -> LyapunovSpectrum:
     """The exponents of diagonal factors: the means of ln |a_t|, entry by entry.
 
     Args:
-        gains: ln |a_t| of the steps that count.
+        gains: ln |a_t| of the steps behind the burn-in.
         state: that a sweep would start from, whose frame says how many exponents are wanted.
-        counted: how many steps count.
+        counted: how many of these steps count, the first ones.
         cell: steps of one sum.
     """
     dtype, (size, wanted) = state.log_sums.dtype, state.frame.shape
     gains = gains.astype(dtype)
-    filled = jnp.pad(gains, ((0, -counted % cell), (0, 0))).reshape(-1, cell, size)
+    gains = jnp.where((jnp.arange(len(gains), dtype=jnp.int32) < counted)[:, None], gains, 0.0)
+    filled = jnp.pad(gains, ((0, -len(gains) % cell), (0, 0))).reshape(-1, cell, size)
     cells = jnp.sum(filled, axis=1)
     best = jnp.argsort(-jnp.sum(gains, axis=0))[:wanted]
     frame = jnp.eye(size, dtype=state.frame.dtype)[:, best]
     eps = jnp.asarray(jnp.finfo(dtype).eps, dtype)
     finite = jnp.where(jnp.isneginf(gains), 0.0, jnp.abs(gains))
-    roundings = eps * (counted + jnp.sum(finite, axis=0))[best]
+    roundings = eps * (counted.astype(dtype) + jnp.sum(finite, axis=0))[best]
     end = _End(frame, cells[:, best], roundings, state.displaced, None)
     return _spectrum(state, end, counted, cell)
 
@@ -216,7 +269,9 @@ class _End(NamedTuple):
     model_state: Any
 
 
-def _spectrum(state: LyapunovState, end: _End, counted: int, cell: int) -> LyapunovSpectrum:
+def _spectrum(
+    state: LyapunovState, end: _End, counted: Int[Array, ""], cell: int
+) -> LyapunovSpectrum:
     """The result.
 
     Args:
@@ -255,17 +310,24 @@ def _spectrum(state: LyapunovState, end: _End, counted: int, cell: int) -> Lyapu
     )
 
 
-def _variance(cells: Float[Array, "G m"], counted: int, cell: int) -> Float[Array, " m"]:
+def _variance(cells: Float[Array, "G m"], counted: Int[Array, ""], cell: int) -> Float[Array, " m"]:
     """The variance of the sum over all cells, as if the sums over blocks of them were independent.
 
     Args:
         cells: sums over cells of time.
-        counted: steps in all cells.
-        cell: steps in each of them but the last, which may be shorter and is then left out.
+        counted: steps that count; whole cells alone are taken.
+        cell: steps in each of them.
     """
-    group = max(1, -(-(counted // cell) // BLOCKS))
-    blocks = counted // (cell * group)
-    if blocks < 2:
-        return jnp.full(cells.shape[1:], jnp.inf, cells.dtype)
-    sums = jnp.sum(cells[: blocks * group].reshape(blocks, group, -1), axis=1)
-    return jnp.var(sums, axis=0, ddof=1) * (counted / (cell * group))
+    dtype, whole = cells.dtype, counted // jnp.int32(cell)
+    group = jnp.maximum(1, -(-whole // jnp.int32(BLOCKS)))
+    blocks = whole // group
+    index = jnp.arange(len(cells), dtype=jnp.int32) // group
+    there = jnp.arange(BLOCKS, dtype=jnp.int32) < blocks
+    # A block of its own for the cells that are left over.
+    index = jnp.where(index < blocks, index, BLOCKS)
+    sums = jax.ops.segment_sum(cells, index, num_segments=BLOCKS + 1)[:-1]
+    count = blocks.astype(dtype)
+    mean = jnp.sum(sums, axis=0) / count
+    squares = jnp.sum(jnp.where(there[:, None], (sums - mean[None]) ** 2, 0.0), axis=0)
+    share = counted.astype(dtype) / (cell * group).astype(dtype)
+    return jnp.where(blocks < 2, jnp.inf, squares / (count - 1) * share)

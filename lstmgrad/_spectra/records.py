@@ -1,14 +1,116 @@
-"""What `lyapunov_spectrum` returns: the exponents with their errors, and where it stands."""
+"""Spectra as records: singular values by lag, and Lyapunov exponents with their errors."""
 
 import math
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._labeled import Axes
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._result import (
+    Result,
+    block_name,
+    chosen,
+    cut_at_length,
+    number,
+    reading,
+    seen,
+    up_to_length,
+    upper_bounds,
+)
+from lstmgrad._types import Fixed, PartName
+
+_RESOLVED = 1e-2
+
+
+class SingularSpectrum(Result):
+    """Singular values against the lag.
+
+    Attributes:
+        lags: (L,), t-k = 0, every, 2·every, ...
+        log_values: (L, m), the natural logarithms of the singular values of ∂of_t/∂wrt_k in
+            descending order; -inf for an exact zero, NaN where the trajectory was NaN.
+        errors: (L, m), the estimated error of each logarithm, in nats: the rounding errors of all
+            steps, enlarged by how badly conditioned each step is for this value. Inf where the
+            arithmetic leaves nothing of the value; where the block lies below the range of the
+            dtype beside what carries it, the value is the level below which nothing is seen.
+        of: the part of s_t, None for the whole state.
+        wrt: the part of s_k, None for the whole state.
+        fixed: "start" (k = 0, from `forward_singular_spectrum`) or "end" (t = T, from
+            `backward_singular_spectrum`).
+        length: steps of the sequence, where it was padded to T (``length=``), otherwise None. At
+            longer lags there is nothing: values and errors are NaN there.
+    """
+
+    lags: Int[Array, "*batch L"]
+    log_values: Float[Array, "*batch L m"]
+    errors: Float[Array, "*batch L m"]
+    of: PartName | None = eqx.field(static=True)
+    wrt: PartName | None = eqx.field(static=True)
+    fixed: Fixed = eqx.field(static=True)
+    length: Any = None  # none, or (*batch,)
+
+    @property
+    def resolved(self) -> Bool[Array | np.ndarray, "*batch L m"]:
+        """Whether the arithmetic resolves each value: to a hundredth of itself, or zero exactly."""
+        return self.errors <= _RESOLVED
+
+    _main = ("log_values", 2)
+    _axes = Axes(
+        {"log_values": "lag value", "errors": "lag value", "resolved": "lag value"}, lag="lags"
+    )
+
+    def _hidden(self) -> np.ndarray:
+        return upper_bounds(self.errors, self.log_values)
+
+    def _there(self) -> np.ndarray:
+        there = up_to_length(self.lags, self.length)[..., None]
+        return np.broadcast_to(there, self.log_values.shape)
+
+    def _points(self) -> tuple[str, Any]:
+        return "lag", self.lags
+
+    def _subject(self) -> str:
+        times = ("T", "k") if self.fixed == "end" else ("t", "0")
+        lags, count = self.log_values.shape[-2:]
+        return f"{block_name(self.of, self.wrt, *times)}, {count} values at {lags} lags"
+
+    def _headline(self) -> str:
+        if self.length is not None:
+            return cut_at_length(self)._headline()
+        found = self._numbers()
+        values, errors = self.log_values[-1], self.errors[-1]
+        return (
+            f"ln σ {reading(values[0], errors[0])} to {reading(values[-1], errors[-1])} at lag "
+            f"{self.lags[-1]}, {number(found['num_resolved'])} resolved"
+        )
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        if self.length is not None:
+            return cut_at_length(self)._table()
+        shown = chosen(self.log_values.shape[1])
+        heads = ["lag", *(f"ln σ_{i + 1}" for i in shown), "resolved"]
+        rows = [
+            [
+                str(self.lags[lag]),
+                *(reading(self.log_values[lag, i], self.errors[lag, i]) for i in shown),
+                str(int(np.sum(self.resolved[lag]))),
+            ]
+            for lag in chosen(len(self.lags))
+        ]
+        return heads, rows
+
+    def _numbers(self) -> dict[str, Any]:
+        if self.length is not None:
+            return cut_at_length(self)._numbers()
+        return {
+            "largest_log_value": seen(self.log_values[-1, 0], self.errors[-1, 0]),
+            "smallest_log_value": seen(self.log_values[-1, -1], self.errors[-1, -1]),
+            "longest_lag": self.lags[-1],
+            "num_resolved": np.sum(self.resolved[-1]),
+        }
 
 
 class LyapunovState(Result):
@@ -106,6 +208,12 @@ class LyapunovSpectrum(Result):
         },
         time="times",
     )
+
+    def _hidden(self) -> np.ndarray:
+        return ~np.asarray(self.resolved) & np.isfinite(self.exponents)  # they read too high
+
+    def _points(self) -> tuple[str, Any]:
+        return "exponent", np.arange(1, self.exponents.shape[-1] + 1)
 
     def _subject(self) -> str:
         return f"{self.exponents.shape[-1]} exponents"

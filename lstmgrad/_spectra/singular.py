@@ -6,99 +6,35 @@ The product is never formed: see `factored`.
 import math
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from lstmgrad._chains.base import Chain, check_chain, check_spacing, check_stored, identity_rows
+from lstmgrad._chains.base import (
+    Chain,
+    StoredChain,
+    check_chain,
+    check_spacing,
+    check_stored,
+    identity_rows,
+)
 from lstmgrad._chains.blocks import Block, block_between
+from lstmgrad._chains.padded import check_length, ending_last, repeating_last
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_count
-from lstmgrad._compile import compiled
-from lstmgrad._labeled import Axes
+from lstmgrad._compile import compiled, plain_options
 from lstmgrad._numeric.graded import Graded, log_singular_values
 from lstmgrad._numeric.scaled import Scaled, widen
-from lstmgrad._result import Result, block_name, chosen, number, reading, seen
 from lstmgrad._spectra.displaced import row_errors
 from lstmgrad._spectra.factored import FactoredProduct, apply, level_of_hidden, whole_product
+from lstmgrad._spectra.records import SingularSpectrum
 from lstmgrad._types import Fixed, PartName
 
-_RESOLVED = 1e-2
 _BATCH = 2**16  # numbers in the matrices that are decomposed side by side
 
 
-class SingularSpectrum(Result):
-    """Singular values against the lag.
-
-    Attributes:
-        lags: (L,), t-k = 0, every, 2·every, ...
-        log_values: (L, m), the natural logarithms of the singular values of ∂of_t/∂wrt_k in
-            descending order; -inf for an exact zero, NaN where the trajectory was NaN.
-        errors: (L, m), the estimated error of each logarithm, in nats: the rounding errors of all
-            steps, enlarged by how badly conditioned each step is for this value. Inf where the
-            arithmetic leaves nothing of the value; where the block lies below the range of the
-            dtype beside what carries it, the value is the level below which nothing is seen.
-        of: the part of s_t, None for the whole state.
-        wrt: the part of s_k, None for the whole state.
-        fixed: "start" (k = 0, from `forward_singular_spectrum`) or "end" (t = T, from
-            `backward_singular_spectrum`).
-    """
-
-    lags: Int[Array, "*batch L"]
-    log_values: Float[Array, "*batch L m"]
-    errors: Float[Array, "*batch L m"]
-    of: PartName | None = eqx.field(static=True)
-    wrt: PartName | None = eqx.field(static=True)
-    fixed: Fixed = eqx.field(static=True)
-
-    @property
-    def resolved(self) -> Bool[Array | np.ndarray, "*batch L m"]:
-        """Whether the arithmetic resolves each value: to a hundredth of itself, or zero exactly."""
-        return self.errors <= _RESOLVED
-
-    _main = ("log_values", 2)
-    _axes = Axes(
-        {"log_values": "lag value", "errors": "lag value", "resolved": "lag value"}, lag="lags"
-    )
-
-    def _subject(self) -> str:
-        times = ("T", "k") if self.fixed == "end" else ("t", "0")
-        lags, count = self.log_values.shape[-2:]
-        return f"{block_name(self.of, self.wrt, *times)}, {count} values at {lags} lags"
-
-    def _headline(self) -> str:
-        found = self._numbers()
-        values, errors = self.log_values[-1], self.errors[-1]
-        return (
-            f"ln σ {reading(values[0], errors[0])} to {reading(values[-1], errors[-1])} at lag "
-            f"{self.lags[-1]}, {number(found['num_resolved'])} resolved"
-        )
-
-    def _table(self) -> tuple[list[str], list[list[str]]]:
-        shown = chosen(self.log_values.shape[1])
-        heads = ["lag", *(f"ln σ_{i + 1}" for i in shown), "resolved"]
-        rows = [
-            [
-                str(self.lags[lag]),
-                *(reading(self.log_values[lag, i], self.errors[lag, i]) for i in shown),
-                str(int(np.sum(self.resolved[lag]))),
-            ]
-            for lag in chosen(len(self.lags))
-        ]
-        return heads, rows
-
-    def _numbers(self) -> dict[str, Any]:
-        return {
-            "largest_log_value": seen(self.log_values[-1, 0], self.errors[-1, 0]),
-            "smallest_log_value": seen(self.log_values[-1, -1], self.errors[-1, -1]),
-            "longest_lag": self.lags[-1],
-            "num_resolved": np.sum(self.resolved[-1]),
-        }
-
-
-@compiled
+@plain_options
 def forward_singular_spectrum(
     chain: Chain,
     *,
@@ -106,6 +42,7 @@ def forward_singular_spectrum(
     wrt: PartName | None = None,
     every: int = 1,
     num_values: int | None = None,
+    length: int | Int[Array, ""] | None = None,
 ) -> SingularSpectrum:
     """Returns the singular values of ∂s_t/∂s_0 for every t, by lag t, small ones too.
 
@@ -119,13 +56,16 @@ def forward_singular_spectrum(
         wrt: the part of s_0; None is the whole state. Other parts of s_0 are held (see `jacobian`).
         every: read the values at lags 0, every, 2·every, ... <= T only.
         num_values: keep the largest m alone; None keeps all min(n_of, n_wrt).
+        length: steps of the sequence, where its inputs are padded behind it to T: lags longer than
+            it hold nothing (NaN). It may be traced: a batch of unequal sequences is one program.
 
     Returns:
         `SingularSpectrum`, lag 0 first, with an error estimate for each value.
 
     Raises:
         ValueError: an unknown part (the known ones are listed), `every` below 1 or above T,
-            `num_values` below 1 or above min(n_of, n_wrt).
+            `num_values` below 1 or above min(n_of, n_wrt), a `length` that is not a whole number
+            from 1 to T.
 
     Notes:
         A push of n_wrt tangents, two passes of Gram-Schmidt (more where rows differ by more than
@@ -155,10 +95,12 @@ def forward_singular_spectrum(
         Jacobi's relative precision.
     """
     check_chain(chain)
-    return _spectrum(chain, of, wrt, every, num_values, "start")
+    length = check_length(length, chain)
+    options = {"of": of, "wrt": wrt, "every": every, "num_values": num_values}
+    return _spectrum(chain, length, **options, fixed="start")
 
 
-@compiled
+@plain_options
 def backward_singular_spectrum(
     chain: Chain,
     *,
@@ -166,6 +108,7 @@ def backward_singular_spectrum(
     wrt: PartName | None = None,
     every: int = 1,
     num_values: int | None = None,
+    length: int | Int[Array, ""] | None = None,
 ) -> SingularSpectrum:
     """Returns the singular values of ∂s_T/∂s_k for every k, by lag T-k, small ones too.
 
@@ -178,6 +121,8 @@ def backward_singular_spectrum(
         wrt: the part of s_k; None is the whole state. Other parts of s_k are held (see `jacobian`).
         every: read the values at lags 0, every, 2·every, ... <= T only.
         num_values: keep the largest m alone; None keeps all min(n_of, n_wrt).
+        length: steps of the sequence, where it is padded, as for `forward_singular_spectrum`: lags
+            count from its own end.
 
     Returns:
         `SingularSpectrum`, lag 0 first, with an error estimate for each value.
@@ -191,19 +136,19 @@ def backward_singular_spectrum(
     Example:
         The last entry is that of `forward_singular_spectrum`: both are of ∂s_T/∂s_0.
     """
-    return _spectrum(check_stored(chain), of, wrt, every, num_values, "end")
+    length = check_length(length, check_stored(chain))
+    options = {"of": of, "wrt": wrt, "every": every, "num_values": num_values}
+    return _spectrum(chain, length, **options, fixed="end")
 
 
+@compiled
 def _spectrum(
-    chain: Chain,
-    of: PartName | None,
-    wrt: PartName | None,
-    every: int,
-    num_values: int | None,
-    fixed: Fixed,
+    chain: Chain, length: Any, *, of: Any, wrt: Any, every: Any, num_values: Any, fixed: Any
 ) -> SingularSpectrum:
     """The result, with lag 0: the identity, or zero between different parts."""
     every = check_spacing(every, chain)
+    if isinstance(chain, StoredChain):
+        chain = (repeating_last if fixed == "start" else ending_last)(chain, length)
     block = block_between(chain, of, wrt)
     most = min(block.shape)
     if num_values is not None:
@@ -220,7 +165,11 @@ def _spectrum(
     lags = np.arange(values.shape[0]) * every
     zero = block.is_zero(lags)[:, None]
     values, errors = jnp.where(zero, -jnp.inf, values), jnp.where(zero, 0.0, errors)
-    return SingularSpectrum(jnp.asarray(lags), values, errors, of=of, wrt=wrt, fixed=fixed)
+    if length is not None:
+        there = (jnp.asarray(lags, length.dtype) <= length)[:, None]
+        values, errors = (jnp.where(there, x, jnp.nan) for x in (values, errors))
+    lags = jnp.asarray(lags)
+    return SingularSpectrum(lags, values, errors, of=of, wrt=wrt, fixed=fixed, length=length)
 
 
 def _values_by_lag(

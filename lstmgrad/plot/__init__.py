@@ -4,6 +4,11 @@ Nothing is computed here except decimal logarithms, and the middle and a band of
 batch or of a gate's units. The vertical axis is linear in log₁₀ of the norm, because norms go down
 to 1e-3000.
 
+Every function takes the result of one sequence or of a batch, with leading axes from `jax.vmap`. Of
+a batch it draws the median and a band, and the legend, or the title of a figure that it makes, says
+how many members there are. Members that end earlier (``length=``) count up to their own ends, one
+at ±inf moves a median by its own rank at most, and one that is NaN is left out.
+
 What the arithmetic does not resolve is drawn as such and never as zero: dotted and faint as a
 curve, hatched in a map, hollow as a marker. A cross marks an exact zero.
 
@@ -12,6 +17,7 @@ they can be told apart in gray. No rcParams are set and nothing is shown; pyplot
 where a figure has to be made.
 """
 
+from lstmgrad.plot._batch_summary import batch_summary
 from lstmgrad.plot._comparison import comparison
 from lstmgrad.plot._contributions import contribution_shares, contributions, truncation_bias
 from lstmgrad.plot._diagnosis import Illustration, diagnosis
@@ -32,6 +38,7 @@ from lstmgrad.plot._words import words
 __all__ = [
     "Illustration",
     "Memory",
+    "batch_summary",
     "comparison",
     "contribution_map",
     "contribution_shares",

@@ -15,9 +15,11 @@ from matplotlib.ticker import MaxNLocator
 from lstmgrad._calls import public
 from lstmgrad._leaves import shown
 from lstmgrad._norms.records import NormProfile
-from lstmgrad.plot._curves import FAINT, NOT_RESOLVED, Curve
+from lstmgrad._result import up_to_length
+from lstmgrad.plot._curves import FAINT, NOT_RESOLVED, Curve, band_of
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._page import default_style
+from lstmgrad.plot._style import BAND_NAME
 from lstmgrad.plot._symbols import letters
 from lstmgrad.plot._values import by_lag, gapped
 
@@ -48,7 +50,7 @@ def comparison(
 
     Args:
         panels: the curves of each panel as (label, profile), by the panel's title; the curves are
-            in the same order in all panels.
+            in the same order in all panels. A batch is drawn as its median in its band.
         paths: by the panel's title and a curve's label, the norms through the additive path of the
             cell alone, drawn thin and with markers in the color of that curve.
         threshold: the norm below which a gradient counts as lost, drawn as a faint line.
@@ -80,7 +82,9 @@ def comparison(
         height = 0.95 + (1.65 if most <= 6 else 2.5) * len(panels)
         figure = Figure(figsize=(3.4, height), layout="constrained")
         grid = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
-        curves = [by_lag(profile)[1] for named in panels.values() for _, profile in named]
+        read = [by_lag(profile) for named in panels.values() for _, profile in named]
+        curves = [band_of(logs, hidden)[0][1] for _, logs, hidden in read]
+        count = max(len(logs) for _, logs, _ in read)
         bottom, top = vertical_range(curves, limit)
         paths, alone = paths or {}, False
         marks: set[str] = set()
@@ -88,12 +92,15 @@ def comparison(
             for label, profile in named:
                 norms(profile, ax=ax, label=label, linewidth=1.3)
                 marks |= _mark_exit(ax, bottom, top)
+                line = [line for line in ax.lines if isinstance(line, Curve)][-1]
+                line.set_label(label)  # the title says how many members there are
                 marks |= {NOT_RESOLVED} if by_lag(profile)[2].any() else set()
                 if path := paths.get(title, {}).get(label):
-                    draw_path(ax, path, [line for line in ax.lines if isinstance(line, Curve)][-1])
+                    draw_path(ax, path, line)
                     alone = True
             ax.axhline(limit, color="0.6", linewidth=0.7, zorder=1)  # above the grid
-            lost = [label for label, profile in named if np.isnan(profile.log_norms).any()]
+            lost = [label for label, profile in named if _broken(profile)]
+            title += f"; medians of {count}, {BAND_NAME} bands" if count > 1 else ""
             note = f"\nnot a number: {', '.join(lost)}" if lost else ""
             ax.set_title(title + note, fontsize=8, loc="left")
             ax.label_outer()
@@ -108,6 +115,12 @@ def comparison(
     return figure
 
 
+def _broken(profile: NormProfile) -> bool:
+    """Whether a norm that there is is not a number."""
+    there = up_to_length(profile.lags, profile.length)
+    return bool((np.isnan(profile.log_norms) & there).any())
+
+
 def draw_path(ax: Axes, path: NormProfile, beside: Line2D) -> None:
     """Draws the norms through the additive path alone, beside those of all paths.
 
@@ -116,8 +129,9 @@ def draw_path(ax: Axes, path: NormProfile, beside: Line2D) -> None:
         path: norms of one sequence or of a batch, whose median is drawn.
         beside: the curve of all paths, which has the color.
     """
-    lags, logs, _ = by_lag(path)
-    middle = gapped(np.quantile(logs, 0.5, axis=0, method="inverted_cdf"))
+    lags, logs, unresolved = by_lag(path)
+    (_, middle, _), _ = band_of(logs, unresolved)
+    middle = gapped(middle)
     place = max(1, len(lags) // 8)
     ax.plot(lags, middle, color=beside.get_color(), markevery=place, label="_path", **PATH)
 

@@ -13,16 +13,16 @@ from matplotlib.ticker import FixedLocator
 from lstmgrad._calls import public
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.truncation import TruncationBias
-from lstmgrad.plot._curves import draw_curve
+from lstmgrad._result import up_to_length
+from lstmgrad.plot._curves import band_of, draw_curve, median_label
 from lstmgrad.plot._style import (
     FILLS,
     axes_of,
     check_result,
-    check_single,
     legend_over_data,
     number_steps,
 )
-from lstmgrad.plot._values import log10
+from lstmgrad.plot._values import gapped, log10, members
 
 _FEW = 40
 """Up to so many steps can be told apart one by one, with words below them and points on them."""
@@ -67,9 +67,8 @@ def contributions(
         ```
     """
     check_result(result, Contributions, "result", "contributions")
-    values = log10(result.log_norms)
-    values = values.reshape(-1, values.shape[-1])
-    ax = axes_of(ax)
+    values = members(log10(result.log_norms), 1)
+    ax = axes_of(ax, batch=len(values))
     steps = np.arange(1, values.shape[1] + 1)
     few = {"marker": "o", "markersize": 4} if len(steps) <= _FEW else {}
     draw_curve(ax, steps, values, label, artist, **few)
@@ -89,7 +88,8 @@ def contribution_shares(
     """Draws each step's share in the gradient as bars, and the share from it to the end as a line.
 
     Args:
-        result: from `contributions`, for one sequence.
+        result: from `contributions`. Of a batch medians are drawn, the bars with a whisker from the
+            10 % to the 90 % quantile and the line in such a band; medians need not add up to 1.
         labels: T labels to write below the steps instead of their numbers, such as the words that
             the network reads.
         ax: where to draw; None makes a figure.
@@ -102,8 +102,8 @@ def contribution_shares(
         at 1.
 
     Raises:
-        ValueError: the result is not a `Contributions` or is a batch, there are more or fewer
-            labels than steps, or `ax` is not an Axes.
+        ValueError: the result is not a `Contributions`, there are more or fewer labels than steps,
+            or `ax` is not an Axes.
 
     Example:
         ```python
@@ -111,12 +111,16 @@ def contribution_shares(
         ```
     """
     check_result(result, Contributions, "result", "contributions")
-    check_single(result.shares, ("T",), "result")
     ax = axes_of(ax)
-    shares = np.asarray(result.shares, np.float64)
-    steps = np.arange(1, len(shares) + 1)
-    together = np.asarray(result.cumulative_shares, np.float64)[1:][::-1]
-    style: dict[str, Any] = {"color": FILLS[0], "label": "step $t$"}
+    batch = members(result.shares, 1)
+    steps = np.arange(1, batch.shape[1] + 1)
+    from_step = members(_from_each_step(result), 1)
+    if result.length is not None:
+        there = up_to_length(steps[None], np.ravel(result.length))
+        batch, from_step = (np.where(there, x, np.nan) for x in (batch, from_step))
+    (low, shares, high), _ = band_of(batch)
+    (least, together, most), _ = band_of(from_step)
+    style: dict[str, Any] = {"color": FILLS[0], "label": median_label("step $t$", len(batch))}
     few: dict[str, Any] = {}
     if len(steps) <= _FEW:
         bars = ax.bar(steps, shares, width=0.8, **style | normalize_kwargs(artist, Rectangle))
@@ -124,10 +128,15 @@ def contribution_shares(
     else:  # as many separate bars would take seconds
         style |= normalize_kwargs(artist, StepPatch)
         bars = ax.stairs(shares, np.arange(len(steps) + 1) + 0.5, fill=True, **style)
-    (line,) = ax.plot(steps, together, color="#d55e00", label="steps $t$ to $T$ together", **few)
+    line_label = median_label("steps $t$ to $T$ together", len(batch))
+    (line,) = ax.plot(steps, together, color="#d55e00", label=line_label, **few)
+    if len(batch) > 1:
+        ax.vlines(steps, gapped(low), gapped(high), color="0.35", linewidth=0.8, zorder=3)
+        band = {"color": "#d55e00", "alpha": 0.2, "linewidth": 0}
+        ax.fill_between(steps, gapped(least), gapped(most), **band)
     ax.axhline(1.0, color="0.6", linewidth=0.7, zorder=1)
     ax.axhline(0.0, color="black", linewidth=0.6)
-    drawn = np.concatenate([shares, together])
+    drawn = np.concatenate([low, shares, high, least, most])
     drawn = drawn[np.isfinite(drawn)]
     legend_over_data(ax, [bars, line], drawn.min(initial=0.0), drawn.max(initial=1.0))
     name_steps(ax, len(steps), labels)
@@ -171,15 +180,20 @@ def truncation_bias(
     """
     if not isinstance(result, Contributions):
         check_result(result, TruncationBias, "result", "truncation_bias")
-    with np.errstate(divide="ignore"):
-        values = np.log10(np.asarray(result.residuals, np.float64))
-    values = values.reshape(-1, values.shape[-1])
-    ax = axes_of(ax)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.log10(members(result.residuals, 1))
+    ax = axes_of(ax, batch=len(values))
     draw_curve(ax, np.arange(values.shape[1]), values, label, artist)
     number_steps(ax)
     ax.set_xlabel("truncation length $L$ (steps)")
     ax.set_ylabel(r"$\log_{10}\,\Vert g - g_L\Vert/\Vert g\Vert$")
     return ax
+
+
+def _from_each_step(result: Contributions) -> np.ndarray:
+    """The share of the steps t to the end together, (..., T) by t; zero behind the end."""
+    shares = np.asarray(result.shares, np.float64)
+    return np.cumsum(shares[..., ::-1], axis=-1)[..., ::-1]
 
 
 def name_steps(ax: Axes, length: int, labels: Sequence[str] | None) -> None:

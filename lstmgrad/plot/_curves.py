@@ -14,11 +14,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.lines import Line2D
 
+from lstmgrad._quantiles import BAND, quantiles
 from lstmgrad.plot._style import COLORS, DASHES, figure_of
 from lstmgrad.plot._values import gapped
-
-BAND = (0.1, 0.9)
-"""The quantiles at the edges of a batch's band."""
 
 FAINT: dict[str, Any] = {"linestyle": (0, (1, 3)), "alpha": 0.6}
 """The style of a line where its values are not resolved: sparser dots than in any of `DASHES`."""
@@ -52,7 +50,8 @@ def draw_curve(
 ) -> Curve:
     """Adds a curve, or the median of a batch inside its band, in the next color and dash pattern.
 
-    The line breaks where the value is not finite; a cross marks the last point before -inf.
+    The line breaks where the value is not finite; a cross marks the last point before -inf. The
+    label of a median says of how many members it is.
 
     Args:
         ax: the Axes.
@@ -63,19 +62,11 @@ def draw_curve(
         unresolved: (B, L), where a value is only an upper bound; None is nowhere.
         **defaults: properties that apply unless the caller's say otherwise.
     """
-    index = sum(isinstance(line, Curve) for line in ax.lines)
-    style = {
-        "color": COLORS[index % len(COLORS)],
-        "linestyle": DASHES[index % len(DASHES)],
-        **defaults,
-        **normalize_kwargs(artist, Line2D),
-    }
-    if label is not None:
-        style["label"] = label
-    (low, middle, high), resolved = _quantiles(batch, unresolved)
-    line = Curve(x, gapped(np.where(resolved[1], middle, np.nan)), **style)
-    line.whole = gapped(middle)
-    ax.add_line(line)
+    style = next_style(ax, {**defaults, **normalize_kwargs(artist, Line2D)})
+    if (named := median_label(label, len(batch))) is not None:
+        style["label"] = named
+    (low, middle, high), resolved = band_of(batch, unresolved)
+    line = add_curve(ax, x, middle, resolved[1], style)
     color = line.get_color()
     if len(batch) > 1:
         band = {"color": color, "linewidth": 0}
@@ -85,11 +76,42 @@ def draw_curve(
         if not both.all():
             vague = np.where(_with_neighbors(~both), low, np.nan)
             ax.fill_between(x, gapped(vague), gapped(high), alpha=0.08, **band)
-    draw_unresolved(ax, x, middle, resolved[1], style)
-    ends = np.isfinite(middle[:-1]) & np.isneginf(middle[1:])
-    if ends.any():
-        ax.plot(x[:-1][ends], middle[:-1][ends], "x", color=color, label="_exact zero beyond")
     ax.autoscale_view()
+    return line
+
+
+def next_style(ax: Axes, artist: dict[str, Any]) -> dict[str, Any]:
+    """The color and the dash pattern of the next curve, where the caller's properties say nothing.
+
+    Args:
+        ax: the Axes, with the curves before it.
+        artist: properties of a line.
+    """
+    index = sum(isinstance(line, Curve) for line in ax.lines)
+    style = {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[index % len(DASHES)]}
+    return {**style, **normalize_kwargs(artist, Line2D)}
+
+
+def add_curve(
+    ax: Axes, x: np.ndarray, values: np.ndarray, resolved: np.ndarray, style: dict[str, Any]
+) -> Curve:
+    """Adds a line, with what is not resolved drawn apart, and a cross before each exact zero.
+
+    Args:
+        ax: the Axes.
+        x: (L,).
+        values: (L,).
+        resolved: (L,).
+        style: its properties.
+    """
+    line = Curve(x, gapped(np.where(resolved, values, np.nan)), **style)
+    line.whole = gapped(values)
+    ax.add_line(line)
+    draw_unresolved(ax, x, values, resolved, style)
+    ends = np.isfinite(values[:-1]) & np.isneginf(values[1:])
+    if ends.any():
+        color = line.get_color()
+        ax.plot(x[:-1][ends], values[:-1][ends], "x", color=color, label="_exact zero beyond")
     return line
 
 
@@ -120,27 +142,31 @@ def draw_unresolved(
 def draw_family(
     ax: Axes,
     x: np.ndarray,
-    values: np.ndarray,
-    resolved: np.ndarray,
+    batch: np.ndarray,
     name: str,
     what: str,
     artist: dict[str, Any],
+    *,
+    unresolved: np.ndarray,
 ) -> list[Line2D]:
     """Draws the columns of a matrix as lines that are told apart, with a legend or a color bar.
+
+    Of a batch the medians, in bands where the lines are few.
 
     Args:
         ax: the Axes.
         x: (L,).
-        values: (L, m).
-        resolved: (L, m).
+        batch: (B, L, m).
         name: the symbol of a curve, with ``{}`` for its number, where the curves are few.
         what: the label of the color bar, where they are many.
         artist: the caller's properties of the lines.
+        unresolved: (B, L, m), where a value is only an upper bound.
 
     Returns:
         The m lines.
     """
-    count = values.shape[1]
+    members, count = len(batch), batch.shape[-1]
+    (low, values, high), (_, resolved, _) = band_of(batch, unresolved)
     few = count <= _FEW
     # Without the yellow end, which is as bright as the paper.
     colors = colormaps["viridis"](np.linspace(0.0, 0.85, count))
@@ -156,45 +182,74 @@ def draw_family(
             style["label"] = name.replace("{}", f"{{{index + 1}}}")
         styles.append(style)
         lines += ax.plot(x, gapped(np.where(resolved[:, index], values[:, index], np.nan)), **style)
+        if few and members > 1:
+            band = {"color": lines[-1].get_color(), "linewidth": 0, "alpha": 0.15}
+            ax.fill_between(x, gapped(low[:, index]), gapped(high[:, index]), **band)
     dotted = False
     for column, good, style in zip(values.T, resolved.T, styles, strict=True):
         dotted |= draw_unresolved(ax, x, column, good, style)
     if few:
-        named_legend(ax)
+        named_legend(ax, median_label(None, members))
     else:
         shades = ScalarMappable(Normalize(0.5, count + 0.5), ListedColormap(colors))
         bar = figure_of(ax).colorbar(shades, ax=ax)
         bar.ax.invert_yaxis()  # the first on top, as its curve
-        bar.set_label(what + (f" (dotted: {NOT_RESOLVED})" if dotted else ""))
+        label = median_label(what, members) or what
+        bar.set_label(label + (f" (dotted: {NOT_RESOLVED})" if dotted else ""))
     return lines
 
 
-def named_legend(ax: Axes) -> None:
+def named_legend(ax: Axes, title: str | None = None) -> None:
     """Draws a legend of all that has a name, each name once, spectra before what belongs to them.
 
     Args:
         ax: the Axes; without names on it there is no legend.
+        title: of the legend.
     """
     handles, labels = ax.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda index: handles[index] not in ax.containers)
     named = {labels[index]: handles[index] for index in reversed(order)}
     if named:
-        ax.legend(list(named.values())[::-1], list(named)[::-1], fontsize="small", frameon=False)
+        style = {"fontsize": "small", "title_fontsize": "small", "frameon": False}
+        ax.legend(list(named.values())[::-1], list(named)[::-1], title=title, **style)
 
 
-def _quantiles(batch: np.ndarray, unresolved: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """The lower edge, the median and the upper edge, (3, L), and which of them are resolved.
+def note(text: str) -> Line2D:
+    """An entry of a legend that is text alone.
 
-    An unresolved norm lies anywhere between zero and its value. A quantile is resolved where it
-    comes out the same at both ends.
+    Args:
+        text: what it says.
     """
-    levels = (BAND[0], 0.5, BAND[1])
-    at_most = np.quantile(batch, levels, axis=0, method="inverted_cdf")
-    if unresolved is None or not unresolved.any():
-        return at_most, np.ones_like(at_most, bool)
-    lowest = np.where(unresolved, -np.inf, batch)
-    at_least = np.quantile(lowest, levels, axis=0, method="inverted_cdf")
-    return at_most, (at_most == at_least) | np.isnan(at_most)
+    return Line2D([], [], linestyle="none", label=text)
+
+
+def median_label(label: str | None, count: int) -> str | None:
+    """The name of a curve in the legend, which says of how many members a median is.
+
+    Args:
+        label: the caller's; None without one.
+        count: of the members.
+    """
+    if count < 2:
+        return label
+    return f"median of {count}" if label is None else f"{label}, median of {count}"
+
+
+def band_of(
+    batch: np.ndarray, unresolved: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lower edge, the median and the upper edge, (3, ...), and which of them are resolved.
+
+    An unresolved value lies anywhere below it. A quantile is resolved where it comes out the same
+    wherever they lie. Members that are NaN are left out. A single curve is all three.
+
+    Args:
+        batch: (B, ...).
+        unresolved: (B, ...), where a value is only an upper bound; None is nowhere.
+    """
+    lows = batch if unresolved is None else np.where(unresolved, -np.inf, batch)
+    found, known = quantiles(lows, batch, (BAND[0], 0.5, BAND[1]))
+    return found, known | np.isnan(found)
 
 
 def _with_neighbors(chosen: np.ndarray) -> np.ndarray:

@@ -21,16 +21,17 @@ def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **ar
     """Draws the eigenvalues of steps in the complex plane, with the unit circle.
 
     Args:
-        result: from `step_eigenvalues`, (T, n), or (n,) for a single step.
+        result: from `step_eigenvalues`, (T, n), or (n,) for a single step; of a batch, with leading
+            axes from `jax.vmap`, all members are drawn: points in a plane have no median.
         ax: where to draw; None makes a figure.
         **artist: properties of the points (`s`, `alpha`, `cmap`, ...), see `Axes.scatter`.
 
     Returns:
         The Axes, with equal scales. The eigenvalues of several steps are colored by step, with a
-        color bar.
+        color bar, whose label says how many sequences there are.
 
     Raises:
-        ValueError: the result has more than two axes or none, or `ax` is not an Axes.
+        ValueError: the result has no axes, or `ax` is not an Axes.
 
     Example:
         ```python
@@ -38,17 +39,20 @@ def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **ar
         ```
     """
     values = np.asarray(result)
-    if values.ndim not in (1, 2):
+    if values.ndim == 0:
         raise ValueError(
-            "result: expected the eigenvalues of one sequence, (T, n) or (n,), but got shape "
-            f"{values.shape}."
+            "result: expected eigenvalues, (T, n) or (n,), with axes of a batch in front, but got "
+            "a single number."
         )
     ax = axes_of(ax)
+    values = np.atleast_2d(values)
+    values = values.reshape(-1, *values.shape[-2:])
+    count, length, size = values.shape
     ax.add_patch(Circle((0.0, 0.0), 1.0, fill=False, color="0.5", linewidth=0.9, zorder=1))
     style: dict[str, Any] = {"s": 12 if values.size <= 500 else 4, "linewidths": 0}
-    many = values.ndim == 2 and len(values) > 1
+    many = length > 1
     if many:
-        style |= {"c": np.repeat(np.arange(1, len(values) + 1), values.shape[1])}
+        style |= {"c": np.tile(np.repeat(np.arange(1, length + 1), size), count)}
     else:
         style |= {"color": "black"}
     style |= normalize_kwargs(artist, PathCollection)
@@ -56,7 +60,9 @@ def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **ar
         style.pop("c", None)
     points = ax.scatter(np.real(values).ravel(), np.imag(values).ravel(), **style)
     if many and points.get_array() is not None:
-        figure_of(ax).colorbar(points, ax=ax).set_label("time step $t$")
+        figure_of(ax).colorbar(points, ax=ax).set_label(
+            "time step $t$" + (f", {count} sequences" if count > 1 else "")
+        )
     ax.set_aspect("equal", adjustable="datalim")
     ax.autoscale_view()
     ax.set_xlabel("real part")

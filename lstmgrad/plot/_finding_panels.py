@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from lstmgrad._norms.records import NormProfile
 from lstmgrad.diagnosis import Diagnosis
-from lstmgrad.plot._curves import draw_curve
+from lstmgrad.plot._curves import Curve, draw_curve
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._style import COLORS
 from lstmgrad.plot._values import log10
@@ -52,6 +52,7 @@ def _power(decades: float) -> str:
 def _draw_norms(ax: Axes, result: Diagnosis) -> None:
     for name, profile in _profiles(result).items():
         norms(profile, ax=ax, label=name)
+        next(line for line in ax.lines[::-1] if isinstance(line, Curve)).set_label(name)
     floor = math.log10(float(np.finfo(result.settings.dtype).eps))
     ax.axhline(floor, color="0.5", linewidth=0.8, linestyle="--")
     ax.annotate(

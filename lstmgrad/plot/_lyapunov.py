@@ -11,15 +11,20 @@ from matplotlib.lines import Line2D
 
 from lstmgrad._calls import public
 from lstmgrad._spectra.records import LyapunovSpectrum
-from lstmgrad.plot._curves import NOT_RESOLVED, draw_family, named_legend
+from lstmgrad.plot._curves import (
+    NOT_RESOLVED,
+    band_of,
+    draw_family,
+    median_label,
+    named_legend,
+)
 from lstmgrad.plot._style import (
     COLORS,
     axes_of,
     check_result,
-    check_single,
     number_steps,
 )
-from lstmgrad.plot._values import gapped
+from lstmgrad.plot._values import gapped, members
 
 _MARKERS = ("o", "s", "^", "D")
 
@@ -36,7 +41,8 @@ def lyapunov_spectrum(
     """Draws Lyapunov exponents against their number, with standard errors.
 
     Args:
-        result: from `lyapunov_spectrum`, for one trajectory.
+        result: from `lyapunov_spectrum`. Of a batch the medians are drawn, with bars from the 10 %
+            to the 90 % quantile.
         theory: (m,), exponents to draw as a line beside the measured ones.
         ax: where to draw; None makes a figure. A further call on the same Axes takes the next color
             and marker.
@@ -49,8 +55,8 @@ def lyapunov_spectrum(
         resolve have hollow markers; a triangle at the lower edge is an exponent of -inf.
 
     Raises:
-        ValueError: the result is not a `LyapunovSpectrum` or is a batch, `theory` has another
-            length, or `ax` is not an Axes.
+        ValueError: the result is not a `LyapunovSpectrum`, `theory` has another length, or `ax` is
+            not an Axes.
 
     Example:
         ```python
@@ -58,8 +64,7 @@ def lyapunov_spectrum(
         ```
     """
     check_result(result, LyapunovSpectrum, "result", "lyapunov_spectrum")
-    check_single(result.exponents, ("m",), "result")
-    values = np.asarray(result.exponents, np.float64)
+    values, errors, resolved, count = _of_batch(result, members(result.exponents, 1))
     index = np.arange(1, len(values) + 1)
     if theory is not None:
         theory = np.asarray(theory, np.float64)
@@ -80,10 +85,10 @@ def lyapunov_spectrum(
         "elinewidth": 0.9,
         **normalize_kwargs(artist, Line2D),
     }
-    errors = np.asarray(result.standard_errors, np.float64)
+    label = median_label(label, count)
     bars = ax.errorbar(index, gapped(values), gapped(errors), label=label, **style)
     color = bars.lines[0].get_color()
-    _mark_exceptions(ax, bars.lines[0], index, values, np.asarray(result.resolved))
+    _mark_exceptions(ax, bars.lines[0], index, values, resolved)
     if theory is not None:
         ax.plot(index, gapped(theory), color=color, linewidth=0.9, label="theory", zorder=1.5)
     named_legend(ax)
@@ -100,7 +105,8 @@ def lyapunov_convergence(
     """Draws the running estimates of Lyapunov exponents against the number of steps so far.
 
     Args:
-        result: from `lyapunov_spectrum`, for one trajectory.
+        result: from `lyapunov_spectrum`. Of a batch the medians are drawn, and at the end bars from
+            the 10 % to the 90 % quantile.
         ax: where to draw; None makes a figure.
         **artist: properties of the lines (`linewidth`, ...), see `Axes.plot`.
 
@@ -110,7 +116,7 @@ def lyapunov_convergence(
         patterns and a legend; more have a color bar.
 
     Raises:
-        ValueError: the result is not a `LyapunovSpectrum` or is a batch, or `ax` is not an Axes.
+        ValueError: the result is not a `LyapunovSpectrum`, or `ax` is not an Axes.
 
     Notes:
         An estimate converges like 1/T at best, and like 1/√T where the gains fluctuate: a curve
@@ -122,24 +128,49 @@ def lyapunov_convergence(
         ```
     """
     check_result(result, LyapunovSpectrum, "result", "lyapunov_spectrum")
-    check_single(result.exponents, ("m",), "result")
-    ax = axes_of(ax)
+    ends = members(result.times, 1)
+    running = members(result.running_exponents, 2)
+    ax, times = axes_of(ax), ends[np.argmax(ends[:, -1])]
     ax.set_xscale("log")
-    times = np.asarray(result.times)
-    running = np.asarray(result.running_exponents, np.float64)
-    resolved = np.broadcast_to(np.asarray(result.resolved), running.shape)
-    lines = draw_family(ax, times, running, resolved, r"$\lambda_{}$", "exponent $i$", artist)
-    errors = np.asarray(result.standard_errors, np.float64)
-    known = np.isfinite(running[-1]) & np.isfinite(errors)
+    unresolved = members(~np.asarray(result.resolved), 1)[:, None] > 0
+    unresolved = np.broadcast_to(unresolved, running.shape) & np.isfinite(running)
+    # In a sequence that ended before, the last estimate stands again.
+    running = np.where((ends == times)[..., None], running, np.nan)
+    what = r"$\lambda_{}$", "exponent $i$", artist
+    lines = draw_family(ax, times, running, *what, unresolved=unresolved)
+    last, errors, _, _ = _of_batch(result, running[:, -1])
+    known = np.isfinite(last) & np.isfinite(errors).all(axis=0)
     if known.any():
         colors = [line.get_color() for line, good in zip(lines, known, strict=True) if good]
-        ends = np.full(known.sum(), times[-1])
+        at = np.full(known.sum(), times[-1])
         style = {"fmt": "none", "ecolor": colors, "capsize": 0, "elinewidth": 2}
-        ax.errorbar(ends, running[-1][known], errors[known], **style)
+        ax.errorbar(at, last[known], errors[:, known], **style)
     ax.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     ax.set_xlabel("steps")
     ax.set_ylabel("running estimate (nats per step)")
     return ax
+
+
+def _of_batch(
+    result: LyapunovSpectrum, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """The exponents as they are drawn: those of one trajectory, or the medians of a batch.
+
+    Args:
+        result: whose errors they have.
+        values: (B, m), the exponents.
+
+    Returns:
+        (m,) exponents; (2, m), how far the bars reach down and up, by standard errors or by the
+        band of a batch; (m,) which of the exponents are resolved; the number of trajectories.
+    """
+    unresolved = (members(~np.asarray(result.resolved), 1) > 0) & np.isfinite(values)
+    (low, middle, high), (_, resolved, _) = band_of(values, unresolved)
+    if len(values) == 1:
+        errors = members(result.standard_errors, 1)[0]
+        return values[0], np.stack([errors, errors]), ~unresolved[0], 1
+    with np.errstate(invalid="ignore"):
+        return middle, np.stack([middle - low, high - middle]), resolved, len(values)
 
 
 def _mark_exceptions(

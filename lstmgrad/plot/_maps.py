@@ -16,10 +16,10 @@ from lstmgrad._gradients.maps import ContributionMap
 from lstmgrad._gradients.saliency import Saliency
 from lstmgrad._norms.maps import NormMap
 from lstmgrad.plot._contributions import name_steps
-from lstmgrad.plot._curves import NOT_RESOLVED
-from lstmgrad.plot._style import axes_of, check_result, check_single, figure_of
+from lstmgrad.plot._curves import NOT_RESOLVED, band_of, median_label
+from lstmgrad.plot._style import axes_of, check_result, figure_of
 from lstmgrad.plot._symbols import symbol
-from lstmgrad.plot._values import log10, unresolved
+from lstmgrad.plot._values import log10, members, shared, unresolved
 
 
 @public
@@ -27,7 +27,7 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws log₁₀ ‖∂s_t/∂s_k‖₂ for every pair of times as a heat map and returns the Axes.
 
     Args:
-        result: from `norm_map`, for one sequence.
+        result: from `norm_map`. Of a batch the median is drawn, pair by pair.
         ax: where to draw; None makes a figure.
         **artist: properties of the image (`cmap`, `vmin`, `vmax`, ...), see `Axes.imshow`.
 
@@ -36,7 +36,7 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
         the effect, runs downward, as in a matrix. Pairs with k > t are left blank.
 
     Raises:
-        ValueError: the result is not a `NormMap` or is a batch, or `ax` is not an Axes.
+        ValueError: the result is not a `NormMap`, or `ax` is not an Axes.
 
     Notes:
         Norms that the arithmetic does not resolve are hatched, as the color bar's label then says.
@@ -48,11 +48,13 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
         ```
     """
     check_result(result, NormMap, "result", "norm_map")
-    check_single(result.log_norms, ("G", "G"), "result")
-    ax = axes_of(ax)
-    times, hidden = np.asarray(result.times), unresolved(result)
-    values = np.where(hidden, np.nan, log10(result.log_norms))
+    ax, times = axes_of(ax), shared(result.times, "times")
+    logs, bounds = members(log10(result.log_norms), 2), members(unresolved(result), 2) > 0
+    (_, middle, _), resolved = band_of(logs, bounds)
+    hidden = ~resolved[1] & np.isfinite(middle)
+    values = np.where(hidden, np.nan, middle)
     label = symbol(result, "t", "k") + (f" (hatched: {NOT_RESOLVED})" if hidden.any() else "")
+    label = median_label(label, len(logs))
     _draw_heat_map(ax, times, times, values, label, artist)
     _hatch(ax, times, times, hidden)
     ax.set_xlabel("time of the cause $k$ (steps)")
@@ -65,7 +67,7 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
     """Draws log₁₀ of what step k adds to the gradient of the loss at t, as a heat map.
 
     Args:
-        result: from `contribution_map`, for one sequence.
+        result: from `contribution_map`. Of a batch the median is drawn, pair by pair.
         ax: where to draw; None makes a figure.
         **artist: properties of the image (`cmap`, `vmin`, `vmax`, ...), see `Axes.imshow`.
 
@@ -74,7 +76,7 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
         loss, runs downward. Pairs with k > t are left blank.
 
     Raises:
-        ValueError: the result is not a `ContributionMap` or is a batch, or `ax` is not an Axes.
+        ValueError: the result is not a `ContributionMap`, or `ax` is not an Axes.
 
     Notes:
         Exact zeros (-inf) have the color below the color bar's range, an arrow at its end.
@@ -86,12 +88,14 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
         ```
     """
     check_result(result, ContributionMap, "result", "contribution_map")
-    check_single(result.log_norms, ("G", "T"), "result")
     ax = axes_of(ax)
-    times, steps = np.asarray(result.times), np.asarray(result.steps)
+    times, steps = shared(result.times, "times"), shared(result.steps, "steps")
+    logs = members(log10(result.log_norms), 2)
+    (_, middle, _), _ = band_of(logs)
     artist = {"aspect": "equal" if len(times) > 1 else "auto", **artist}
     label = r"$\log_{10}\,\Vert$ what step $k$ adds to $dL_t/d\theta\,\Vert$"
-    _draw_heat_map(ax, steps, times, log10(result.log_norms), label, artist)
+    label = median_label(label, len(logs))
+    _draw_heat_map(ax, steps, times, middle, label, artist)
     ax.set_xlabel("contributing step $k$")
     ax.set_ylabel("time of the loss $t$ (steps)")
     return ax
@@ -109,7 +113,7 @@ def saliency(
     """Draws log₁₀ |dL/dx_t|, feature by feature against the time step, as a heat map.
 
     Args:
-        result: from `saliency`, for one sequence.
+        result: from `saliency`. Of a batch the median is drawn, number by number.
         labels: T labels to write below the steps instead of their numbers, such as the words that
             the network reads.
         features: d names to write beside the rows instead of their numbers, which count from 0.
@@ -120,7 +124,7 @@ def saliency(
         The Axes, with a color bar. Time runs to the right and features downward.
 
     Raises:
-        ValueError: the result is not a `Saliency` or is a batch, there are more or fewer labels
+        ValueError: the result is not a `Saliency`, there are more or fewer labels
             than steps or names than features, or `ax` is not an Axes.
 
     Notes:
@@ -133,8 +137,10 @@ def saliency(
         ```
     """
     check_result(result, Saliency, "result", "saliency")
-    check_single(result.log_abs, ("T", "d"), "result")
-    values = log10(result.log_abs).T
+    logs = members(log10(result.log_abs), 2)
+    bounds = (members(~np.asarray(result.resolved), 2) > 0) & np.isfinite(logs)
+    (_, values, _), (_, resolved, _) = band_of(logs, bounds)
+    values, resolved = values.T, resolved.T
     steps, rows = np.arange(1, values.shape[1] + 1), np.arange(values.shape[0])
     if features is not None and len(features) != len(rows):
         raise ValueError(
@@ -142,8 +148,9 @@ def saliency(
             f"{len(features)}."
         )
     ax = axes_of(ax)
-    hidden = ~np.asarray(result.resolved).T & np.isfinite(values)
+    hidden = ~resolved & np.isfinite(values)
     label = r"$\log_{10}\,|dL/dx_t|$" + (f" (hatched: {NOT_RESOLVED})" if hidden.any() else "")
+    label = median_label(label, len(logs))
     artist = {"aspect": "auto", **artist}
     _draw_heat_map(ax, steps, rows, np.where(hidden, np.nan, values), label, artist)
     _hatch(ax, steps, rows, hidden)
@@ -161,7 +168,7 @@ def _draw_heat_map(
     columns: np.ndarray,
     rows: np.ndarray,
     values: np.ndarray,
-    label: str,
+    label: str | None,
     artist: dict[str, Any],
 ) -> None:
     """Draws decimal logarithms as an image with a color bar, on evenly spaced times."""
@@ -193,7 +200,7 @@ def _draw_heat_map(
         image.set_cmap(image.get_cmap().with_extremes(under="black", over="red"))
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}
     bar = figure_of(ax).colorbar(image, ax=ax, extend=extend[int(below.any()), int(above.any())])
-    bar.set_label(label)
+    bar.set_label(label or "")
 
 
 def _hatch(ax: Axes, columns: np.ndarray, rows: np.ndarray, cells: np.ndarray) -> None:

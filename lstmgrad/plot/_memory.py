@@ -108,7 +108,7 @@ def _norm_panel(ax: Axes, kinds: Sequence[Memory], stage: str) -> None:
         if path := kind.paths.get(stage):
             draw_path(ax, path, [line for line in ax.lines if isinstance(line, Curve)][-1])
         if kind.forget_bias is not None:
-            lags, _, _ = by_lag(kind.norms[stage])
+            lags = by_lag(kind.norms[stage])[0]
             rate = math.log1p(math.exp(-kind.forget_bias)) / math.log(10)
             ax.plot(lags, -rate * lags, color="0.45", linewidth=0.8, linestyle=(0, (2, 1)))
     ax.set_title(f"gradient {stage}", loc="left")

@@ -21,7 +21,8 @@ def norms(
     Args:
         result: from `backward_norms`, `forward_norms` or `input_norms`. A batch, with leading axes
             from `jax.vmap`, is drawn as its median inside the band from the 10 % to the 90 %
-            quantile.
+            quantile, at each lag over the sequences that have it; the label says how many there
+            are.
         ax: where to draw; None makes a figure. A further call on the same Axes takes the next
             color and dash pattern.
         label: the curve's name in the legend. Drawing the legend is left to the caller.
@@ -52,7 +53,7 @@ def norms(
     """
     check_result(result, NormProfile, "result", "backward_norms, forward_norms or input_norms")
     lags, batch, unresolved = by_lag(result)
-    ax = axes_of(ax)
+    ax = axes_of(ax, batch=len(batch))
     draw_curve(ax, lags, batch, label, artist, unresolved=unresolved)
     later, earlier = times(result.fixed)
     label_once(ax, symbol(result, later, earlier), symbol(None, later, earlier))

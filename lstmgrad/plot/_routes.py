@@ -12,16 +12,17 @@ from matplotlib.patches import StepPatch
 from lstmgrad._calls import public
 from lstmgrad._routes.budget import STATE, GainBudget
 from lstmgrad._routes.shares import RouteShares
+from lstmgrad.plot._curves import band_of, draw_curve, note
 from lstmgrad.plot._style import (
+    COLORS,
     area_style,
     axes_of,
     check_result,
-    check_single,
     legend_over_data,
     number_steps,
 )
 from lstmgrad.plot._symbols import fraction, part, power
-from lstmgrad.plot._values import log10
+from lstmgrad.plot._values import gapped, log10, members
 
 _SEEN = 1e-3
 """Shares and gains below this are thinner than a line on any page."""
@@ -32,9 +33,11 @@ def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) 
     """Draws the share of each route in the gradient as stacked areas over time.
 
     Args:
-        result: from `route_shares`, for one sequence.
+        result: from `route_shares`. Of a batch there is a curve for each route instead, the median
+            in its band from the 10 % to the 90 % quantile: medians do not add up to 1.
         ax: where to draw; None makes a figure.
-        **artist: properties of the areas (`alpha`, `linewidth`, ...), see `Axes.stairs`.
+        **artist: properties of the areas (`alpha`, `linewidth`, ...), see `Axes.stairs`; of the
+            lines of a batch.
 
     Returns:
         The Axes. Positive shares are stacked upward and negative ones downward: at every step, what
@@ -42,7 +45,7 @@ def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) 
         is shared.
 
     Raises:
-        ValueError: the result is not a `RouteShares` or is a batch, or `ax` is not an Axes.
+        ValueError: the result is not a `RouteShares`, or `ax` is not an Axes.
 
     Notes:
         Routes that stay below a thousandth at every step, like "untagged" and "crossed" where the
@@ -56,14 +59,14 @@ def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) 
         ```
     """
     check_result(result, RouteShares, "result", "route_shares")
-    check_single(result.log_norm, (), "result")
     ax = axes_of(ax)
-    parts = {name: np.asarray(share, np.float64) for name, share in result.shares.items()}
-    seen = {name: share for name, share in parts.items() if np.max(np.abs(share)) >= _SEEN}
-    handles, (low, high) = _stack(ax, seen, {}, artist)
+    parts = {name: members(share, 1) for name, share in result.shares.items()}
+    seen = {name: share for name, share in parts.items() if np.any(np.abs(share) >= _SEEN)}
+    handles, (low, high) = _draw(ax, seen, {}, artist)
     ax.axhline(1.0, color="black", linewidth=0.9)
     ax.axhline(0.0, color="black", linewidth=0.6)
-    handles.append(_note(f"size: ${power(result.log_norm)}$"))
+    handles.append(note(f"size: {_size(result.log_norm)}"))
+    handles += _counted(result.log_norm)
     legend_over_data(ax, handles, min(low, 0.0), max(high, 1.0))
     ax.set_ylabel(f"share in {fraction(result, 'T', '0')}")
     return ax
@@ -80,11 +83,13 @@ def gain_budget(
     """Draws log₁₀ of what the gradient gains or loses at every step, as stacked bars.
 
     Args:
-        result: from `gain_budget`, for one sequence.
+        result: from `gain_budget`. Of a batch there is a curve for each station instead, the median
+            in its band from the 10 % to the 90 % quantile.
         names: names for the stations in the legend instead of their tags, such as
             ``{"recurrent": "activation", "state": "weights"}`` for a plain RNN.
         ax: where to draw; None makes a figure.
-        **artist: properties of the bars (`alpha`, `linewidth`, ...), see `Axes.stairs`.
+        **artist: properties of the bars (`alpha`, `linewidth`, ...), see `Axes.stairs`; of the
+            lines of a batch.
 
     Returns:
         The Axes: gains upward and losses downward, in one color per station, with their sum at each
@@ -92,7 +97,7 @@ def gain_budget(
         the factor of the projection onto a part of s_0, which no bar shows.
 
     Raises:
-        ValueError: the result is not a `GainBudget` or is a batch, or `ax` is not an Axes.
+        ValueError: the result is not a `GainBudget`, or `ax` is not an Axes.
 
     Notes:
         A triangle at the lower edge marks the station and the step at which the gradient becomes
@@ -105,29 +110,71 @@ def gain_budget(
         ```
     """
     check_result(result, GainBudget, "result", "gain_budget")
-    check_single(result.log_norm, (), "result")
     ax = axes_of(ax)
-    gains = {name: log10(gain) for name, gain in result.station_log_gains.items()}
+    gains = {name: members(log10(gain), 1) for name, gain in result.station_log_gains.items()}
     called = {STATE: "$s_{t-1}$" if len(gains) > 1 else "step $t$", **(names or {})}
-    handles, (low, high) = _stack(ax, gains, called, artist)
+    handles, (low, high) = _draw(ax, gains, called, artist)
     ax.axhline(0.0, color="black", linewidth=0.6)
     for area, gain in zip(list(handles), gains.values(), strict=True):
-        dead = np.flatnonzero(np.isneginf(gain)) + 1
+        # Of a batch, where it does in any of the sequences.
+        dead = np.flatnonzero(np.isneginf(gain).any(axis=0)) + 1
         if dead.size:
-            style = {"color": area.get_facecolor(), "markeredgecolor": "black", "clip_on": False}
+            color = area.get_color() if isinstance(area, Line2D) else area.get_facecolor()
+            style = {"color": color, "markeredgecolor": "black", "clip_on": False}
             edge, label = ax.get_xaxis_transform(), f"{area.get_label()}: exactly 0"
             handles += ax.plot(dead, 0 * dead, "v", transform=edge, label=label, **style)
-    if len(gains) > 1:
-        each = np.sum(list(gains.values()), axis=0)
-        net = ax.stairs(each, _edges(len(each)), color="black", linewidth=0.9, label="sum")
+    each = np.sum(list(gains.values()), axis=0)
+    if len(gains) > 1 and len(each) == 1:
+        net = ax.stairs(each[0], _edges(each.shape[1]), color="black", linewidth=0.9, label="sum")
         handles.append(net)
-    if abs(result.log_projection) >= _SEEN:
-        onto = f"onto ${part(result.wrt, '0')}$: ${power(result.log_projection)}$"
-        handles.append(_note(onto))
-    handles.append(_note(f"total: ${power(result.log_norm)}$"))
+    if np.any(np.abs(result.log_projection) >= _SEEN):
+        onto = f"onto ${part(result.wrt, '0')}$: {_size(result.log_projection)}"
+        handles.append(note(onto))
+    handles.append(note(f"total: {_size(result.log_norm)}"))
+    handles += _counted(result.log_norm)
     legend_over_data(ax, handles, low, high)
     ax.set_ylabel("gain at step $t$ ($\\log_{10}$)")
     return ax
+
+
+def _draw(
+    ax: Axes, parts: dict[str, np.ndarray], called: Mapping[str, str], artist: dict[str, Any]
+) -> tuple[list[Any], tuple[float, float]]:
+    """Draws the parts of every step, stacked for one sequence and as curves for a batch.
+
+    Args:
+        ax: the Axes.
+        parts: (B, T) each, by name.
+        called: the names in the legend, where they differ.
+        artist: the caller's properties of areas or lines.
+
+    Returns:
+        The artists for the legend, and the bottom and top of what is drawn.
+    """
+    if all(len(part) == 1 for part in parts.values()):
+        return _stack(ax, {name: part[0] for name, part in parts.items()}, called, artist)
+    ax.set_xlabel("time step $t$")
+    number_steps(ax)
+    handles, ends = [], [0.0]
+    for index, (name, batch) in enumerate(parts.items()):
+        steps = np.arange(1, batch.shape[1] + 1)
+        style = {"linewidth": 1.3, "color": COLORS[(index + 1) % len(COLORS)], **artist}
+        handles.append(draw_curve(ax, steps, batch, None, style))
+        handles[-1].set_label(called.get(name, name))  # one note says of how many
+        low, _, high = gapped(band_of(batch)[0])
+        ends += [np.nanmin(low, initial=0.0), np.nanmax(high, initial=0.0)]
+    return handles, (float(min(ends)), float(max(ends)))
+
+
+def _size(log_norm: Any) -> str:
+    """What is shared out, as a power of ten; the median of a batch."""
+    (_, middle, _), _ = band_of(members(log_norm, 0))
+    return f"${power(middle)}$"
+
+
+def _counted(log_norm: Any) -> list[Line2D]:
+    """The entry of the legend that says of how many sequences the medians are."""
+    return [] if np.ndim(log_norm) == 0 else [note(f"medians of {np.size(log_norm)}")]
 
 
 def _stack(
@@ -158,11 +205,6 @@ def _stack(
         )
     ax.set_xlim(edges[0], edges[-1])
     return handles, (float(min(tops.min(), 0.0)), float(max(tops.max(), 0.0)))
-
-
-def _note(text: str) -> Line2D:
-    """Returns an entry of the legend that is text alone."""
-    return Line2D([], [], linestyle="none", label=text)
 
 
 def _edges(length: int) -> np.ndarray:

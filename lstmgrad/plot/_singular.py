@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lstmgrad._calls import public
-from lstmgrad._spectra.singular import SingularSpectrum
+from lstmgrad._spectra.records import SingularSpectrum
 from lstmgrad.plot._curves import draw_family
-from lstmgrad.plot._style import axes_of, check_result, check_single
+from lstmgrad.plot._style import axes_of, check_result
 from lstmgrad.plot._symbols import lag_label, singular_symbol, times
-from lstmgrad.plot._values import log10
+from lstmgrad.plot._values import log10, members, shared
 
 
 @public
@@ -18,7 +18,8 @@ def singular_spectrum(result: SingularSpectrum, *, ax: Axes | None = None, **art
     """Draws log₁₀ of all singular values of ∂s_t/∂s_k against the lag.
 
     Args:
-        result: from `forward_singular_spectrum` or `backward_singular_spectrum`, for one sequence.
+        result: from `forward_singular_spectrum` or `backward_singular_spectrum`. Of a batch medians
+            are drawn, and up to four of them in bands from the 10 % to the 90 % quantile.
         ax: where to draw; None makes a figure.
         **artist: properties of the lines (`linewidth`, ...), see `Axes.plot`.
 
@@ -27,7 +28,7 @@ def singular_spectrum(result: SingularSpectrum, *, ax: Axes | None = None, **art
         four values have dash patterns and a legend; more have a color bar.
 
     Raises:
-        ValueError: the result is not a `SingularSpectrum` or is a batch, or `ax` is not an Axes.
+        ValueError: the result is not a `SingularSpectrum`, or `ax` is not an Axes.
 
     Notes:
         Exact zeros (-inf) have no place on the axis: a line ends where its value becomes zero.
@@ -39,10 +40,18 @@ def singular_spectrum(result: SingularSpectrum, *, ax: Axes | None = None, **art
     """
     makers = "forward_singular_spectrum or backward_singular_spectrum"
     check_result(result, SingularSpectrum, "result", makers)
-    check_single(result.log_values, ("L", "m"), "result")
+    lags, values = shared(result.lags, "lags"), members(log10(result.log_values), 2)
     ax = axes_of(ax)
-    values, resolved = log10(result.log_values), np.asarray(result.resolved)
-    draw_family(ax, np.asarray(result.lags), values, resolved, r"$\sigma_{}$", "value $i$", artist)
+    unresolved = members(~np.asarray(result.resolved), 2) > 0
+    draw_family(
+        ax,
+        lags,
+        values,
+        r"$\sigma_{}$",
+        "value $i$",
+        artist,
+        unresolved=unresolved & np.isfinite(values),
+    )
     ax.set_xlabel(lag_label(result.fixed))
     ax.set_ylabel(singular_symbol(result, *times(result.fixed)))
     return ax

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
+from lstmgrad._quantiles import BAND
 from lstmgrad.plot._symbols import SYMBOL, letters
 
 # Neighbors differ in luminance; five colors and four dash patterns repeat after twenty curves.
@@ -23,6 +24,10 @@ FILLS = ("#0072b2", "#f0e442", "#d55e00", "#56b4e9", "#4b0055")
 
 HATCHES = ("", "///", "...", "xxx")
 """The hatches of areas, one for each turn of the colors."""
+
+
+BAND_NAME = f"{100 * BAND[0]:.0f}-{100 * BAND[1]:.0f} %"
+"""What the band of a batch is called in figures."""
 
 
 def check_result(value: Any, kind: type, argument: str, makers: str) -> None:
@@ -41,32 +46,20 @@ def check_result(value: Any, kind: type, argument: str, makers: str) -> None:
         )
 
 
-def check_single(array: Any, axes: tuple[str, ...], argument: str) -> None:
-    """Refuses the record of a batch.
-
-    Args:
-        array: one of its arrays.
-        axes: the axes of that array for one sequence.
-        argument: the name of the argument.
-    """
-    if np.ndim(array) != len(axes):
-        raise ValueError(
-            f"{argument}: expected one sequence, ({', '.join(axes)}), but got a batch of shape "
-            f"{np.shape(array)}. Draw one at a time: "
-            f"jax.tree.map(lambda leaf: leaf[0], {argument})."
-        )
-
-
-def axes_of(ax: Any) -> Axes:
+def axes_of(ax: Any, *, batch: int = 1) -> Axes:
     """Returns the Axes to draw on.
 
     Args:
         ax: Axes, or None for those of a new figure.
+        batch: the members of a batch, whose number a new figure has as its title.
     """
     if ax is None:
         import matplotlib.pyplot as plt
 
-        return plt.subplots(layout="constrained")[1]
+        made = plt.subplots(layout="constrained")[1]
+        if batch > 1:
+            made.set_title(f"median and {BAND_NAME} band of {batch}", fontsize="small", loc="right")
+        return made
     if not isinstance(ax, Axes):
         raise ValueError(f"ax: expected a matplotlib Axes or None, but got {type(ax).__name__}.")
     return ax

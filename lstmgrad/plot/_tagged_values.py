@@ -11,18 +11,18 @@ from matplotlib.lines import Line2D
 
 from lstmgrad._calls import public
 from lstmgrad._norms.records import NormProfile
-from lstmgrad.plot._curves import BAND, NOT_RESOLVED, draw_curve
+from lstmgrad._quantiles import BAND
+from lstmgrad.plot._curves import NOT_RESOLVED, band_of, draw_curve, note
 from lstmgrad.plot._style import (
     COLORS,
     DASHES,
     axes_of,
     check_result,
-    check_single,
     legend_over_data,
     number_steps,
 )
 from lstmgrad.plot._symbols import power, symbol, times
-from lstmgrad.plot._values import log10, unresolved
+from lstmgrad.plot._values import by_lag, unresolved
 
 
 @public
@@ -37,20 +37,22 @@ def tagged_values(
 
     Args:
         result: from `tagged_values`, all or some of it: (T, units) or (T,) by name. Each is drawn
-            as the mean over its units inside the band from the 10 % to the 90 % quantile.
-        profile: norms of one sequence, such as ‖∂c_t/∂c_0‖ along the cell route; None draws the
-            tagged values alone.
+            as the mean over its units inside the band from the 10 % to the 90 % quantile. Of a
+            batch, (..., T, units), the mean over the units is drawn as its median over the
+            sequences, in their band.
+        profile: norms of one sequence, or of the same batch, such as ‖∂c_t/∂c_0‖ along the cell
+            route; None draws the tagged values alone.
         ax: where to draw; None makes a figure.
         **artist: properties of the tagged values' lines (`linewidth`, ...), see `Axes.plot`.
 
     Returns:
         The Axes of the tagged values. log₁₀ of the norm has an axis of its own on the right, and a
         vertical line marks the step at which it falls most; the legend gives that step and the
-        factor.
+        factor. No fall is marked in a batch.
 
     Raises:
         ValueError: there are no tagged values, or they differ in length; the profile is not a
-            `NormProfile`, is a batch, or is longer than the tagged values; `ax` is not an Axes.
+            `NormProfile`, or is longer than the tagged values; `ax` is not an Axes.
 
     Notes:
         Step t, with the gates that make s_t, is drawn at t. A profile from `backward_norms` is
@@ -65,7 +67,7 @@ def tagged_values(
         ```
     """
     values = _by_unit(result)
-    length = len(next(iter(values.values())))
+    count, length, _ = next(iter(values.values())).shape
     if profile is not None:
         _check_profile(profile, length)
     ax = axes_of(ax)
@@ -79,12 +81,14 @@ def tagged_values(
             "label": name,
             **normalize_kwargs(artist, Line2D),
         }
-        (line,) = ax.plot(steps, units.mean(axis=1), **style)
+        means = units.mean(axis=-1)
+        (least, middle, most), _ = band_of(means)
+        (line,) = ax.plot(steps, middle, **style)
         handles.append(line)
-        if units.shape[1] > 1:
-            band = np.quantile(units, BAND, axis=1)
+        if units[0].size > length or count > 1:
+            band = (least, most) if count > 1 else np.quantile(units[0], BAND, axis=1)
             ax.fill_between(steps, *band, color=line.get_color(), alpha=0.25, linewidth=0)
-        finite = units[np.isfinite(units)]
+        finite = units[np.isfinite(units)] if count == 1 else means[np.isfinite(means)]
         low, high = finite.min(initial=low), finite.max(initial=high)
     twins = ()
     if profile is not None:
@@ -92,7 +96,9 @@ def tagged_values(
         twins = (twin,)
         faint = [line for line in twin.lines if line.get_label() == NOT_RESOLVED]
         handles += [twin.lines[0], *faint]
-        handles += _mark_fall(ax, profile, length, (low, high))
+        if np.ndim(profile.log_norms) == 1:
+            handles += _mark_fall(ax, profile, length, (low, high))
+    handles += [note(f"medians of {count}")] if count > 1 else []
     legend_over_data(ax, handles, low, high, others=twins)
     ax.set_xlabel("time step $t$")
     ax.set_ylabel("tagged value")
@@ -128,11 +134,12 @@ def _draw_norm_beside(ax: Axes, profile: NormProfile, length: int) -> Axes:
     """Draws the profile on a twin of the Axes, which is returned."""
     twin = ax.twinx()
     name = symbol(profile, *times(profile.fixed))
-    lags, values = np.asarray(profile.lags), log10(profile.log_norms)[None]
+    lags, values, hidden = by_lag(profile)
     # t where the start is fixed, k where the end is.
     at = lags if profile.fixed == "start" else length - lags
     style = {"linewidth": 1.2}
-    draw_curve(twin, at, values, name, style, unresolved=unresolved(profile)[None])
+    line = draw_curve(twin, at, values, None, style, unresolved=hidden)
+    line.set_label(name)
     twin.set_ylabel(name)
     return twin
 
@@ -154,9 +161,8 @@ def _mark_fall(
 
 
 def _check_profile(profile: Any, length: int) -> None:
-    """Refuses all but norms of one sequence over the steps of the tagged values."""
+    """Refuses all but norms over the steps of the tagged values."""
     check_result(profile, NormProfile, "profile", "forward_norms or backward_norms")
-    check_single(profile.log_norms, ("L",), "profile")
     last = int(np.max(np.asarray(profile.lags)))
     if last > length:
         raise ValueError(
@@ -166,17 +172,19 @@ def _check_profile(profile: Any, length: int) -> None:
 
 
 def _by_unit(result: Any) -> dict[str, np.ndarray]:
-    """Returns the tagged values as (T, units) each, all of one length."""
+    """Returns the tagged values as (B, T, units) each, all of one length."""
     if not isinstance(result, Mapping) or not result:
         raise ValueError(
             "result: expected a dict of at least one array by name, as tagged_values returns it, "
             f"but got {type(result).__name__}."
         )
     arrays = {name: np.asarray(value, np.float64) for name, value in result.items()}
-    lengths = {len(value) if value.ndim in (1, 2) else None for value in arrays.values()}
-    if None in lengths or len(lengths) > 1:
-        shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
+    wide = {name: value[:, None] if value.ndim == 1 else value for name, value in arrays.items()}
+    shapes = {value.shape[:-1] for value in wide.values()}
+    if len(shapes) > 1 or () in shapes:
+        found = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
         raise ValueError(
-            f"result: expected (T, units) or (T,) with the same T for each, but got {shapes}."
+            "result: expected (T, units), (..., T, units) of a batch, or (T,), with the same T for "
+            f"each, but got {found}."
         )
-    return {name: value.reshape(len(value), -1) for name, value in arrays.items()}
+    return {name: value.reshape(-1, *value.shape[-2:]) for name, value in wide.items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from lstmgrad._batch_summary import BatchSummary
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.maps import ContributionMap
 from lstmgrad._gradients.saliency import Saliency
@@ -16,8 +17,8 @@ from lstmgrad._responses.swaps import SwapResponse
 from lstmgrad._result import Result
 from lstmgrad._routes.budget import GainBudget
 from lstmgrad._routes.shares import RouteShares
-from lstmgrad._spectra.records import LyapunovSpectrum
-from lstmgrad._spectra.singular import SingularSpectrum
+from lstmgrad._spectra.records import LyapunovSpectrum, SingularSpectrum
+from lstmgrad.plot._batch_summary import batch_summary
 from lstmgrad.plot._contributions import contributions, truncation_bias
 from lstmgrad.plot._lyapunov import lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
@@ -30,6 +31,7 @@ from lstmgrad.plot._training import training_curve
 from lstmgrad.training import TrainingCurve
 
 DRAWN: dict[type[Result], Callable[..., Any]] = {
+    BatchSummary: batch_summary,
     ContributionMap: contribution_map,
     Contributions: contributions,
     GainBudget: gain_budget,
@@ -62,7 +64,7 @@ def thumbnail(result: Result) -> bytes | None:
         figure = Figure(figsize=(3.6, 2.4), layout="constrained")
         try:
             draw(result, ax=figure.subplots())
-        except ValueError:  # as of the batch of a map
+        except ValueError:  # as of the summary of maps
             return None
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=200)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from lstmgrad._calls import public
 from lstmgrad.plot._curves import draw_curve
 from lstmgrad.plot._style import axes_of, check_result, number_steps
+from lstmgrad.plot._values import members
 from lstmgrad.training import TrainingCurve
 
 
@@ -35,9 +36,8 @@ def training_curve(
         ``lg.plot.training_curve(lg.training.fit(model, task, key, delay=99).curve)``
     """
     check_result(result, TrainingCurve, "result", "lg.training.fit(...).curve")
-    ax = axes_of(ax)
-    steps = np.asarray(result.steps)
-    scores = np.asarray(result.scores, np.float64).reshape(-1, steps.shape[-1])
+    steps, scores = np.asarray(result.steps), members(result.scores, 1)
+    ax = axes_of(ax, batch=len(scores))
     if not ax.lines:
         ax.axhline(result.baseline_score, color="0.6", linewidth=0.8, zorder=1)
     draw_curve(ax, steps.reshape(-1, steps.shape[-1])[0], scores, label, artist)

@@ -7,6 +7,7 @@ import numpy as np
 
 from lstmgrad._norms.maps import NormMap
 from lstmgrad._norms.records import NormProfile
+from lstmgrad._result import upper_bounds
 
 
 def log10(log_norms: Any) -> np.ndarray:
@@ -38,7 +39,7 @@ def unresolved(result: NormProfile | NormMap) -> np.ndarray:
     Returns:
         Booleans in the shape of `log_norms`.
     """
-    return np.isposinf(np.asarray(result.errors)) & np.isfinite(np.asarray(result.log_norms))
+    return upper_bounds(result.errors, result.log_norms)
 
 
 def by_lag(result: NormProfile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -53,9 +54,33 @@ def by_lag(result: NormProfile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         ValueError: the lags differ within the batch.
     """
-    lags = np.asarray(result.lags)
-    lags = lags.reshape(-1, lags.shape[-1])
-    if (lags != lags[0]).any():
-        raise ValueError("result: expected the same lags in the whole batch, but they differ.")
-    shape = (-1, lags.shape[-1])
-    return lags[0], log10(result.log_norms).reshape(shape), unresolved(result).reshape(shape)
+    lags = shared(result.lags, "lags")
+    return lags, members(log10(result.log_norms), 1), members(unresolved(result), 1) > 0
+
+
+def shared(points: Any, what: str) -> np.ndarray:
+    """The lags or times of a batch, which are the same in all of it.
+
+    Args:
+        points: (..., L).
+        what: what they are, in the plural.
+
+    Raises:
+        ValueError: they differ.
+    """
+    points = np.asarray(points)
+    points = points.reshape(-1, points.shape[-1])
+    if (points != points[0]).any():
+        raise ValueError(f"result: expected the same {what} in the whole batch, but they differ.")
+    return points[0]
+
+
+def members(values: Any, axes: int) -> np.ndarray:
+    """An array in float64 with all axes of the batch as one, which is one long without a batch.
+
+    Args:
+        values: with axes of a batch in front, or without.
+        axes: its axes for one sequence.
+    """
+    array = np.asarray(values, np.float64)
+    return array.reshape(-1, *array.shape[array.ndim - axes :])

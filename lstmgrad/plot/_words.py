@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from lstmgrad._calls import public
 from lstmgrad._gradients.contributions import Contributions
-from lstmgrad.plot._curves import BAND, draw_curve
+from lstmgrad._quantiles import BAND
+from lstmgrad.plot._curves import draw_curve
 from lstmgrad.plot._page import default_style
 from lstmgrad.plot._style import COLORS, DASHES, check_result
 from lstmgrad.plot._values import gapped, log10

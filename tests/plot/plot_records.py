@@ -49,7 +49,7 @@ def norm_map(
     """Norms by pairs of times, (..., G, G)."""
     values = jnp.asarray(log10_norms, jnp.float64) * np.log(10)
     return lg.NormMap(
-        times=every * jnp.arange(values.shape[-1]),
+        times=jnp.broadcast_to(every * jnp.arange(values.shape[-1]), values.shape[:-1]),
         log_norms=values,
         errors=_errors(values, hidden, 0.0),
         of=of,

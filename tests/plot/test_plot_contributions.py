@@ -2,7 +2,6 @@
 
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -165,8 +164,3 @@ def test_wrong_arguments_are_refused(ax, as_installed):
         plot.truncation_bias(table(np.zeros((2, 2))), ax=ax)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="result: expected a ContributionMap"):
         plot.contribution_map(record(np.zeros(2)), ax=ax)  # type: ignore[arg-type]
-    batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), table(np.zeros((3, 3))))
-    with pytest.raises(ValueError, match=r"one sequence, \(G, T\), .* of shape \(2, 3, 3\)"):
-        plot.contribution_map(batch, ax=ax)
-    with pytest.raises(ValueError, match=r"one sequence, \(T\), .* of shape \(2, 3\)"):
-        plot.contribution_shares(record(np.zeros((2, 3))), ax=ax)

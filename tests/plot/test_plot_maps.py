@@ -2,7 +2,6 @@
 
 import io
 
-import jax
 import jax.numpy as jnp
 import matplotlib.colors
 import numpy as np
@@ -91,9 +90,6 @@ def test_a_map_of_resolved_norms_has_no_hatch(ax):
 def test_wrong_arguments_are_refused(ax, as_installed):
     with pytest.raises(ValueError, match=r"result: expected a NormMap, as norm_map .* ndarray"):
         plot.norm_map(np.ones((2, 2)), ax=ax)  # type: ignore[arg-type]
-    batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), norm_map(np.ones((3, 3))))
-    with pytest.raises(ValueError, match=r"one sequence, .* batch of shape \(2, 3, 3\)"):
-        plot.norm_map(batch, ax=ax)
 
 
 def saliency(values, hidden=False):
@@ -129,3 +125,15 @@ def test_a_saliency_is_features_against_time(ax):
         plot.saliency(result, ax=ax, features=["a"])
     with pytest.raises(ValueError, match="labels: expected one label for each of the 3 steps"):
         plot.saliency(result, ax=ax, labels=["a"])
+
+
+def test_a_batch_is_drawn_as_its_median(ax):
+    values = np.tril(-np.arange(1.0, 6.0)[:, None, None] * np.ones((3, 3)))
+    values = np.where(np.tril(np.ones((3, 3))) > 0, values, np.nan)
+    values[0, 2, 0], values[4, 2, 1] = np.inf, -np.inf
+    given = norm_map(values, hidden=(np.arange(9).reshape(3, 3) == 3) & (values == -1))
+    plot.norm_map(given, ax=ax)
+    shown = np.ma.filled(ax.images[0].get_array(), np.nan)
+    np.testing.assert_allclose(shown[[0, 1, 2, 2, 2], [0, 1, 0, 1, 2]], -3.0)
+    assert len(ax.patches) == 1  # the largest of five at (1, 0) may be the least
+    assert ax.images[0].colorbar.ax.get_ylabel().endswith("median of 5")

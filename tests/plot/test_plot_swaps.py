@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
+from matplotlib.figure import Figure
 
 import lstmgrad as lg
 
@@ -21,5 +21,6 @@ def test_distances_and_noise_are_drawn_from_the_first_state_that_moves():
     lg.plot.swap_response(lg.SwapResponse(distances, noise / 10, at=1, of="h"), ax=ax, label="h")
     labels = [line.get_label() for line in ax.lines]
     assert labels.count("what rounding may do") == 1
-    with pytest.raises(ValueError, match="expected one sequence"):
-        lg.plot.swap_response(lg.SwapResponse(distances[None], noise[None], at=1, of=None))
+    batch = lg.SwapResponse(jnp.stack([distances] * 3), jnp.stack([noise] * 3), at=1, of=None)
+    ax = lg.plot.swap_response(batch, ax=Figure().subplots())
+    assert ax.lines[0].get_label() == f"median of {3 * len(distances)}"

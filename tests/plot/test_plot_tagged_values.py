@@ -144,8 +144,8 @@ def test_wrong_arguments_are_refused(ax, as_installed):
         plot.tagged_values({}, ax=ax)
     with pytest.raises(ValueError, match=r"same T for each, but got a \(3, 2\), b \(4, 2\)"):
         plot.tagged_values({"a": np.ones((3, 2)), "b": np.ones((4, 2))}, ax=ax)
-    with pytest.raises(ValueError, match=r"\(T, units\) or \(T,\) .* a \(2, 3, 4\)"):
-        plot.tagged_values({"a": np.ones((2, 3, 4))}, ax=ax)
+    with pytest.raises(ValueError, match=r"\(T, units\), .* or \(T,\), .* a \(\)"):
+        plot.tagged_values({"a": np.ones(())}, ax=ax)
     with pytest.raises(ValueError, match=r"lags of at most 2, the steps of the tagged .* 3"):
         plot.tagged_values({"a": np.ones(2)}, profile=profile([0.0, -1, -2, -3]), ax=ax)
     with pytest.raises(ValueError, match="profile: expected a NormProfile"):

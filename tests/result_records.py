@@ -199,6 +199,28 @@ def training_curve() -> lg.training.TrainingCurve:
     )
 
 
+def batch_summary() -> lg.BatchSummary:
+    """Eight lags of three norms, and two numbers of each."""
+    levels = jnp.array([0.1, 0.25, 0.5, 0.75, 0.9])
+    values = levels[:, None] - 9.0 * jnp.arange(8.0)[None]
+    return lg.BatchSummary(
+        levels=levels,
+        points=jnp.arange(8),
+        values=values,
+        resolved=values > -60,
+        num_members=jnp.full(8, 3),
+        num_resolved=jnp.full(8, 2),
+        numbers={"decay_rate": levels, "horizon": 40 + levels},
+        numbers_resolved={"decay_rate": levels < 1, "horizon": levels < 0.8},
+        num_known={"decay_rate": jnp.asarray(3), "horizon": jnp.asarray(2)},
+        size=3,
+        record="NormProfile",
+        subject="dc_T/dc_k, 8 lags",
+        quantity="log_norms",
+        point="lag",
+    )
+
+
 RECORDS = {
     make.__name__: make
     for make in (
@@ -218,5 +240,6 @@ RECORDS = {
         swap_response,
         first_non_finite,
         training_curve,
+        batch_summary,
     )
 }
