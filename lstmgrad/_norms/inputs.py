@@ -82,7 +82,9 @@ def _input_norms(
     steps = len(stored)
     found = input_block(stored, of, wrt)
     lifted = check_stored(found.block.chain)
-    block = found.block._replace(chain=ending_last(lifted, length))
+    # Between the inputs lie one step fewer than there are.
+    between = None if length is None else length - 1
+    block = found.block._replace(chain=ending_last(lifted, between))
     later = read_norms(block, every, rtol, fixed="end")
     lags = np.arange(later.log_norm.shape[0]) * every
     zero = block.is_zero(lags)
@@ -104,7 +106,7 @@ def _input_norms(
         wrt="x" if wrt is None else wrt if isinstance(wrt, str) else f"x[{wrt}]",
         fixed="end",
         rtol=rtol,
-        length=None if length is None else length - 1,
+        length=between,
     )
 
 
