@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lstmgrad._calls import public
 from lstmgrad._labeled import Axes, Labeled, labeled
 from lstmgrad._quantiles import BAND, quantiles
 from lstmgrad._result import Result, batch_shape, chosen, number, on_host, summary
@@ -134,6 +135,7 @@ class BatchSummary(Result):
         return found
 
 
+@public
 def batch_summary(result: Result) -> BatchSummary:
     """Returns the medians and bands of a batch of results, and how many members are behind them.
 

@@ -6,11 +6,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lstmgrad._batch_summary import BatchSummary
+from lstmgrad._calls import public
 from lstmgrad.plot._curves import add_curve, median_label, next_style
 from lstmgrad.plot._style import axes_of, check_result, number_steps
 from lstmgrad.plot._values import gapped, log10
 
 
+@public
 def batch_summary(
     result: BatchSummary, *, ax: Axes | None = None, label: str | None = None, **artist: Any
 ) -> Axes:
