@@ -5,7 +5,10 @@ transposed; the only biases are those of `hi, hf, hg, ho`.
 """
 
 import functools
+import os
 from typing import Any
+
+import jax
 
 from lstmgrad._calls import public
 from lstmgrad._checks import require
@@ -15,18 +18,30 @@ from lstmgrad.cells._cell import HiddenState, zero_state
 from lstmgrad.cells._lstm import LSTMState
 from lstmgrad.interop._checks import Keys, check_keys, check_known, draws, with_key
 from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
+from lstmgrad.interop._flax_files import read_params
 from lstmgrad.interop._model import with_state
 
 
 @public
-def from_linen(cell: Any, variables: Any, *, state: State = None, keys: Keys = None) -> Model:
+def from_linen(
+    cell: Any,
+    variables: Any,
+    *,
+    prefix: str | None = None,
+    state: State = None,
+    keys: Keys = None,
+) -> Model:
     """Returns a recurrent cell of Flax's linen as a model.
 
     Args:
         cell: an unbound `nn.LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `SimpleCell` or `MGUCell`,
             or an `nn.RNN` around one; or any module, ``cell(carry, x) -> (carry, output)``, for
             which the state is given.
-        variables: all collections, ``{"params": ...}``, as ``cell.init`` returns them.
+        variables: all collections, ``{"params": ...}``, as ``cell.init`` returns them; or the path
+            of a file of parameters, in MessagePack (`flax.serialization.to_bytes`) or a folder that
+            Orbax has written, of a whole model or a training state.
+        prefix: the modules around the cell in a file, ``"encoder.lstm"``, or the end of that; None
+            if the file has only one cell like this.
         state: the starting state, in the order (h, c); None is zero, for one of the cells above.
         keys: "inputs" for a cell that draws random numbers, as dropout does: each step's input is
             then a pair (x, key), and its key serves every stream of the cell. None is for all
@@ -38,7 +53,9 @@ def from_linen(cell: Any, variables: Any, *, state: State = None, keys: Keys = N
 
     Raises:
         ImportError: Flax is not installed.
-        ValueError: the variables are not by collection; the cell is of another kind and no state is
+        FileNotFoundError: there is no such file.
+        ValueError: the variables are not by collection; a file is damaged, or has no such cell, or
+            several; the cell is of another kind and no state is
             given, or one of other shapes for a known cell; and, when it runs, the cell draws random
             numbers without `keys`, or writes into its variables.
 
@@ -57,6 +74,9 @@ def from_linen(cell: Any, variables: Any, *, state: State = None, keys: Keys = N
         ```
     """
     nn = require("flax.linen", "flax")
+    if isinstance(variables, str | os.PathLike):
+        cell = cell.cell if isinstance(cell, nn.RNN) else cell
+        variables = _from_file(cell, variables, prefix)
     _check_variables(variables)
     if isinstance(cell, nn.RNN):
         cell = cell.cell
@@ -73,6 +93,33 @@ def from_linen(cell: Any, variables: Any, *, state: State = None, keys: Keys = N
         return Model(call, variables, state)
     start = zero_state(kind, cell.features, compute_dtype(cell, variables["params"]))
     return with_state(Model(step, variables, start), state)
+
+
+def _from_file(cell: Any, path: Any, prefix: str | None) -> Any:
+    """The variables of a cell from a file."""
+    nn = require("flax.linen", "flax")
+    kinds = nn.LSTMCell, nn.OptimizedLSTMCell, nn.GRUCell, nn.SimpleCell, nn.MGUCell
+    if not isinstance(cell, kinds):
+        raise ValueError(
+            "variables: expected those of the cell as a dict, because which parameters in a file "
+            f"are its own is not known of {type(cell).__name__}, but got a path. Read the file, "
+            "flax.serialization.msgpack_restore(path.read_bytes()), and pass its part."
+        )
+
+    def init(key: jax.Array) -> Any:
+        x = jax.numpy.zeros(1, cell.param_dtype)
+        return cell.init(key, cell.initialize_carry(key, x.shape), x)["params"]
+
+    like = jax.eval_shape(init, jax.random.key(0))
+    params = jax.tree.map(jax.numpy.asarray, read_params(path, like, prefix))
+    # Of the kernels of x the number of columns is known, of all others the shape.
+    for known, found in zip(jax.tree.leaves(like), jax.tree.leaves(params), strict=True):
+        if known.shape[known.shape[:1] == (1,) :] != found.shape[known.shape[:1] == (1,) :]:
+            raise ValueError(
+                f"cell: expected as many features as the parameters in the file have, but a "
+                f"parameter is {list(found.shape)} and not {list(known.shape)}."
+            )
+    return {"params": params}
 
 
 @functools.cache

@@ -12,6 +12,7 @@ their own, so that its end ends nothing else.
 import argparse
 import codecs
 import dataclasses
+import functools
 import io
 import json
 import pathlib
@@ -30,6 +31,8 @@ import numpy as np
 
 SECONDS = 10
 """That one file may take."""
+
+H = 3
 
 SLACK = 2**21
 """Bytes that reading takes beside twice the file."""
@@ -61,6 +64,7 @@ FORMATS = {
     "onnx": Format(".onnx", "from_onnx"),
     "keras": Format(".keras", "from_keras"),
     "h5": Format(".h5", "from_keras"),
+    "msgpack": Format(".msgpack", "from_linen"),
 }
 
 
@@ -92,6 +96,7 @@ def write_seeds(folder: pathlib.Path) -> None:
     named["safetensors"].append(tensors)
     named["index"].append(index)
     named["keras"], named["h5"] = keras_seeds(folder)
+    named["msgpack"] = flax_seeds()
     for name, files in named.items():
         for number, data in enumerate(files):
             (folder / f"{name}-{number}").write_bytes(data)
@@ -132,6 +137,20 @@ def keras_seeds(folder: pathlib.Path) -> tuple[list[bytes], list[bytes]]:
                 made.save(path)
                 files.append(path.read_bytes())
     return found[".keras"], found[".h5"]
+
+
+def flax_seeds() -> list[bytes]:
+    """Parameters of a cell, alone and inside a model."""
+    import flax.serialization
+
+    shapes = {f"i{gate}": {"kernel": (2, H)} for gate in "ifgo"}
+    shapes |= {f"h{gate}": {"kernel": (H, H), "bias": (H,)} for gate in "ifgo"}
+    params = {
+        name: {leaf: np.ones(shape, "float32") for leaf, shape in leaves.items()}
+        for name, leaves in shapes.items()
+    }
+    trees = [params, {"params": {"encoder": params}, "step": 3}]
+    return [flax.serialization.msgpack_serialize(tree) for tree in trees]
 
 
 # -- damage ----------------------------------------------------------------------------------------
@@ -199,6 +218,10 @@ def work(folder: pathlib.Path, name: str, seed: int, cases: range) -> None:
 
     form = FORMATS[name]
     read = getattr(lg.interop, form.read)
+    if form.read == "from_linen":
+        import flax.linen as nn
+
+        read = functools.partial(read, nn.LSTMCell(H))
     seeds = sorted(folder.glob(f"{name}-*"))
     whole = [path.read_bytes() for path in seeds]
     place = pathlib.Path(tempfile.mkdtemp(dir=folder))
