@@ -126,5 +126,16 @@ def gru_after(
     r_h, z_h, n_h = jnp.split(params.weight_hh @ state.h, 3)
     r, z = gate(r_x + r_h), gate(z_x + z_h)
     n = activation(n_x + r * (n_h + params.bias_n))
-    n, z, h = tag(n, "candidate"), tag(z, "update"), tag(state.h, "carry")
-    return GRUState(n + z * (h - n))
+    return GRUState(gru_update(n, z, state.h))
+
+
+def gru_update(n: Array, z: Array, h: Array) -> Array:
+    """The hidden state after one step, (1 - z) ⊙ n + z ⊙ h.
+
+    Args:
+        n: the candidate.
+        z: the update gate, the share of h that is kept.
+        h: before the step.
+    """
+    n, z, h = tag(n, "candidate"), tag(z, "update"), tag(h, "carry")
+    return n + z * (h - n)

@@ -6,7 +6,7 @@
 The path c → c' is additive and scaled by f alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -129,7 +129,24 @@ def lstm_after(
         gate: in place of σ.
     """
     drive = params.weight_ih @ x + params.weight_hh @ state.h + params.bias
-    i, f, g, o = jnp.split(drive, 4)
+    return lstm_update(jnp.split(drive, 4), state.c, activation, gate)
+
+
+def lstm_update(
+    drives: Sequence[Array],
+    c: Array,
+    activation: Callable[[Array], Array] = jnp.tanh,
+    gate: Callable[[Array], Array] = jax.nn.sigmoid,
+) -> LSTMState:
+    """The state after one step, from what drives its gates.
+
+    Args:
+        drives: of i, f, g, o, before their activations.
+        c: the cell before the step.
+        activation: in place of tanh.
+        gate: in place of σ.
+    """
+    i, f, g, o = drives
     i, f, g, o = gate(i), gate(f), activation(g), gate(o)
-    c = tag(f, "forget") * tag(state.c, "cell") + tag(i, "input") * tag(g, "candidate")
+    c = tag(f, "forget") * tag(c, "cell") + tag(i, "input") * tag(g, "candidate")
     return LSTMState(tag(o, "output") * activation(c), c)

@@ -8,12 +8,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from lstmgrad._calls import public
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, State
 from lstmgrad.cells._cell import HiddenState, zero_state
-from lstmgrad.cells._lstm import LSTMState
+from lstmgrad.cells._gru import GRUParams, GRUState, gru_step
+from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_step
 from lstmgrad.interop._checks import check_known
 from lstmgrad.interop._model import mark_parts, with_state
 
@@ -28,16 +30,17 @@ def from_equinox(cell: Any, *, state: State = None) -> Model:
         state: the starting state, (h, c) or h; None is zero, for one of the two cells above.
 
     Returns:
-        `Model` whose step calls the cell, with the module as parameters and the parts h and c, or
-        h. Any other module keeps the parts that its state has.
+        `Model` with the module as parameters and the parts h and c, or h. Any other module keeps
+        the parts that its state has.
 
     Raises:
         ValueError: the cell is of another kind and no state is given; the state of a known cell
             has other shapes.
 
     Notes:
-        The routes of the gradient are "hidden" and "cell", after the part of the state that it
-        comes through: an Equinox cell has no tags of its own.
+        The routes of the gradient and the tagged values have the names of `lg.cells.lstm` and
+        `lg.cells.gru`, whose equations these two cells have; for a subclass they are "hidden" and
+        "cell", after the part of the state. Any other module has the tags that it sets itself.
 
     Example:
         ```python
@@ -46,9 +49,9 @@ def from_equinox(cell: Any, *, state: State = None) -> Model:
         ```
     """
     if isinstance(cell, eqx.nn.LSTMCell):
-        kind, step = LSTMState, _lstm
+        kind, step = LSTMState, _lstm if type(cell) is eqx.nn.LSTMCell else _own_lstm
     elif isinstance(cell, eqx.nn.GRUCell):
-        kind, step = HiddenState, _gru
+        kind, step = HiddenState, _gru if type(cell) is eqx.nn.GRUCell else _own_gru
     else:
         check_known(cell, state, "an eqx.nn.LSTMCell or GRUCell", "cell(x, state) -> state")
         return Model(_other, cell, state)
@@ -57,11 +60,27 @@ def from_equinox(cell: Any, *, state: State = None) -> Model:
 
 
 def _lstm(cell: Any, state: LSTMState, x: jax.Array) -> LSTMState:
+    return lstm_step(LSTMParams(cell.weight_ih, cell.weight_hh, _bias(cell, "bias", 4)), state, x)
+
+
+def _gru(cell: Any, state: HiddenState, x: jax.Array) -> HiddenState:
+    biases = _bias(cell, "bias", 3), _bias(cell, "bias_n", 1)
+    params = GRUParams(cell.weight_ih, cell.weight_hh, *biases)
+    return HiddenState(gru_step(params, GRUState(state.h), x).h)
+
+
+def _bias(cell: Any, name: str, gates: int) -> jax.Array:
+    if cell.use_bias:
+        return getattr(cell, name)
+    return jnp.zeros(gates * cell.hidden_size, cell.weight_hh.dtype)
+
+
+def _own_lstm(cell: Any, state: LSTMState, x: jax.Array) -> LSTMState:
     h, c = mark_parts(state)
     return LSTMState(*cell(x, (h, c)))
 
 
-def _gru(cell: Any, state: HiddenState, x: jax.Array) -> HiddenState:
+def _own_gru(cell: Any, state: HiddenState, x: jax.Array) -> HiddenState:
     return HiddenState(cell(x, mark_parts(state).h))
 
 

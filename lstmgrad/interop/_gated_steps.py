@@ -10,9 +10,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
-from lstmgrad.cells._gru import GRUParams, GRUState, gru_after, gru_step
+from lstmgrad.cells._gru import GRUParams, GRUState, gru_after, gru_step, gru_update
 from lstmgrad.cells._lstm import LSTMParams, LSTMState, lstm_after, lstm_step
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -65,8 +64,7 @@ def reset_before_with(activation: Activation, gate: Activation) -> StepFn:
         r_x, z_x, n_x = jnp.split(params.weight_ih @ x + params.bias, 3)
         r_h, z_h, n_h = jnp.split(params.weight_hh, 3)
         r, z = gate(r_x + r_h @ state.h), gate(z_x + z_h @ state.h)
-        n = tag(activation(n_x + n_h @ (r * state.h)), "candidate")
-        z, h = tag(z, "update"), tag(state.h, "carry")
-        return GRUState(n + z * (h - n))
+        n = activation(n_x + n_h @ (r * state.h))
+        return GRUState(gru_update(n, z, state.h))
 
     return step

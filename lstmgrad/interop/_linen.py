@@ -13,9 +13,11 @@ import jax
 from lstmgrad._calls import public
 from lstmgrad._checks import require
 from lstmgrad._model import Model
+from lstmgrad._tag import tag
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState, zero_state
-from lstmgrad.cells._lstm import LSTMState
+from lstmgrad.cells._gru import gru_update
+from lstmgrad.cells._lstm import LSTMState, lstm_update
 from lstmgrad.interop._checks import Keys, check_keys, check_known, draws, with_key
 from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
 from lstmgrad.interop._flax_files import read_params
@@ -48,8 +50,8 @@ def from_linen(
             others.
 
     Returns:
-        `Model` whose step calls ``cell.apply``, with the variables as parameters and the parts h
-        and c, or h. Any other cell keeps the parts that its carry has.
+        `Model` with the variables as parameters and the parts h and c, or h. Any other cell keeps
+        the parts that its carry has, and its step calls ``cell.apply``.
 
     Raises:
         ImportError: Flax is not installed.
@@ -63,8 +65,10 @@ def from_linen(
         The zero state has the dtype in which the cell computes: its `dtype`, or else the one of its
         parameters. The directions of an `nn.Bidirectional` are ``forward_rnn`` and
         ``backward_rnn``, with variables of the same names; ``backward_rnn`` reads ``inputs[::-1]``.
-        The routes of the gradient are "hidden" and "cell", after the part of the state that it
-        comes through.
+        The routes of the gradient and the tagged values have the names of `lg.cells`: "forget",
+        "input", "candidate", "output" and "cell", whatever the activations; "candidate", "update",
+        which is the share of h that is kept, and "carry" for a GRU; "recurrent". A subclass, or a
+        cell with `keys`, has "hidden" and "cell", after the part of the state.
 
     Example:
         ```python
@@ -91,6 +95,8 @@ def from_linen(
         known = "an nn.LSTMCell, OptimizedLSTMCell, GRUCell, SimpleCell or MGUCell"
         check_known(cell, state, known, "cell(carry, x) -> (carry, output)")
         return Model(call, variables, state)
+    named = None if keys else _with_gates(cell)
+    step = step if named is None else named
     start = zero_state(kind, cell.features, compute_dtype(cell, variables["params"]))
     return with_state(Model(step, variables, start), state)
 
@@ -120,6 +126,52 @@ def _from_file(cell: Any, path: Any, prefix: str | None) -> Any:
                 f"parameter is {list(found.shape)} and not {list(known.shape)}."
             )
     return {"params": params}
+
+
+@functools.cache
+def _with_gates(cell: Any) -> StepFn | None:
+    """The step of one of Flax's own cells, by its own layers, with its gates named; else None."""
+    nn = require("flax.linen", "flax")
+
+    def dense(variables: Params, name: str, value: jax.Array) -> jax.Array:
+        params = variables["params"][name]
+        kinds = {"dtype": cell.dtype, "param_dtype": cell.param_dtype}
+        layer = nn.Dense(cell.features, use_bias="bias" in params, **kinds)
+        return layer.apply({"params": params}, value)
+
+    def drive(variables: Params, gate: str, state: State, x: jax.Array) -> jax.Array:
+        return dense(variables, f"i{gate}", x) + dense(variables, f"h{gate}", state.h)
+
+    def lstm(variables: Params, state: LSTMState, x: jax.Array) -> LSTMState:
+        drives = [drive(variables, gate, state, x) for gate in "ifgo"]
+        return lstm_update(drives, state.c, cell.activation_fn, cell.gate_fn)
+
+    def gru(variables: Params, state: HiddenState, x: jax.Array) -> HiddenState:
+        r, z = (cell.gate_fn(drive(variables, gate, state, x)) for gate in "rz")
+        inner = r * dense(variables, "hn", state.h)
+        n = cell.activation_fn(dense(variables, "in", x) + inner)
+        return HiddenState(gru_update(n, z, state.h))
+
+    def simple(variables: Params, state: HiddenState, x: jax.Array) -> HiddenState:
+        total = drive(variables, "", state, x)
+        total = total + state.h if cell.residual else total
+        return HiddenState(cell.activation_fn(tag(total, "recurrent")))
+
+    def mgu(variables: Params, state: HiddenState, x: jax.Array) -> HiddenState:
+        f = tag(cell.gate_fn(drive(variables, "f", state, x)), "forget")
+        inner = dense(variables, "hn", tag(state.h, "candidate"))
+        inner = f * inner if cell.reset_gate else inner
+        n = cell.activation_fn(dense(variables, "in", x) + inner)
+        return HiddenState((1 - f) * n + f * tag(state.h, "carry"))
+
+    steps = {
+        nn.LSTMCell: lstm,
+        nn.OptimizedLSTMCell: lstm,
+        nn.GRUCell: gru,
+        nn.SimpleCell: simple,
+        nn.MGUCell: mgu,
+    }
+    return steps.get(type(cell))
 
 
 @functools.cache

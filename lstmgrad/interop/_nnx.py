@@ -7,12 +7,17 @@ Its trees differ from linen's (`if_`; one `dense_i` and one `dense_h` in `Optimi
 import functools
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from lstmgrad._calls import public
 from lstmgrad._checks import require
 from lstmgrad._model import Model
+from lstmgrad._tag import tag
 from lstmgrad._types import Inputs, Params, State, StepFn
 from lstmgrad.cells._cell import HiddenState, zero_state
-from lstmgrad.cells._lstm import LSTMState
+from lstmgrad.cells._gru import gru_update
+from lstmgrad.cells._lstm import LSTMState, lstm_update
 from lstmgrad.interop._checks import Keys, check_keys, check_known, with_key
 from lstmgrad.interop._flax import compute_dtype, hidden_step, lstm_step
 from lstmgrad.interop._model import with_state
@@ -32,8 +37,9 @@ def from_nnx(cell: Any, *, state: State = None, keys: Keys = None) -> Model:
             With None they start anew at every step, and dropout draws the same mask every time.
 
     Returns:
-        `Model` whose step merges the module and calls it, with its `nnx.State` as parameters and
-        the parts h and c, or h. Any other cell keeps the parts that its carry has.
+        `Model` whose step merges the module and calls it, or the layers in it, with its `nnx.State`
+        as parameters and the parts h and c, or h. Any other cell keeps the parts that its carry
+        has.
 
     Raises:
         ImportError: Flax is not installed.
@@ -46,8 +52,9 @@ def from_nnx(cell: Any, *, state: State = None, keys: Keys = None) -> Model:
         made with ``dtype=None``. What a call changes in the module (counters, running means, random
         streams) is forgotten, because a step is pure. The directions of an `nnx.Bidirectional` are
         its ``forward_rnn`` and ``backward_rnn``; ``backward_rnn`` reads ``inputs[::-1]``. The
-        routes of the gradient are "hidden" and "cell", after the part of the state that it comes
-        through.
+        routes of the gradient and the tagged values have the names of `lg.cells`, as for
+        `from_linen`; a subclass, or a cell with `keys`, has "hidden" and "cell", after the part of
+        the state.
 
     Example:
         ```python
@@ -75,8 +82,55 @@ def from_nnx(cell: Any, *, state: State = None, keys: Keys = None) -> Model:
         known = "an nnx.LSTMCell, OptimizedLSTMCell, GRUCell or SimpleCell"
         check_known(cell, state, known, "cell(carry, x) -> (carry, output)")
         return Model(call, params, state)
+    named = None if keys else _with_gates(type(cell), graph)
+    step = step if named is None else named
     start = zero_state(kind, cell.hidden_features, compute_dtype(cell, params))
     return with_state(Model(step, params, start), state)
+
+
+@functools.cache
+def _with_gates(kind: type, graph: Any) -> StepFn | None:
+    """The step of one of Flax's own cells, by its own layers, with its gates named; else None.
+
+    Args:
+        kind: of the cell.
+        graph: the cell without its weights.
+    """
+    nnx = require("flax.nnx", "flax")
+
+    def lstm(cell: Any, state: LSTMState, x: jax.Array) -> LSTMState:
+        layers = (cell.ii, cell.hi), (cell.if_, cell.hf), (cell.ig, cell.hg), (cell.io, cell.ho)
+        drives = [entering(x) + recurrent(state.h) for entering, recurrent in layers]
+        return lstm_update(drives, state.c, cell.activation_fn, cell.gate_fn)
+
+    def optimized(cell: Any, state: LSTMState, x: jax.Array) -> LSTMState:
+        drives = jnp.split(cell.dense_i(x) + cell.dense_h(state.h), 4)
+        return lstm_update(drives, state.c, cell.activation_fn, cell.gate_fn)
+
+    def gru(cell: Any, state: HiddenState, x: jax.Array) -> HiddenState:
+        r_x, z_x, n_x = jnp.split(cell.dense_i(x), 3)
+        r_h, z_h, n_h = jnp.split(cell.dense_h(state.h), 3)
+        r, z = cell.gate_fn(r_x + r_h), cell.gate_fn(z_x + z_h)
+        return HiddenState(gru_update(cell.activation_fn(n_x + r * n_h), z, state.h))
+
+    def simple(cell: Any, state: HiddenState, x: jax.Array) -> HiddenState:
+        drive = cell.dense_i(x) + cell.dense_h(state.h)
+        drive = drive + state.h if cell.residual else drive
+        return HiddenState(cell.activation_fn(tag(drive, "recurrent")))
+
+    update = {
+        nnx.LSTMCell: lstm,
+        nnx.OptimizedLSTMCell: optimized,
+        nnx.GRUCell: gru,
+        nnx.SimpleCell: simple,
+    }.get(kind)
+    if update is None:
+        return None
+
+    def step(params: Params, state: State, x: jax.Array) -> State:
+        return update(nnx.merge(graph, params, copy=True), state, x)
+
+    return step
 
 
 def _streams(cell: Any) -> tuple[str, ...]:

@@ -49,12 +49,36 @@ def assert_parity(model: lg.Model, own: Own, dtype: str, length: int = T) -> Non
 
         chain = lg.linearize(model.step, model_params, trajectory)
         expected, outputs = jax.jacrev(last, has_aux=True)(tuple(state))
-        return trajectory, outputs, lg.jacobian(chain), expected
+        return trajectory, outputs, lg.jacobian(chain), expected, lg.tagged_values(chain)
 
     found = both(model.params, model.state, sequence(dtype, length))
     assert_outputs(found[0], found[1], dtype)
     if dtype == "float64":
-        assert_jacobians(model.state, *found[2:])
+        assert_jacobians(model.state, *found[2:4])
+        assert_gates(found[4], found[0].states)
+
+
+def assert_gates(values: Any, states: Any) -> None:
+    """The tags are those of `lg.cells`, and the states are what these gates make of one another.
+
+    For one layer; a gate's own value is the number that multiplies the state in the next one.
+    """
+    before, after = (
+        jax.tree.map(lambda leaf, s=s: leaf[s], states) for s in (slice(-1), slice(1, None))
+    )
+    if states._fields == ("h", "c"):
+        assert set(values) == {"forget", "input", "candidate", "output", "cell"}
+        kept = values["forget"] * before.c + values["input"] * values["candidate"]
+        np.testing.assert_allclose(kept, after.c, rtol=0, atol=1e-12)
+        np.testing.assert_array_equal(values["cell"], before.c)
+        return
+    if states._fields == ("h",) and "update" in values:
+        assert set(values) == {"candidate", "update", "carry"}
+        kept = values["update"] * before.h + (1 - values["update"]) * values["candidate"]
+        np.testing.assert_allclose(kept, after.h, rtol=0, atol=1e-12)
+        np.testing.assert_array_equal(values["carry"], before.h)
+    elif states._fields == ("h",):
+        assert set(values) in ({"recurrent"}, {"forget", "candidate", "carry"})
 
 
 def assert_outputs(trajectory: lg.Trajectory, outputs: Any, dtype: str) -> None:

@@ -1,5 +1,7 @@
 """Cells of Equinox: against their own run and derivatives, and the meaning of their weights."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -84,10 +86,24 @@ def test_a_module_of_the_users_own_keeps_its_parts():
         lg.interop.from_equinox(Averager(jax.numpy.asarray(0.25)))
 
 
+class Doubled(eqx.nn.LSTMCell):
+    """A cell that may do anything, under the name of one that is known."""
+
+    def __call__(self, input, hidden, *, key=None):
+        h, c = super().__call__(input, hidden)
+        return 2.0 * h, c
+
+
 @pytest.mark.slow
-def test_routes_part_the_gradient_by_the_state_that_it_comes_through():
-    model = lg.interop.from_equinox(cell_of("lstm"))
-    chain = lg.chain(model, sequence(length=5))
+def test_a_subclass_runs_its_own_code_and_has_the_routes_of_its_parts():
+    plain = cell_of("lstm")
+    make: Any = Doubled
+    cell = make(D, H, dtype="float64", key=jax.random.key(0))
+    cell = jax.tree.unflatten(jax.tree.structure(cell), jax.tree.leaves(plain))
+    chain = lg.chain(lg.interop.from_equinox(cell), sequence(length=5))
+    np.testing.assert_allclose(
+        chain.trajectory.states.h[1], 2 * plain(sequence()[0], chain.model.state)[0]
+    )
     routes, factors = lg.routes(chain), lg.DenseChain.of(chain).factors
     through = {name: np.asarray(lg.DenseChain.of(routes[name]).factors) for name in routes}
     np.testing.assert_allclose(through["hidden"][..., :H], factors[..., :H], atol=1e-14)

@@ -64,6 +64,31 @@ def test_linen_cells(kind, dtype):
     assert_parity(lg.interop.from_linen(cell, variables), run, dtype)
 
 
+OPTIONS = [
+    (nn.LSTMCell, {"activation_fn": jax.nn.soft_sign, "gate_fn": jax.nn.hard_sigmoid}),
+    (nn.LSTMCell, {"dtype": "float32"}),
+    (nn.GRUCell, {"activation_fn": nn.relu}),
+    (nn.SimpleCell, {"residual": True}),
+    (nn.MGUCell, {"reset_gate": False}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "options"), OPTIONS)
+def test_linen_cells_with_options(kind, options):
+    cell = kind(H, param_dtype="float64", **options)
+    inputs = sequence(length=10)
+    with jax.numpy_dtype_promotion("standard"):  # Flax relies on promotions that the tests forbid
+        variables = variables_of(cell)
+        model = lg.interop.from_linen(cell, variables)
+        start = carry_of(tuple(model.state))
+        own = jax.lax.scan(lambda carry, x: cell.apply(variables, carry, x), start, inputs)[1]
+        states = lg.unroll(*model, inputs).states
+    assert states.h.dtype == own.dtype
+    atol = 1e-6 if own.dtype == "float32" else 1e-13
+    np.testing.assert_allclose(states.h[1:], own, rtol=0, atol=atol)
+
+
 @cases(*NNX)
 def test_nnx_cells(kind, dtype):
     options = {"dtype": None, "param_dtype": jnp.dtype(dtype)}

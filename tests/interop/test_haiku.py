@@ -164,3 +164,25 @@ def test_the_plain_network_is_a_relu_with_two_biases():
     one_bias = np.maximum(drive - second["b"], 0)
     model = lg.interop.from_haiku(vanilla_rnn, params)
     assert_means(model, (np.maximum(drive, 0),), (np.tanh(drive),), (one_bias,))
+
+
+class Negated(hk.LSTM):
+    """A core of one's own with a known state."""
+
+    def __call__(self, inputs, prev_state):
+        h, state = super().__call__(inputs, prev_state)
+        return -h, state
+
+
+def negated():
+    return hk.DeepRNN([Negated(H), hk.GRU(H)])
+
+
+@pytest.mark.slow
+def test_a_core_of_ones_own_runs_its_own_code_and_has_the_routes_of_its_parts():
+    transformed, params = network(negated)
+    model = lg.interop.from_haiku(negated, params)
+    outputs, _ = transformed.apply(params, None, sequence(), None)
+    chain = lg.chain(model, sequence())
+    np.testing.assert_allclose(chain.trajectory.states.h1[1:], outputs, rtol=0, atol=1e-12)
+    assert list(lg.tagged_values(chain)) == ["cell", "hidden"]
