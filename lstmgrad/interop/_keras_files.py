@@ -6,7 +6,6 @@ in one, the older way. What is a function of the author's own is there as code o
 refused: only the layers and activations of Keras itself mean something without their code.
 """
 
-import io
 import json
 import re
 import warnings
@@ -25,8 +24,8 @@ from lstmgrad.interop._keras_cells import GATES, KerasCell
 from lstmgrad.interop._keras_groups import Arrays, Grouped, Named, Step
 from lstmgrad.interop._weights import to_numpy
 
-_MOST_CONFIG = 64 * 2**20
-"""Bytes of a model's configuration."""
+_MOST_CONFIG = 2**20
+"""Bytes of a member that is larger than the whole file, because it is compressed."""
 
 
 class Place(NamedTuple):
@@ -66,12 +65,13 @@ def read_cells(path: Path, name: str | None) -> dict[str, list[KerasCell]]:
             f"or .hdf5, but got {path.name}."
         )
     require("pyfive", "keras")
-    data = path.read_bytes()
+    with path.open("rb"):  # a file that is not there is not damaged
+        pass
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is odd in a damaged file
         try:
             read = _read_archive if path.suffix == ".keras" else _read_single
-            config, version, arrays = read(data)
+            config, version, arrays = read(path)
             layers = dict(_layers(config["config"], "", ()))
         except Exception:
             raise _unreadable(path) from None
@@ -82,22 +82,22 @@ def read_cells(path: Path, name: str | None) -> dict[str, list[KerasCell]]:
         }
 
 
-def _read_archive(data: bytes) -> tuple[dict[str, Any], str, Arrays]:
+def _read_archive(path: Path) -> tuple[dict[str, Any], str, Arrays]:
     """The configuration, the version of Keras and the arrays of a `.keras` file."""
-    archive = zipfile.ZipFile(io.BytesIO(data))
     members = {}
-    for name in ("config.json", "metadata.json", "model.weights.h5"):
-        about = archive.getinfo(name)
-        if about.file_size > len(data) and about.file_size > _MOST_CONFIG:
-            raise ValueError(f"{name} is larger than the file")
-        members[name] = archive.read(about)
+    with zipfile.ZipFile(path) as archive:
+        for name in ("config.json", "metadata.json", "model.weights.h5"):
+            about = archive.getinfo(name)
+            if about.file_size > max(path.stat().st_size, _MOST_CONFIG):
+                raise ValueError(f"{name} is larger than the file")
+            members[name] = archive.read(about)
     config, about = (json.loads(members[name]) for name in ("config.json", "metadata.json"))
     return config, str(about["keras_version"]), Grouped(members["model.weights.h5"])
 
 
-def _read_single(data: bytes) -> tuple[dict[str, Any], str, Arrays]:
+def _read_single(path: Path) -> tuple[dict[str, Any], str, Arrays]:
     """The same of an `.h5` file."""
-    arrays = Named(data)
+    arrays = Named(path.read_bytes())
     return json.loads(arrays.attribute("model_config")), arrays.attribute("keras_version"), arrays
 
 

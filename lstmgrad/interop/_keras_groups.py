@@ -115,7 +115,7 @@ class _File:
 
     def __init__(self, data: bytes):
         self.library = require("pyfive", "keras")
-        self.size = len(data)
+        self.data = data
         self.root = self.library.File(io.BytesIO(data))
 
     def inside(self, group: Any, key: str) -> Any:
@@ -129,10 +129,10 @@ class _File:
         found = self.inside(group, key)
         if not isinstance(found, self.library.Dataset) or found.dtype.kind not in "fiu":
             raise ValueError(f"no array {key}")
-        start = getattr(found.id, "data_offset", -1)
-        if not 0 < start <= self.size - math.prod(found.shape) * found.dtype.itemsize:
+        start, items = getattr(found.id, "data_offset", -1), math.prod(found.shape)
+        if not 0 < start <= len(self.data) - items * found.dtype.itemsize:
             raise ValueError(f"{key} is not in the file in one piece")
-        return np.asarray(found[()])
+        return np.frombuffer(self.data, found.dtype, items, start).reshape(found.shape)
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 import time
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -219,7 +220,20 @@ def test_a_tensor_by_hand_is_read(tmp_path):
     np.testing.assert_array_equal(read_tensors(path)["weight_hh_l0"], weights.reshape(12, 3))
 
 
-def test_a_pickle_that_counts_to_far_is_given_up(tmp_path, monkeypatch):
+def test_a_file_takes_no_more_than_twice_its_size(tmp_path):
+    path, count = tmp_path / "model.pt", 2**20
+    described = tensor("_rebuild_tensor_v2", size=f"({count}, 1)", strides="(1, 1)")
+    path.write_bytes(archived(described, {"data/0": bytes(4 * count)}))
+    read_tensors(path)
+    tracemalloc.start()
+    try:
+        assert read_tensors(path)["weight_hh_l0"].shape == (count, 1)
+        assert tracemalloc.get_traced_memory()[1] < 2 * path.stat().st_size
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pickle_that_goes_on_and_on_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr("lstmgrad.interop._torch_pickles.MOST_OPCODES", 100)
     path = tmp_path / "model.pt"
     path.write_bytes(FILES["state_dict"])
