@@ -88,7 +88,9 @@ def label_once(ax: Axes, own: str, shared: str) -> None:
     if not before:
         ax.set_ylabel(own)
     elif before != own and before.startswith(SYMBOL):
-        ax.set_ylabel(shared)
+        # What all of them are differentiated by, such as the inputs, stays.
+        same = "/" + own.partition("/")[2]
+        ax.set_ylabel(shared.partition("/")[0] + same if before.endswith(same) else shared)
 
 
 def area_style(index: int) -> dict[str, Any]:

@@ -74,6 +74,14 @@ def test_curves_of_different_parts_share_the_label_with_s(ax):
     assert r"s_{T}/\partial s_{k}" in ax.get_ylabel()
 
 
+def test_curves_of_the_same_inputs_keep_them_in_the_label(ax):
+    plot.norms(profile([0, -1], "h", "x"), ax=ax)
+    plot.norms(profile([0, -1], "c", "x"), ax=ax)
+    assert r"s_{T}/\partial x_{k}" in ax.get_ylabel()
+    plot.norms(profile([0, -1], "c", "c"), ax=ax)
+    assert r"s_{T}/\partial s_{k}" in ax.get_ylabel()
+
+
 def test_the_callers_own_label_stays(ax):
     ax.set(xlabel="mine", ylabel="my own")
     plot.norms(profile(-LAGS), ax=ax)
