@@ -33,7 +33,7 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
     def call(*data: P.args, **options: P.kwargs) -> R:
         try:
             return function(*data, **options)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             check_call(function, data, options, error)
             raise
 

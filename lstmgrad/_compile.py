@@ -33,7 +33,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         plain: dict[str, Any] = {name: _number(value) for name, value in options.items()}
         try:
             return jitted(*data, **plain)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             # Only after a failure: checking every leaf in every call would cost more than it helps.
             check_call(function, data, options, error)
             _check_leaves(inspect.signature(function).bind(*data, **options).arguments)

@@ -35,6 +35,13 @@ def dtype_of(leaf: Any) -> Any:
         return None
 
 
+def kind_of(value: Any) -> str:
+    """What kind of thing was passed: the dtype and shape of an array, otherwise its class."""
+    if value is None:
+        return "None"
+    return type(value).__name__ if dtype_of(value) is None else type_name(value)
+
+
 def shown(value: Any) -> str:
     """A value as one would write it, where that is short; otherwise what it is.
 

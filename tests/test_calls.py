@@ -4,6 +4,7 @@ import importlib
 import inspect
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import pytest
 from registry import chain_of, problem
@@ -145,6 +146,32 @@ CALLS = {
     "a name in front": (
         lambda c, m, t, x: loose.tag("h", x),
         "^name: expected a text, but got float64",
+    ),
+    "a word for a function": (
+        lambda c, m, t, x: loose.chain(m, x, linearize="diagonal"),
+        "^linearize: expected lg.linearize or lg.linearize_diagonal, but got 'diagonal'",
+    ),
+    "a word for an initializer": (
+        lambda c, m, t, x: loose.cells.rnn(2, 3, recurrent_init="zeros").init(jax.random.key(0)),
+        "^recurrent_init: expected an initializer, .* but got 'zeros'. lg.cells.orthogonal",
+    ),
+    "a dtype that is none": (
+        lambda c, m, t, x: loose.cells.rnn(2, 3, dtype="float99").init(jax.random.key(0)),
+        "^dtype: expected a floating-point dtype or None, but got 'float99'",
+    ),
+    "a dtype of integers": (
+        lambda c, m, t, x: loose.cells.rnn(2, 3, dtype=int).init(jax.random.key(0)),
+        "^dtype: expected a floating-point dtype or None, but got int",
+    ),
+    "a cell for a model": (
+        lambda c, m, t, x: loose.diagnosis.on_task(
+            lg.cells.rnn(2, 3), lg.tasks.adding(), jax.random.key(0), delay=3
+        ),
+        "^model: expected an lstmgrad Model, but got Cell",
+    ),
+    "a seed for the key of a training": (
+        lambda c, m, t, x: loose.training.fit(m, lg.tasks.adding(), 0, delay=3),
+        "^key: expected a random key, but got 0",
     ),
     "cells in a stack": (
         lambda c, m, t, x: loose.interop.stack([lg.cells.lstm(2, 3)]),

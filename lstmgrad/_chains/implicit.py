@@ -19,6 +19,7 @@ from lstmgrad._chains.run import BoundStep, Run
 from lstmgrad._chains.trajectory import Trajectory, unroll
 from lstmgrad._checks import check_kind, check_step, check_time_axis
 from lstmgrad._compile import compiled
+from lstmgrad._leaves import shown
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, Params, PartName, State, StepFn
 
@@ -145,6 +146,11 @@ def chain(
         ```
     """
     check_kind(model, Model, "model")
+    if not callable(linearize):
+        raise ValueError(
+            "linearize: expected lg.linearize or lg.linearize_diagonal, but got "
+            f"{shown(linearize)}."
+        )
     step = current_step(*model, inputs)
     return linearize(step, model.params, unroll(step, model.params, model.state, inputs))
 

@@ -2,21 +2,16 @@
 
 from typing import Any
 
-from lstmgrad._leaves import dtype_of, type_name
+from lstmgrad._leaves import kind_of
 
 
 def check_kind(value: Any, kind: type, argument: str) -> None:
     """An object of the library's own."""
     if not isinstance(value, kind):
         raise ValueError(
-            f"{argument}: expected an lstmgrad {kind.__name__}, but got {_kind_of(value)}: "
+            f"{argument}: expected an lstmgrad {kind.__name__}, but got {kind_of(value)}: "
             f"{_KINDS[kind.__name__]}."
         )
-
-
-def _kind_of(value: Any) -> str:
-    """The name of a class; that of an array is its dtype and shape."""
-    return type(value).__name__ if dtype_of(value) is None else type_name(value)
 
 
 _KINDS = {

@@ -73,7 +73,7 @@ def check_full_float(dtype: Any, argument: str) -> None:
 def check_hashable(value: Any, argument: str) -> None:
     """A function that can be a key of the compilation cache."""
     if not callable(value):
-        raise ValueError(f"{argument}: expected a function of an array, but got {shown(value)}.")
+        raise ValueError(f"{argument}: expected a function, but got {shown(value)}.")
     try:
         hash(value)
     except TypeError:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._checks import check_count
+from lstmgrad._leaves import shown
 from lstmgrad._model import Model
 from lstmgrad._types import Params, State, StepFn
 
@@ -106,6 +107,11 @@ def init_stacked(
     Initializing the whole stack at once would get the fan-out wrong, and would make gates that are
     orthogonal to one another instead of orthogonal matrices.
     """
+    if not callable(initializer):
+        raise ValueError(
+            "recurrent_init: expected an initializer, a function of key, shape and dtype, but got "
+            f"{shown(initializer)}. lg.cells.orthogonal() is one."
+        )
     # Initializers take (fan-in, fan-out); a weight here maps columns to rows.
     rows, columns = shape
     blocks = [initializer(k, (columns, rows), dtype).T for k in jax.random.split(key, gates)]
@@ -132,4 +138,10 @@ def init_weights(
 
 def resolve_dtype(dtype):
     """Returns the dtype asked for, or JAX's default float (float64 where x64 is on)."""
-    return jnp.zeros((), dtype).dtype
+    try:
+        kind = jnp.zeros((), dtype).dtype
+    except TypeError:
+        kind = None
+    if kind is None or not jnp.issubdtype(kind, jnp.floating):
+        raise ValueError(f"dtype: expected a floating-point dtype or None, but got {shown(dtype)}.")
+    return kind

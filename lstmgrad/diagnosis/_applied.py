@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from lstmgrad._leaves import shown
 from lstmgrad._types import Params
 from lstmgrad.diagnosis._findings import Diagnosis
 from lstmgrad.diagnosis._records import Remedy
@@ -52,9 +53,9 @@ def check_remedies(remedies: Any) -> list[Remedy]:
     Args:
         remedies: one, or several.
     """
-    chosen = [remedies] if isinstance(remedies, Remedy) else list(remedies)
+    chosen = [remedies] if isinstance(remedies, Remedy | str) else list(remedies)
     if not chosen or not all(isinstance(one, Remedy) for one in chosen):
-        what = ", ".join(type(one).__name__ for one in chosen) or "none"
+        what = ", ".join(map(shown, chosen)) or "none"
         raise ValueError(
             "remedies: expected those of a finding, such as diagnose(...)['forget-gates'].remedies,"
             f" but got {what}."

@@ -54,6 +54,7 @@ def on_task(
     Example:
         ``print(lg.diagnosis.on_task(model, lg.tasks.adding(), key, delay=100))``
     """
+    check_kind(model, Model, "model")
     check_kind(task, Task, "task")
     first, second = jax.random.split(key)
     part = part_to_read(model) if read is None else read

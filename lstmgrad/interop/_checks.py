@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from lstmgrad._leaves import shown
+from lstmgrad._leaves import kind_of, shown
 from lstmgrad._types import Inputs
 
 Keys = Literal["inputs"] | None
@@ -13,7 +13,7 @@ def check_known(cell: Any, state: Any, known: str, call: str, argument: str = "c
     """The cell has a known state, or its starting state is given."""
     if state is None:
         raise ValueError(
-            f"{argument}: expected {known}, but got {type(cell).__name__}. Any other cell, {call}, "
+            f"{argument}: expected {known}, but got {kind_of(cell)}. Any other cell, {call}, "
             "needs its starting state: pass state=. Its parts are what `of` and `wrt` name."
         )
 

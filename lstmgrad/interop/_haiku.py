@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from lstmgrad._calls import public
 from lstmgrad._checks import check_hashable, require
+from lstmgrad._leaves import kind_of
 from lstmgrad._model import Model
 from lstmgrad._tag import tag
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -78,6 +79,11 @@ def from_haiku(
     require("haiku", "haiku")
     check_hashable(core, "core")
     check_keys(keys)
+    if not isinstance(params, Mapping):
+        raise ValueError(
+            f"params: expected those of a transformed function, by module and name, but got "
+            f"{kind_of(params)}. Pass what hk.transform(...).init returned."
+        )
     inside = f"{scope}/" if scope else ""
     weights = {
         name[len(inside) :]: tree for name, tree in params.items() if name.startswith(inside)
