@@ -53,7 +53,8 @@ def check_remedies(remedies: Any) -> list[Remedy]:
     Args:
         remedies: one, or several.
     """
-    chosen = [remedies] if isinstance(remedies, Remedy | str) else list(remedies)
+    alone = isinstance(remedies, Remedy | str)
+    chosen: list[Any] = [remedies] if alone else list(remedies)
     if not chosen or not all(isinstance(one, Remedy) for one in chosen):
         what = ", ".join(map(shown, chosen)) or "none"
         raise ValueError(
