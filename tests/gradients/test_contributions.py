@@ -138,7 +138,10 @@ def assert_trees_close(got, want, **close):
         np.testing.assert_allclose(one, other, **(close or CLOSE))
 
 
-every_problem = pytest.mark.parametrize("name", PROBLEMS)
+ALIKE = ("rnn", "rnn-relu", "gru")
+every_problem = pytest.mark.parametrize(
+    "name", [slow(name) if name in ALIKE else name for name in PROBLEMS]
+)
 
 
 @pytest.mark.parametrize("name", [slow("rnn"), slow("rnn-relu"), slow("gru"), "lstm", "turning"])

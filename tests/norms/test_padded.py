@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from registry import slow
 
 import lstmgrad as lg
 
@@ -21,8 +22,15 @@ def padded():
     return model, inputs
 
 
-@pytest.mark.parametrize("norms", [lg.backward_norms, lg.forward_norms])
-@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize(
+    ("norms", "every"),
+    [
+        (lg.backward_norms, 1),
+        (lg.forward_norms, 2),
+        slow(lg.backward_norms, 2),
+        slow(lg.forward_norms, 1),
+    ],
+)
 def test_a_padded_sequence_is_read_as_the_sequence_alone(padded, norms, every):
     model, inputs = padded
     chains = jax.vmap(lambda one: lg.chain(model, one))(inputs)
