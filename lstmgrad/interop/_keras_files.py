@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from lstmgrad._checks import require
+from lstmgrad.interop._bounded import Bounded
 from lstmgrad.interop._gated_steps import Activation
 from lstmgrad.interop._keras_activations import FUNCTIONS
 from lstmgrad.interop._keras_cells import GATES, KerasCell
@@ -85,7 +86,8 @@ def read_cells(path: Path, name: str | None) -> dict[str, list[KerasCell]]:
 def _read_archive(path: Path) -> tuple[dict[str, Any], str, Arrays]:
     """The configuration, the version of Keras and the arrays of a `.keras` file."""
     members = {}
-    with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file:
+        archive = zipfile.ZipFile(Bounded(file))  # pyright: ignore[reportCallIssue, reportArgumentType]
         for name in ("config.json", "metadata.json", "model.weights.h5"):
             about = archive.getinfo(name)
             if about.file_size > max(path.stat().st_size, _MOST_CONFIG):

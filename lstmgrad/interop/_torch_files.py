@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from lstmgrad.interop._bounded import Bounded
 from lstmgrad.interop._torch_pickles import Thing, read_pickle
 from lstmgrad.interop._torch_quantized import unpack
 from lstmgrad.interop._torch_tensors import Storage, Tensor
@@ -69,8 +70,9 @@ def read_torch_file(file: BinaryIO) -> dict[str, np.ndarray]:
 
 def _open_archive(file: BinaryIO) -> tuple[Any, Callable[[str], bytes]]:
     """What data.pkl holds, and a function from the key of a storage to its bytes."""
-    left = file.seek(0, io.SEEK_END)
-    archive = zipfile.ZipFile(file)
+    bounded = Bounded(file)
+    left = bounded.size
+    archive = zipfile.ZipFile(bounded)  # pyright: ignore[reportCallIssue, reportArgumentType]
     names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(names) != 1:
         raise ContentError("is a zip archive that neither torch.save nor torch.jit.save has made")

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import sys
 import time
 import tracemalloc
@@ -229,6 +230,19 @@ def test_a_file_takes_no_more_than_twice_its_size(tmp_path):
     try:
         assert read_tensors(path)["weight_hh_l0"].shape == (count, 1)
         assert tracemalloc.get_traced_memory()[1] < 2 * path.stat().st_size
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_bytes_are_reserved_that_a_file_does_not_have(tmp_path):
+    path, data = tmp_path / "model.pt", bytearray(FILES["state_dict"])
+    for entry in [match.start() for match in re.finditer(b"PK\x01\x02", data)]:
+        data[entry + 20 : entry + 24] = (2**26).to_bytes(4, "little")
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        assert set(read_tensors(path)) >= {"rnn.weight_ih_l0", "rnn.weight_hh_l0"}
+        assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:
         tracemalloc.stop()
 
