@@ -226,7 +226,7 @@ def test_a_network_that_overflows_is_read_up_to_there():
         assert np.isnan(norms.log_norms[first:]).all()
         assert len(norms.log_norms) == len(norms.errors) == length + 1
     curve = Curve("rnn", "initial", "h", profile, -1.6, np.inf)
-    found = study(curve)._replace(broken=(Broken("rnn", "initial", where),), length=length)
+    found = study(curve)._replace(broken=(Broken("rnn", "initial", *where),), length=length)
     assert f"first h in the state at step {first}; norms are those of the {first - 1}" in reading(
         found
     )

@@ -65,7 +65,11 @@ def npy(array) -> bytes:
         ("a.npy", npy(np.array([{}, 1], object)), ": an array of Python objects is not read"),
         ("a.npy", npy(np.ones((2, 2), complex)), ": expected real numbers, but its dtype is comp"),
         ("a.npy", npy(np.array(["a", "b"])), ": expected real numbers, but its dtype is <U1"),
-        ("a.npy", npy(np.ones((2, 2, 2))), "shape (T, d) or (T,), but its shape is (2, 2, 2)"),
+        (
+            "a.npy",
+            npy(np.ones((2, 2, 2, 2))),
+            "shape (T, d) or (T,), but its shape is (2, 2, 2, 2)",
+        ),
         ("a.npy", npy(np.float64(1)), "shape (T, d) or (T,), but its shape is ()"),
         ("a.npy", npy(np.ones((5, 0))), "at least 2 rows of 1 or more numbers, but it has 5 x 0"),
         ("a.npy", npy(np.ones(0)), ": expected at least 2 rows of 1 or more numbers"),

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstmgrad.cli._shared.error import CommandError
+from lstmgrad.cli._shared.several import read_several, spread
 from lstmgrad.cli._shared.table_files import READERS
 from lstmgrad.cli._shared.tables import NUMBERS, Reading, numbers_of
 from lstmgrad.cli._shared.text_files import content_of, read_text
@@ -45,6 +46,7 @@ class Sequence(NamedTuple):
         unit: what one step reads, in the singular.
         notes: what was left out of the file and filled in.
         embedding: what stands for the symbols; None is a one-hot code.
+        pieces: how many sequences of one length the rows are, one after the other.
     """
 
     source: str
@@ -54,6 +56,25 @@ class Sequence(NamedTuple):
     unit: str = "row"
     notes: tuple[str, ...] = ()
     embedding: Embedding | None = None
+    pieces: int = 1
+
+    @property
+    def steps(self) -> int:
+        """T, the rows of each of its pieces."""
+        return len(self.rows) // self.pieces
+
+    def stretches(self, length: int, most: int) -> np.ndarray:
+        """(N, length, ...), the first rows of its pieces, or stretches of the only one.
+
+        Args:
+            length: steps of each.
+            most: how many at most.
+        """
+        if self.pieces > 1:
+            pieces = self.rows.reshape(self.pieces, self.steps, *self.rows.shape[1:])
+            return pieces[:most, :length]
+        places = spread(self.steps, length, most)
+        return np.stack([self.rows[place] for place in places])
 
     @property
     def symbolic(self) -> bool:
@@ -99,6 +120,10 @@ def read_numbers(path: Path, reading: Reading = NUMBERS) -> Sequence:
 
 def _read(path: Path, reading: Reading, known: tuple[str, ...]) -> Sequence:
     """The numbers of a table; `known` are the endings that the message lists."""
+    if (several := read_several(path, reading)) is not None:
+        count, steps, width = several.shape
+        summary = f"{count} sequences of {steps} rows of {width} column{'s' * (width > 1)}"
+        return Sequence(str(path), several.reshape(-1, width), width, summary, pieces=count)
     reader = READERS.get(path.suffix.lower())
     if reader is None and not path.is_dir():
         raise CommandError(

@@ -42,6 +42,7 @@ class Readout(NamedTuple):
         kind: the kind of the cell.
         cell: the recurrent cell.
         rows: all rows of the sequence, in the dtype of the model or as characters.
+        steps: the rows of each of its pieces, which no window leaves.
         init: ``init(key) -> Params``.
         encode: ``encode(rows) -> inputs``, one-hot where the rows are characters.
         loss: ``loss(params, rows) -> scalar``, the loss of predicting each row from those before
@@ -51,6 +52,7 @@ class Readout(NamedTuple):
     kind: Kind
     cell: lg.cells.Cell
     rows: jax.Array
+    steps: int
     init: Callable[[jax.Array], Params]
     encode: Callable[[jax.Array], jax.Array]
     loss: Callable[[Params, jax.Array], jax.Array]
@@ -86,7 +88,7 @@ def build(kind: Kind, sequence: Sequence, hidden: int, dtype: Any) -> Readout:
         return jnp.mean(jnp.square(predicted - rows[1:]))
 
     rows = jnp.asarray(sequence.rows, jnp.int32 if sequence.symbolic else dtype)
-    return Readout(kind, cell, rows, init, encode, loss)
+    return Readout(kind, cell, rows, sequence.steps, init, encode, loss)
 
 
 def chain_of(model: Readout, params: Params, rows: jax.Array) -> lg.Chain:
@@ -123,15 +125,15 @@ def train(model: Readout, params: Params, key: jax.Array, steps: int) -> Params:
         steps: how many.
     """
     optimizer = default_optimizer()
-    rows, size = model.rows, window_size(len(model.rows)) + 1
-    last = len(rows) - size
+    rows, size = model.rows, window_size(model.steps) + 1
+    windows = _windows(model, size)
 
     @jax.jit
     def step(params, state, rows, key, index):
-        starts = jax.random.randint(
-            jax.random.fold_in(key, index), (BATCH,), 0, last + 1, dtype=jnp.int32
+        drawn = jax.random.randint(
+            jax.random.fold_in(key, index), (BATCH,), 0, windows, dtype=jnp.int32
         )
-        loss, gradients = jax.value_and_grad(_mean_loss(model, size))(params, rows, starts)
+        loss, gradients = jax.value_and_grad(_mean_loss(model, size))(params, rows, drawn)
         # Adam raises a float to an integer count, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimizer.update(gradients, state, params)
@@ -157,9 +159,10 @@ def evaluator(model: Readout) -> Callable[[Params], jax.Array]:
     Args:
         model: from `build`.
     """
-    rows, size = model.rows, window_size(len(model.rows)) + 1
-    last = len(rows) - size
-    count = min(64, -(-last // size) + 1)
+    rows, size = model.rows, window_size(model.steps) + 1
+    last = _windows(model, size) - 1
+    pieces = len(rows) // model.steps
+    count = min(64, pieces * (-(-(model.steps - size) // size) + 1))
     starts = jnp.asarray(np.linspace(0, last, count).astype(np.int32))
     mean = jax.jit(_mean_loss(model, size))
     return lambda params: mean(params, rows, starts)
@@ -185,7 +188,7 @@ def summary_of(kinds: Iterable[Kind], sequence: Sequence, how: Any, dtype: str) 
     """
     titles = ", ".join(kind.title for kind in kinds)
     model = f"{titles}; hidden size {how.hidden}, {dtype}, seed {how.seed}"
-    windows = f"{BATCH} windows of {window_size(len(sequence.rows))} each"
+    windows = f"{BATCH} windows of {window_size(sequence.steps)} each"
     training = f"{how.train} steps of Adam on the next {sequence.unit}, {windows}"
     wrapped = textwrap.wrap(model, 69)
     return [*entry("model", *wrapped), *entry("training", training if how.train else "none")]
@@ -207,11 +210,19 @@ def _numbers(h: jax.Array) -> jax.Array:
     return jnp.concatenate([part.reshape(-1) for part in parts])
 
 
+def _windows(model: Readout, size: int) -> int:
+    """How many windows of `size` rows there are, in all pieces together."""
+    return len(model.rows) // model.steps * (model.steps - size + 1)
+
+
 def _mean_loss(model: Readout, size: int) -> Callable[..., jax.Array]:
-    def mean_loss(params: Params, rows: jax.Array, starts: jax.Array) -> jax.Array:
-        def one(start: jax.Array) -> jax.Array:
+    each = model.steps - size + 1
+
+    def mean_loss(params: Params, rows: jax.Array, windows: jax.Array) -> jax.Array:
+        def one(window: jax.Array) -> jax.Array:
+            start = window // each * model.steps + window % each
             return model.loss(params, jax.lax.dynamic_slice_in_dim(rows, start, size))
 
-        return jnp.mean(jax.vmap(one)(starts))
+        return jnp.mean(jax.vmap(one)(windows))
 
     return mean_loss

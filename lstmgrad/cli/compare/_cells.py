@@ -3,7 +3,6 @@
 import functools
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,14 +19,13 @@ from lstmgrad.cli._shared.training import (
     summary_of,
     train,
 )
-from lstmgrad.cli.compare._finite import Broken, read_while_finite
-from lstmgrad.cli.compare._options import Cells, Options, span
+from lstmgrad.cli.compare._finite import Broken, reader
+from lstmgrad.cli.compare._options import Cells, Options, analyzed, span
 from lstmgrad.cli.compare._study import (
     Curve,
     Losses,
     Study,
     curves_of,
-    read_blocks,
     summary_lines,
 )
 
@@ -44,6 +42,7 @@ def plan_cells(options: Options, source: Cells) -> Plan:
     """
     sequence = read_sequence(options.input, options.reading)
     length, lags = span(options, sequence)
+    rows = analyzed(options, sequence, length)
     kinds = {name: KINDS[name] for name in source.cells}
     parts = {name: kind.parts(source.hidden) for name, kind in kinds.items()}
     settings = {
@@ -52,6 +51,7 @@ def plan_cells(options: Options, source: Cells) -> Plan:
         "cells": list(source.cells),
         "hidden": source.hidden,
         "length": length,
+        "sequences": len(rows),
         "training_steps": source.train,
         "seed": source.seed,
         "dtype": options.dtype,
@@ -61,7 +61,7 @@ def plan_cells(options: Options, source: Cells) -> Plan:
         curves, losses, broken = [], {}, []
         for name, kind in kinds.items():
             model = build(kind, sequence, source.hidden, jnp.dtype(options.dtype))
-            of_cell, losses[name], where = measure_cell(name, model, parts[name], length, source)
+            of_cell, losses[name], where = measure_cell(name, model, parts[name], rows, source)
             curves, broken = curves + of_cell, broken + where
         return Study(
             curves=tuple(curves),
@@ -75,11 +75,11 @@ def plan_cells(options: Options, source: Cells) -> Plan:
         )
 
     summary = summary_of(kinds.values(), sequence, source, options.dtype)
-    return Plan(summary_lines(sequence, summary, length), measure)
+    return Plan(summary_lines(sequence, summary, rows.shape), measure)
 
 
 def measure_cell(
-    name: str, model: Readout, parts: tuple[str, ...], length: int, source: Cells
+    name: str, model: Readout, parts: tuple[str, ...], rows: np.ndarray, source: Cells
 ) -> tuple[list[Curve], dict[str, float], list[Broken]]:
     """Returns the curves of one cell by part, then stage, its losses by stage, where it broke.
 
@@ -87,19 +87,19 @@ def measure_cell(
         name: of the cell.
         model: the cell with its readout and the sequence.
         parts: whose norms are measured.
-        length: how many rows are analyzed.
+        rows: (N, T, ...), what is analyzed.
         source: training steps and seed.
     """
     blocks = [(part, part) for part in parts]
     chain = functools.partial(chain_of, model)
-    analyze = jax.jit(lambda params, rows: read_blocks(chain(params, rows), blocks))
+    read, inputs = reader(chain, blocks), jnp.asarray(rows, model.rows.dtype)
     loss_of, curves, losses, broken = evaluator(model), [], {}, []
     params, key = initial(model, source.seed)
     for stage in stage_titles(source.train):
         if losses:
             params = train(model, params, key, source.train)
-        readings, where = read_while_finite(analyze, chain, params, model.rows[:length])
-        broken += [] if where is None else [Broken(name, stage, where)]
+        readings, where = read(params, inputs)
+        broken += [] if where is None else [Broken(name, stage, *where)]
         curves += curves_of(name, stage, readings, label=f"{model.kind.title} ")
         losses[stage] = float(loss_of(params))
     return sorted(curves, key=lambda curve: parts.index(curve.part)), losses, broken

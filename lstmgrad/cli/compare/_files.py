@@ -1,13 +1,20 @@
 """What was measured as files: figure, curves (npz) and table (JSON), the same for the same run."""
 
 import io
+import math
 from typing import Any
 
 import numpy as np
 
 import lstmgrad as lg
 from lstmgrad.cli._shared.json import NONFINITE, header, json_text
-from lstmgrad.cli.compare._study import DRAWN, THRESHOLD, Curve, Study
+from lstmgrad.cli.compare._finite import THRESHOLD
+from lstmgrad.cli.compare._study import DRAWN, Curve, Study
+
+BANDS = (
+    "[10 %, 90 %] quantiles over the sequences, of which the other numbers are the medians; null "
+    "where they are not resolved"
+)
 
 
 def figure(study: Study) -> Any:
@@ -29,11 +36,11 @@ def figure(study: Study) -> Any:
 def curves_file(study: Study) -> bytes:
     """Returns the content of compare.npz; ``numpy.load(file, allow_pickle=False)`` reads it.
 
-    `lags` (T+1,) and, for every curve, ``{cell}_{part}_{stage}`` (T+1,), the natural logarithm of
-    the norm, and ``{cell}_{part}_{stage}_errors`` (T+1,), its estimated error; for one layer's part
-    by another's ``{cell}_{part}_by_{wrt}_{stage}``, and for the additive path of a cell alone
-    ``{cell}_{part}_path_{stage}``. `metadata` is a string of JSON, with a format
-    version, that says so.
+    `lags` (T+1,) and, for every curve, ``{cell}_{part}_{stage}`` (T+1,), or (N, T+1) for several
+    sequences, the natural logarithm of the norm, and ``{cell}_{part}_{stage}_errors``, its
+    estimated error; for one layer's part by another's ``{cell}_{part}_by_{wrt}_{stage}``, and for
+    the additive path of a cell alone ``{cell}_{part}_path_{stage}``. `metadata` is a string of
+    JSON, with a format version, that says so.
     """
     arrays: dict[str, Any] = {"lags": np.arange(study.length + 1)}
     for curve in study.rows:
@@ -64,6 +71,7 @@ def record(study: Study) -> dict[str, Any]:
             "through": "the norm of the additive path alone, where it is cell",
             "horizon": f"steps; 'inf': the norm is {THRESHOLD:g} or more at the longest lag",
             "loss": study.losses.unit,
+            **({"bands": BANDS} if study.sequences > 1 else {}),
         },
         "nonfinite": f"{NONFINITE}; null in log10_norm, decay_rate and horizon: "
         f"{study.settings['dtype']} does not resolve the norm",
@@ -74,11 +82,31 @@ def record(study: Study) -> dict[str, Any]:
                 "log10_norm": {str(lag): curve.log10_norm(lag) for lag in study.lags},
                 "decay_rate": curve.known(curve.decay_rate),
                 "horizon": curve.known(curve.horizon),
+                **_bands(curve, study.lags),
                 "loss": study.losses.values.get(curve.cell, {}).get(curve.stage),
             }
             for curve in study.rows
         ],
     }
+
+
+def _bands(curve: Curve, lags: tuple[int, ...]) -> dict[str, Any]:
+    """The 10 % and 90 % quantiles over several sequences; nothing for one."""
+    if (batch := curve.batch) is None:
+        return {}
+
+    def edges(values: Any, resolved: Any, unit: float = 1.0) -> list[float | None]:
+        pairs = [(float(values[i]) / unit, bool(resolved[i])) for i in (0, -1)]
+        return [value if good else None for value, good in pairs]
+
+    norms = {
+        str(lag): edges(batch.values[:, lag], batch.resolved[:, lag], math.log(10)) for lag in lags
+    }
+    numbers = {
+        name: edges(batch.numbers[name], batch.numbers_resolved[name])
+        for name in ("decay_rate", "horizon")
+    }
+    return {"bands": {"log10_norm": norms, **numbers}}
 
 
 def _key(curve: Curve) -> str:

@@ -1,14 +1,20 @@
 """Networks whose states stop being finite: norms up to there, and from which step on by what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
 from lstmgrad.cli._shared.console import listed
+
+THRESHOLD = 1e-3
+
+CELL = "cell"
+"""The tag of c_{t-1} in c_t = f ⊙ c_{t-1} + ...: the route of the additive path."""
 
 
 class Broken(NamedTuple):
@@ -17,12 +23,17 @@ class Broken(NamedTuple):
     Attributes:
         cell: its name.
         stage: the name of the stage.
-        where: the first state and the first step Jacobian that are not finite.
+        where: the first state and the first step Jacobian that are not finite; of several sequences
+            those of the one that breaks first.
+        broken: how many sequences break.
+        total: the sequences.
     """
 
     cell: str
     stage: str
     where: lg.FirstNonFinite
+    broken: int = 1
+    total: int = 1
 
     def sentence(self, title: str) -> str:
         """Returns which part is not finite, from which step on, and what is shown instead.
@@ -38,7 +49,11 @@ class Broken(NamedTuple):
             rows = _parts(where.factor_parts)
             found.append(f"{rows} in the derivative of step {where.factor_time}")
         shown = f"norms are those of the {steps} steps before" if steps else "there are no norms"
-        return f"The {title} stops being finite: first {listed(found)}; {shown}."
+        among = ""
+        if self.total > 1:
+            shown = "norms are those of the steps before, each sequence's own"
+            among = f" in {self.broken} of {self.total} sequences"
+        return f"The {title} stops being finite{among}: first {listed(found)}; {shown}."
 
     def record(self) -> dict[str, Any]:
         """Returns the entries for the files."""
@@ -51,7 +66,76 @@ class Broken(NamedTuple):
             "derivative_step": int(where.factor_time),
             "derivative_parts": [name for name, bad in where.factor_parts.items() if bad],
             "finite_steps": int(where.finite_steps),
+            "sequences": self.broken,
         }
+
+
+class Where(NamedTuple):
+    """Where a network stops being finite: what `Broken` says of it without its name."""
+
+    where: lg.FirstNonFinite
+    broken: int = 1
+    total: int = 1
+
+
+def reader(
+    chain_of: Callable[[Any, Any], lg.Chain], blocks: Iterable[tuple[str, str]]
+) -> Callable[[Any, Any], tuple[list[tuple], Where | None]]:
+    """Returns the function from parameters and rows to the norms, and to where they end.
+
+    Norms of a network that stops being finite are those at the last step before, and NaN at longer
+    lags. The function is given (N, T, ...), what the network reads; of several sequences it returns
+    a batch, each read to its own end.
+
+    Args:
+        chain_of: ``chain_of(params, rows)`` is the chain of one sequence.
+        blocks: what is measured, see `read_blocks`.
+    """
+    blocks = list(blocks)
+
+    @jax.jit
+    def analyze(params: Any, rows: Any) -> list[tuple]:
+        return read_blocks(chain_of(params, rows), blocks)
+
+    @jax.jit
+    def analyze_all(params: Any, rows: Any, lengths: Any) -> list[tuple]:
+        def of_one(rows: Any, length: Any) -> list[tuple]:
+            return read_blocks(chain_of(params, rows), blocks, length)
+
+        return jax.vmap(of_one)(rows, lengths)
+
+    def read(params: Any, rows: Any) -> tuple[list[tuple], Where | None]:
+        if len(rows) == 1:
+            return read_while_finite(analyze, chain_of, params, rows[0])
+        return _read_all(analyze_all, chain_of, params, rows)
+
+    return read
+
+
+def _read_all(
+    analyze: Callable[[Any, Any, Any], list[tuple]],
+    chain_of: Callable[[Any, Any], lg.Chain],
+    params: Any,
+    rows: Any,
+) -> tuple[list[tuple], Where | None]:
+    """The norms of a batch, and where the first of its sequences stops being finite."""
+    count, length = rows.shape[:2]
+    lengths = jnp.full(count, length, jnp.int32)
+    found = jax.device_get(analyze(params, rows, lengths))
+    if all(np.all(profile.log_norms < np.inf) for profile, *_ in found):
+        return found, None
+
+    @jax.jit
+    def locate(params: Any, rows: Any) -> Any:
+        return jax.vmap(lambda one: lg.first_non_finite(chain_of(params, one)))(rows)
+
+    where = jax.device_get(locate(params, rows))
+    ends = np.asarray(where.finite_steps)
+    if (ends == length).all():
+        return found, None
+    found = jax.device_get(analyze(params, rows, jnp.asarray(ends, jnp.int32)))
+    first = jax.tree.map(lambda leaf: leaf[int(np.argmin(ends))], where)
+    return found, Where(first, int(np.sum(ends < length)), count)
 
 
 def read_while_finite(
@@ -59,16 +143,14 @@ def read_while_finite(
     chain_of: Callable[[Any, Any], lg.Chain],
     params: Any,
     rows: Any,
-) -> tuple[list[tuple], lg.FirstNonFinite | None]:
-    """Returns what `read_blocks` found, and where the network stops being finite, if it does.
-
-    Norms are then those at the last step before, and NaN at longer lags.
+) -> tuple[list[tuple], Where | None]:
+    """Returns the norms of one sequence, NaN behind where it breaks, and where it does.
 
     Args:
         analyze: ``analyze(params, rows)`` reads the blocks.
         chain_of: ``chain_of(params, rows)`` is the chain that it reads.
         params: of the network.
-        rows: (T, d), what it reads.
+        rows: (T, ...), what it reads.
     """
     found = jax.device_get(analyze(params, rows))
     if all(np.all(profile.log_norms < np.inf) for profile, *_ in found):
@@ -79,7 +161,7 @@ def read_while_finite(
     if steps == len(rows):
         return found, None
     found = jax.device_get(analyze(params, rows[:steps]))
-    return [_padded(each, len(rows)) for each in found], where
+    return [_padded(each, len(rows)) for each in found], Where(where)
 
 
 def _padded(found: tuple, length: int) -> tuple:
@@ -96,6 +178,33 @@ def _padded(found: tuple, length: int) -> tuple:
         ),
     )
     return profile, rate, horizon, path if path is None else _padded((*path, None), length)[:3]
+
+
+def read_blocks(
+    chain: lg.Chain, blocks: Iterable[tuple[str, str]], length: Any = None
+) -> list[tuple]:
+    """Returns (profile, decay rate, horizon, the same through the additive path) for each block.
+
+    The last one is None where a block has no such path: it leads from a cell c to itself.
+
+    Args:
+        chain: of one cell.
+        blocks: (part, part with respect to which it is differentiated).
+        length: the steps that count, of a batch; None is all of them.
+    """
+    route = lg.routes(chain).get(CELL)
+
+    def read(along: lg.Chain, of: str, wrt: str) -> tuple:
+        profile = lg.backward_norms(along, of=of, wrt=wrt, length=length)
+        return profile, lg.decay_rate(profile), lg.horizon(profile, threshold=THRESHOLD)
+
+    return [
+        (
+            *read(chain, of, wrt),
+            read(route, of, wrt) if route is not None and of == wrt and of[0] == "c" else None,
+        )
+        for of, wrt in blocks
+    ]
 
 
 def _parts(parts: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence as Arguments
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lstmgrad import __version__
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.kinds import CELLS, KINDS
@@ -25,6 +27,7 @@ from lstmgrad.cli._shared.tables import Reading
 from lstmgrad.cli._shared.weights import Weights, add_weights
 
 DEFAULT_LENGTH = 200
+DEFAULT_SEQUENCES = 8
 
 _DESCRIPTION = """\
 How far does the gradient reach in an RNN, a GRU and an LSTM, or in a trained
@@ -46,6 +49,8 @@ _EPILOG = """\
 input files:
   .txt   text in UTF-8; one-hot characters, trained to predict the next one
 @TABLES@
+  .npy   of shape (N, T, d): N sequences, analyzed one by one; the numbers and
+         curves are then medians over them, in bands
          Cells are trained to predict the next row. Columns are standardized to
          mean 0 and standard deviation 1, constant ones only centered; with
          --weights they stay as they are, because the weights expect the scale
@@ -59,6 +64,8 @@ examples:
       the whole comparison on the Zen of Python, in under a minute
   python -m lstmgrad compare --input weather.csv --length 500 --lags 1,24,168
       a time series of your own, read at the lags of an hour, a day, a week
+  python -m lstmgrad compare --input weather.csv --sequences 16
+      the same over 16 stretches of it: medians and bands
   python -m lstmgrad compare --weights model.safetensors --input data.npy
       a network that was trained in PyTorch, on the numbers that it reads
   python -m lstmgrad compare --cells lstm --train 0 --dtype float64
@@ -93,6 +100,8 @@ class Options(NamedTuple):
         input: the file to read; None is the built-in text.
         reading: which columns of a table in it, and what closes gaps.
         length: steps to analyze; None is `DEFAULT_LENGTH` or all there are, if fewer.
+        sequences: how many are analyzed at most; None is `DEFAULT_SEQUENCES` of a file that holds
+            several, and otherwise one.
         lags: the table's columns; None chooses them by the length.
         dtype: "float32" or "float64".
         out: the directory for the results.
@@ -103,6 +112,7 @@ class Options(NamedTuple):
     input: Path | None = None
     reading: Reading = Reading()
     length: int | None = None
+    sequences: int | None = None
     lags: tuple[int, ...] | None = None
     dtype: str = "float32"
     out: Path = OUT
@@ -141,7 +151,7 @@ def span(options: Options, sequence: Sequence) -> tuple[int, tuple[int, ...]]:
     Raises:
         CommandError: the sequence is shorter than what was asked for.
     """
-    length = min(DEFAULT_LENGTH, available := len(sequence.rows))
+    length = min(DEFAULT_LENGTH, available := sequence.steps)
     if options.length is not None:
         why = f"because {sequence.source} has {available} {sequence.unit}s"
         length = check_whole(options.length, "--length", 1, most=available, why=why)
@@ -151,6 +161,18 @@ def span(options: Options, sequence: Sequence) -> tuple[int, tuple[int, ...]]:
     round_lags = (1, 10, 50, 100) if length < 1000 else (1, 10, 100, 1000, 10**4)
     # A round lag just short of the last one would tell nothing new.
     return length, (*(lag for lag in round_lags if 1.3 * lag < length), length)
+
+
+def analyzed(options: Options, sequence: Sequence, length: int) -> np.ndarray:
+    """Returns (N, length, ...), what is analyzed: one stretch, several of them, or sequences.
+
+    Args:
+        options: from `parse`.
+        sequence: what was read.
+        length: from `span`.
+    """
+    most = options.sequences or (DEFAULT_SEQUENCES if sequence.pieces > 1 else 1)
+    return sequence.stretches(length, most)
 
 
 def _taken(
@@ -187,6 +209,9 @@ def _parser() -> Parser:
     what = "analyze the first STEPS steps, from the zero state"
     length = f"{DEFAULT_LENGTH}, or the whole input if that is shorter"
     add_whole(parser, "--length", 1, length, "STEPS", what)
+    what = "sequences to analyze at most: stretches of one that is longer, spread evenly"
+    several = f"1, or {DEFAULT_SEQUENCES} of a file that holds several"
+    add_whole(parser, "--sequences", 1, several, "N", what)
     add_whole(parser, "--train", 0, defaults["train"], "STEPS", "training steps; 0 for none")
     option(
         "--lags",

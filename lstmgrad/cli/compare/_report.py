@@ -6,7 +6,8 @@ import numpy as np
 
 from lstmgrad.cli._shared.console import listed, power
 from lstmgrad.cli._shared.kinds import KINDS
-from lstmgrad.cli.compare._study import DRAWN, THRESHOLD, Curve, Study
+from lstmgrad.cli.compare._finite import THRESHOLD
+from lstmgrad.cli.compare._study import DRAWN, Curve, Study
 
 UNRESOLVED = "n/r"
 
@@ -39,7 +40,9 @@ def reading(study: Study) -> str:
         clauses.append(f"is not resolved where it falls below {THRESHOLD:g} in {_titles(unknown)}")
     if broken:
         clauses.append(f"is not a number in {_titles(broken)}")
-    text = f"{title}, the norm of the gradient {'; it '.join(clauses)}"
+    count = study.sequences
+    norm = "norm of the gradient" if count == 1 else f"median norm of the gradient, of {count}"
+    text = f"{title}, the {norm}{' sequences,' * (count > 1)} {'; it '.join(clauses)}"
     ranked = sorted(grown + lasting + faded, key=lambda curve: -curve.horizon)
     if len(ranked) > 1 and not unknown and ranked[0].horizon > ranked[1].horizon:
         text += f"; so the gradient reaches farthest in {ranked[0].title}"
@@ -74,6 +77,10 @@ def _norm_table(study: Study) -> list[str]:
         lines.append("path: the additive path alone, from c to c through the forget gates")
     if across := [curve.block for curve in study.curves if curve.wrt != curve.part]:
         lines.append(f"{', '.join(across)}: the top layer at T by the lowest at k")
+    if (several := study.sequences) > 1:
+        lines.append(
+            f"medians of {several} sequences; compare.json has their 10 % and 90 % quantiles"
+        )
     count = len(study.columns)
     rows = [(KINDS[c.cell].title, c.block, c.stage)[:count] for c in study.rows]
     names = _aligned([study.columns, *rows], (5, 2, 7))
@@ -143,6 +150,6 @@ def _text(value: float | None, places: int) -> str:
 def _horizon(curve: Curve, length: int) -> str:
     steps = curve.known(curve.horizon)
     if steps == math.inf:
-        reached = int(np.sum(~np.isnan(curve.profile.log_norms))) - 1
+        reached = int(np.max(np.sum(~np.isnan(curve.profile.log_norms), axis=-1))) - 1
         return f"> {min(length, reached)}"
     return _text(steps, 0)

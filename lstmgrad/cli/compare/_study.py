@@ -14,12 +14,11 @@ from lstmgrad.cli._shared.kinds import KINDS
 from lstmgrad.cli._shared.sequences import Sequence
 from lstmgrad.cli.compare._finite import Broken
 
-THRESHOLD = 1e-3
+MEDIAN = 2
+"""The place of the median among the quantiles of a batch summary."""
+
 DRAWN = 20
 """Curves in a panel of the figure: as many as colors and dashes can tell apart."""
-
-CELL = "cell"
-"""The tag of c_{t-1} in c_t = f ⊙ c_{t-1} + ...: the route of the additive path."""
 
 
 class Curve(NamedTuple):
@@ -29,11 +28,12 @@ class Curve(NamedTuple):
         cell: a name from `KINDS`.
         stage: a name from the stages of the study.
         label: its name in the figure.
-        profile: from `backward_norms`, lags 0 to the length.
-        decay_rate: nats per step.
-        horizon: steps; inf beyond the profile, NaN where it is not known.
+        profile: from `backward_norms`, lags 0 to the length; of several sequences a batch.
+        decay_rate: nats per step; the median over the sequences.
+        horizon: steps; inf beyond the profile, NaN where it is not known; likewise.
         path: the same through the additive path of the cell alone; None without one.
         alone: whether this is such a path.
+        batch: medians and bands over the sequences; None for one.
     """
 
     cell: str
@@ -44,6 +44,7 @@ class Curve(NamedTuple):
     horizon: float
     path: "Curve | None" = None
     alone: bool = False
+    batch: lg.BatchSummary | None = None
 
     @property
     def part(self) -> str:
@@ -70,14 +71,17 @@ class Curve(NamedTuple):
     @property
     def unresolved(self) -> np.ndarray:
         """(T+1,), the lags at which the norm is below what the dtype resolves."""
+        if self.batch is not None:
+            return np.isfinite(self.batch.medians) & ~np.asarray(self.batch.resolved[MEDIAN])
         errors, log_norms = np.asarray(self.profile.errors), np.asarray(self.profile.log_norms)
         return np.isposinf(errors) & np.isfinite(log_norms)
 
     def log10_norm(self, lag: int) -> float | None:
-        """log₁₀ ‖∂part_T/∂wrt_k‖₂ at one lag; None where it is not resolved."""
+        """log₁₀ ‖∂part_T/∂wrt_k‖₂ at one lag, or its median; None where it is not resolved."""
         if self.unresolved[lag]:
             return None
-        return float(self.profile.log_norms[lag]) / math.log(10)
+        norms = self.profile.log_norms if self.batch is None else self.batch.medians
+        return float(norms[lag]) / math.log(10)
 
     def known(self, value: float) -> float | None:
         """The decay rate or the horizon; None where it hangs on norms that are not resolved."""
@@ -123,34 +127,15 @@ class Study(NamedTuple):
     broken: tuple[Broken, ...] = ()
 
     @property
+    def sequences(self) -> int:
+        """Of how many sequences the numbers are the medians."""
+        return self.settings.get("sequences", 1)
+
+    @property
     def rows(self) -> list[Curve]:
         """All curves, each followed by its additive path where it has one."""
         pairs = ((curve, curve.path) for curve in self.curves)
         return [curve for pair in pairs for curve in pair if curve is not None]
-
-
-def read_blocks(chain: lg.Chain, blocks: Iterable[tuple[str, str]]) -> list[tuple]:
-    """Returns (profile, decay rate, horizon, the same through the additive path) for each block.
-
-    The last one is None where a block has no such path: it leads from a cell c to itself.
-
-    Args:
-        chain: of one cell.
-        blocks: (part, part with respect to which it is differentiated).
-    """
-    route = lg.routes(chain).get(CELL)
-
-    def read(along: lg.Chain, of: str, wrt: str) -> tuple:
-        profile = lg.backward_norms(along, of=of, wrt=wrt)
-        return profile, lg.decay_rate(profile), lg.horizon(profile, threshold=THRESHOLD)
-
-    return [
-        (
-            *read(chain, of, wrt),
-            read(route, of, wrt) if route is not None and of == wrt and of[0] == "c" else None,
-        )
-        for of, wrt in blocks
-    ]
 
 
 def curves_of(cell: str, stage: str, found: Iterable[tuple], label: str = "") -> list[Curve]:
@@ -166,23 +151,42 @@ def curves_of(cell: str, stage: str, found: Iterable[tuple], label: str = "") ->
     for profile, rate, horizon, along in found:
         named, path = label + _symbol(profile), None
         if along is not None:
-            alone = float(along[1]), float(along[2])
-            path = Curve(cell, stage, f"{named} path", along[0], *alone, alone=True)
-        curves.append(Curve(cell, stage, named, profile, float(rate), float(horizon), path))
+            path = _curve(cell, stage, f"{named} path", along)._replace(alone=True)
+        curves.append(_curve(cell, stage, named, (profile, rate, horizon))._replace(path=path))
     return curves
 
 
-def summary_lines(sequence: Sequence, model: list[str], length: int) -> list[str]:
+def _curve(cell: str, stage: str, label: str, found: tuple) -> Curve:
+    """One sequence, or the medians of several."""
+    profile, rate, horizon = found
+    if np.ndim(profile.log_norms) == 1:
+        return Curve(cell, stage, label, profile, float(rate), float(horizon))
+    batch = lg.batch_summary(profile)
+
+    def median(name: str) -> float:
+        known = batch.numbers_resolved[name][MEDIAN]
+        return float(batch.numbers[name][MEDIAN]) if known else math.nan
+
+    return Curve(cell, stage, label, profile, median("decay_rate"), median("horizon"), batch=batch)
+
+
+def summary_lines(sequence: Sequence, model: list[str], shape: tuple[int, ...]) -> list[str]:
     """Returns what will be done, line by line.
 
     Args:
         sequence: what is read.
         model: the lines about model and training.
-        length: the steps to analyze.
+        shape: (N, T, ...), the sequences and the steps to analyze.
     """
+    count, length = shape[:2]
+    what = f"first {length} steps from the zero state"
+    if sequence.pieces > 1:
+        what = f"first {length} steps of {count} sequences, each from the zero state"
+    elif count > 1:
+        what = f"{count} stretches of {length} steps, spread evenly, each from the zero state"
     notes = (line for note in sequence.notes for line in textwrap.wrap(note, 69))
     data = entry("data", sequence.source, sequence.summary, *notes)
-    return [*data, *model, *entry("analysis", f"first {length} steps from the zero state")]
+    return [*data, *model, *entry("analysis", what)]
 
 
 def _symbol(profile: lg.NormProfile) -> str:

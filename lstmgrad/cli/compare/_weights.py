@@ -2,7 +2,6 @@
 
 import textwrap
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,9 +14,9 @@ from lstmgrad.cli._shared.sequences import Sequence
 from lstmgrad.cli._shared.tokens import read_inputs
 from lstmgrad.cli._shared.training import TRAINED
 from lstmgrad.cli._shared.weights import Loaded, Weights, load_weights
-from lstmgrad.cli.compare._finite import Broken, read_while_finite
-from lstmgrad.cli.compare._options import Options, span
-from lstmgrad.cli.compare._study import Study, curves_of, read_blocks, summary_lines
+from lstmgrad.cli.compare._finite import Broken, reader
+from lstmgrad.cli.compare._options import Options, analyzed, span
+from lstmgrad.cli.compare._study import Study, curves_of, summary_lines
 
 
 def plan_weights(options: Options, source: Weights) -> Plan:
@@ -34,7 +33,8 @@ def plan_weights(options: Options, source: Weights) -> Plan:
     kind, (step, params, state), dtype = loaded.kind, loaded.model, jnp.dtype(options.dtype)
     sequence = _sequence(options, source, loaded, dtype)
     length, lags = span(options, sequence)
-    inputs = jnp.asarray(sequence.rows[:length], dtype)
+    rows = analyzed(options, sequence, length)
+    inputs = jnp.asarray(rows, dtype)
     blocks = _blocks(state._fields)
     settings = {
         "data": f"{sequence.source}: {sequence.summary}",
@@ -42,6 +42,7 @@ def plan_weights(options: Options, source: Weights) -> Plan:
         "cells": [kind],
         "hidden": state[-1].size,
         "length": length,
+        "sequences": len(rows),
         "training_steps": None,
         "seed": None,
         "dtype": options.dtype,
@@ -50,12 +51,8 @@ def plan_weights(options: Options, source: Weights) -> Plan:
     def chain_of(params, inputs):
         return lg.chain(lg.Model(step, params, state), inputs)
 
-    @jax.jit
-    def analyze(params, inputs):
-        return read_blocks(chain_of(params, inputs), blocks)
-
     def measure() -> Study:
-        readings, where = read_while_finite(analyze, chain_of, params, inputs)
+        readings, where = reader(chain_of, blocks)(params, inputs)
         return Study(
             curves=tuple(curves_of(kind, TRAINED, readings)),
             stages={TRAINED: "as trained"},
@@ -63,13 +60,13 @@ def plan_weights(options: Options, source: Weights) -> Plan:
             lags=lags,
             length=length,
             settings=settings,
-            broken=() if where is None else (Broken(kind, TRAINED, where),),
+            broken=() if where is None else (Broken(kind, TRAINED, *where),),
         )
 
     what = f"{KINDS[kind].title}; {loaded.described()}"
     lines = textwrap.wrap(f"{what}, analyzed in {options.dtype}", 69)
     summary = [*entry("model", *lines), *entry("training", f"as it is in {source.weights}")]
-    return Plan(summary_lines(sequence, summary, length), measure)
+    return Plan(summary_lines(sequence, summary, rows.shape), measure)
 
 
 def _sequence(options: Options, source: Weights, loaded: Loaded, dtype: jnp.dtype) -> Sequence:
@@ -94,9 +91,9 @@ def _sequence(options: Options, source: Weights, loaded: Loaded, dtype: jnp.dtyp
     summary = f"{sequence.summary}{how}"
     if source.direction != "reverse":
         return sequence._replace(summary=summary)
-    return sequence._replace(
-        rows=sequence.rows[::-1], summary=f"{summary}, last {sequence.unit} first"
-    )
+    pieces = sequence.rows.reshape(sequence.pieces, sequence.steps, -1)
+    turned = pieces[:, ::-1].reshape(sequence.rows.shape)
+    return sequence._replace(rows=turned, summary=f"{summary}, last {sequence.unit} first")
 
 
 def _blocks(parts: tuple[str, ...]) -> list[tuple[str, str]]:

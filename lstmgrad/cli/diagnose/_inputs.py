@@ -1,6 +1,5 @@
 """Sequences and targets from files: several at once, or stretches of a longer one."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 from lstmgrad.cli._shared.error import CommandError
 from lstmgrad.cli._shared.parser import check_whole
 from lstmgrad.cli._shared.sequences import Embedding, Sequence, read_numbers, read_sequence
+from lstmgrad.cli._shared.several import NPY, read_array, read_several, spread
 from lstmgrad.cli._shared.tables import NUMBERS, Reading
 
 DEFAULT_LENGTH = 200
@@ -59,14 +59,8 @@ def read_batch(
     Raises:
         CommandError: the file cannot be used, or is shorter than what was asked for.
     """
-    several = _several(path)
+    several = read_several(path, reading)
     if several is not None:
-        for option, given in reading._asdict().items():
-            if given is not None:
-                raise CommandError(
-                    f"--{option}: expected no such option beside {path}, which holds several "
-                    "sequences and not a table"
-                )
         count, steps, width = several.shape
         why = f"because {path} has sequences of {steps} steps"
         used = steps if length is None else check_whole(length, "--length", 2, most=steps, why=why)
@@ -85,10 +79,8 @@ def _cut(sequence: Sequence, length: int | None, most: int) -> Batch:
     else:
         why = f"because {sequence.source} has {available} {sequence.unit}s"
         used = check_whole(length, "--length", 2, most=available, why=why)
-    count = min(most, max(1, (available - 1) // used))
-    last = max(0, available - used - 1)
-    starts = [0] if count == 1 else np.linspace(0, last, count).astype(int).tolist()
-    stretches = [slice(start, start + used) for start in starts]
+    stretches = spread(available, used, most)
+    count = len(stretches)
     rows = np.stack([sequence.rows[piece] for piece in stretches])
     fits = all(piece.stop < available for piece in stretches)
     after = np.stack([sequence.rows[piece.stop] for piece in stretches]) if fits else None
@@ -108,7 +100,7 @@ def read_targets(path: Path, batch: Batch) -> np.ndarray:
     Raises:
         CommandError: the file cannot be used, or does not fit the sequences.
     """
-    values = _array(path) if path.suffix.lower() == ".npy" else None
+    values = read_array(path) if path.suffix.lower() == NPY else None
     if values is None:
         values = read_numbers(path).rows
     values = np.squeeze(values, -1) if values.ndim > 1 and values.shape[-1] == 1 else values
@@ -131,40 +123,6 @@ def read_targets(path: Path, batch: Batch) -> np.ndarray:
             raise CommandError(f"{path}: expected classes from 0 on, but got {values.min():g}")
         return values.astype(np.int64)
     return values.astype(np.float64)
-
-
-def _several(path: Path) -> np.ndarray | None:
-    """Sequences of a .npy file with three axes; None for other files."""
-    if path.suffix.lower() != ".npy" or not path.is_file():
-        return None
-    array = _array(path)
-    if array.ndim != 3:
-        return None
-    if 0 in array.shape or array.shape[1] < 2:
-        raise CommandError(
-            f"{path}: expected sequences of 2 steps or more, but its shape is {array.shape}"
-        )
-    if not np.isfinite(array).all():
-        raise CommandError(f"{path}: expected finite numbers, but some are not")
-    return array.astype(np.float64)
-
-
-def _array(path: Path) -> np.ndarray:
-    """The numbers of a .npy file of any shape."""
-    try:
-        content = io.BytesIO(path.read_bytes())
-        array = np.lib.format.read_array(content, allow_pickle=False)
-    except FileNotFoundError:
-        raise CommandError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise CommandError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception:
-        raise CommandError(
-            f"{path}: it is not a complete NumPy array file of numbers (numpy.save)"
-        ) from None
-    if array.dtype.kind not in "biuf":
-        raise CommandError(f"{path}: expected real numbers, but its dtype is {array.dtype}")
-    return array
 
 
 def _misfit(path: Path, shape: tuple[int, ...], wanted: str) -> CommandError:
