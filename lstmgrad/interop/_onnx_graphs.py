@@ -50,7 +50,8 @@ def read_networks(source: Any) -> dict[str, list[Node]]:
     read = _constants(model, nodes, folder)
     recurrent = [node for node in nodes if node.op_type in KINDS and node.domain in ("", "ai.onnx")]
     if not recurrent:
-        others = sorted({node.op_type for node in nodes if node.op_type.endswith(tuple(KINDS))})
+        kinds = {_text(node.op_type) for node in nodes}
+        others = sorted(kind for kind in kinds if kind.endswith(tuple(KINDS)))
         what = f"only {', '.join(others)}" if others else "none"
         hint = " Export it before it is quantized or fused." if others else ""
         raise ValueError(
@@ -60,7 +61,7 @@ def read_networks(source: Any) -> dict[str, list[Node]]:
     # By the name of a layer's output, the network that it ends.
     ends: dict[str, str] = {}
     for node in recurrent:
-        name = node.name or (node.output[0] if node.output else "")
+        name = _text(node.name or (node.output[0] if node.output else ""))
         options = {option.name: _option(option) for option in node.attribute}
         layer = Node(name, node.op_type, options, list(node.input), read)
         below = _source(node.input[0] if node.input else "", makers)
@@ -104,6 +105,11 @@ def _graphs(graph: Any, depth: int = 0) -> Iterator[Any]:
         for option in node.attribute:
             if option.HasField("g") and depth < 8:
                 yield from _graphs(option.g, depth + 1)
+
+
+def _text(value: str | bytes) -> str:
+    """A name, which protobuf gives as bytes where it is no text."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def _source(name: str, makers: dict[str, Any]) -> str:

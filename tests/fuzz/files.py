@@ -205,7 +205,7 @@ def members_damaged(rng: np.random.Generator, data: bytes, others: list[bytes]) 
 # -- the process that reads ------------------------------------------------------------------------
 
 
-class TooLongError(Exception):
+class TooLongError(BaseException):
     """One file took longer than it may."""
 
 

@@ -309,6 +309,18 @@ def test_weights_that_are_computed_or_do_not_fit():
         lg.interop.from_onnx(broken)
 
 
+def test_names_that_are_no_text(tmp_path):
+    data = model_of("LSTM", arrays_of("LSTM")).SerializeToString()
+    (tmp_path / "net.onnx").write_bytes(data.replace(b"rnn", b"\xff\xfe\xff"))
+    assert_same(
+        lg.interop.from_onnx(tmp_path / "net.onnx", prefix="\ufffd"),
+        lg.interop.from_onnx(onnx.ModelProto.FromString(data)),
+    )
+    (tmp_path / "net.onnx").write_bytes(data.replace(b"LSTM", b"L\xffTM"))
+    with pytest.raises(ValueError, match="LSTM, GRU or RNN nodes, but the model has none"):
+        lg.interop.from_onnx(tmp_path / "net.onnx")
+
+
 def test_what_is_no_model(tmp_path):
     path = tmp_path / "net.onnx"
     for data in (b"", b"abc", model_of("GRU", arrays_of("GRU")).SerializeToString()[:200]):
