@@ -27,7 +27,8 @@ from lstmgrad._chains.sweeps import read_nothing, sweep_forward
 from lstmgrad._checks import check_array, check_count, check_not_empty
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._leaves import shown
-from lstmgrad._numeric.frame import Sums, displacement_errors, orthonormal, probed, renewal
+from lstmgrad._numeric.frame import Sums, orthonormal, probed, renewal
+from lstmgrad._numeric.frame_errors import displacement_errors
 from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._spectra.records import LyapunovSpectrum, LyapunovState
 
@@ -77,7 +78,7 @@ def lyapunov_spectrum(
             not a whole number from 1 to T, or is given for a stream.
 
     Notes:
-        T pushes of m tangents and a probe, and a QR of (n, m), 4 n m² operations, with four
+        T pushes of m tangents and a probe, and a QR of (n, m), 4 n m² operations, with three
         products and an inverse for its errors, per interval and for each of the running estimates;
         memory O(n m + m²) besides the chain. Under `jax.vmap` all frames pay for
         a QR where one of them needs it. Differentiable in reverse mode where `interval` is given.
@@ -145,7 +146,9 @@ def _exponents(
     zero = jnp.zeros((), jnp.int32)
     cells = jnp.zeros((math.ceil(most / cell), *state.log_sums.shape), state.log_sums.dtype)
     rate = jnp.full((), jnp.inf, cells.dtype)  # unknown: the first interval is one step
-    faded, roundings = jnp.zeros(len(state.frame), bool), jnp.zeros_like(state.roundings)
+    roundings = jnp.zeros_like(state.roundings)
+    # An interval that is chosen ends before the range does.
+    faded = None if interval is None else jnp.zeros(len(state.frame), bool)
     sums: Any = Sums(zero, zero, rate, cells, roundings, state.displaced, faded)
     block = probed(Scaled(state.frame.T, zero))
     carry = sums if length is None else (sums, block)
