@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._numeric import frame_errors, lapack
 from lstmgrad._numeric.rows import least_kept
@@ -82,18 +82,18 @@ def orthonormal(
         sorts, orders, lambda: (jnp.arange(len(dead)), jnp.arange(len(sizes)))
     )
     rows = jax.lax.cond(sorts, lambda: rows[order][:, places], lambda: rows)
-    frame, triangle = lapack.qr(rows.T)
+    columns, triangle = lapack.qr(rows.T)
 
     def back() -> tuple[Array, Array]:
         own = jnp.argsort(order)
-        there = frame.T[own][:, jnp.argsort(places)]
+        there = columns.T[own][:, jnp.argsort(places)]
         return jnp.where(dead[:, None], 0.0, there), triangle[own][:, own]
 
-    frame, triangle = jax.lax.cond(sorts, back, lambda: (frame.T, triangle))
+    found, triangle = jax.lax.cond(sorts, back, lambda: (columns.T, triangle))
     exponents = jnp.broadcast_to(block.exponent, dead.shape)
     growths = jax.vmap(log_of)(jnp.abs(jnp.diagonal(triangle)), exponents)
     growths = jnp.where(dead, -jnp.inf, growths)
-    frame = Scaled(frame.astype(block.mantissa.dtype), jnp.zeros((), jnp.int32))
+    frame = Scaled(found.astype(block.mantissa.dtype), jnp.zeros((), jnp.int32))
     return frame, triangle, growths
 
 
