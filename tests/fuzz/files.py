@@ -5,7 +5,8 @@
 
 A damaged file may still be read, or is refused by one sentence. Anything else is printed with what
 draws it again: another error, code that is run, a file elsewhere that is touched, more than 10
-seconds, much more memory than the file, the end of the process. Files are read in a process of
+seconds, much more memory than the file, the end of the process. Known of `.h5`: an attribute whose
+shape is damaged may take long, or reserve much that is never used (3 of 10 000). Files are read in a process of
 their own, so that its end ends nothing else.
 """
 
@@ -238,7 +239,8 @@ def work(folder: pathlib.Path, name: str, seed: int, cases: range) -> None:
             and isinstance(arguments[0], str | bytes)
             and not str(arguments[0]).startswith((str(place), *LIBRARIES))
         )
-        if FORBIDDEN.match(event) or elsewhere:
+        parsed = event == "compile" and arguments[1] == "<unknown>"  # ast.parse, which runs nothing
+        if (FORBIDDEN.match(event) and not parsed) or elsewhere:
             events.append(f"{event} {str(arguments)[:80]}")
 
     def late(*_: object) -> None:
