@@ -71,7 +71,9 @@ def orthonormal(
     rows = widen(block.mantissa)
     dead = is_dead(block, faded)
     sizes = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=0))
-    sorts = jnp.any(dead) | (jnp.min(sizes) < UNEVEN * jnp.max(sizes))
+    zeros = block.mantissa == 0
+    zeros = zeros if faded is None else zeros & ~faded[None]
+    sorts = (jnp.min(sizes) < UNEVEN * jnp.max(sizes)) | jnp.any(zeros)
 
     def orders() -> tuple[Array, Array]:
         # Q fills the place of a zero with any direction, so zeros go behind all others. And a
@@ -87,7 +89,12 @@ def orthonormal(
     def back() -> tuple[Array, Array]:
         own = jnp.argsort(order)
         there = columns.T[own][:, jnp.argsort(places)]
-        return jnp.where(dead[:, None], 0.0, there), triangle[own][:, own]
+        # What neither a tangent nor those before it have, a reflection has put there; and all of
+        # it, where nothing but rounding is left.
+        apart = jnp.cumsum(~zeros, axis=0) == 0
+        kept = jnp.where(apart, 0.0, there)
+        kept = jnp.where(jnp.any(kept != 0, axis=1, keepdims=True), kept, there)
+        return jnp.where(dead[:, None], 0.0, kept), triangle[own][:, own]
 
     found, triangle = jax.lax.cond(sorts, back, lambda: (columns.T, triangle))
     exponents = jnp.broadcast_to(block.exponent, dead.shape)
@@ -163,9 +170,11 @@ def renewal(
             moved = frame_errors.displaced(sums.displaced, whole, frame, triangle)
             gone = frame_errors.is_lost(moved, eps)
             rounding = jnp.maximum(rounding, jnp.where(gone, -math.log(eps), 0.0))
-            # Sums that start here owe nothing to errors of before, but to where the frame is.
+            # Sums that start after a burn-in owe nothing to errors of before, but to where the
+            # frame is by then.
+            counts = (time > burn_in) | (rounding > frame_errors.FLOOR)
             turned = frame_errors.displacement_errors(moved, eps)
-            rounding = jnp.where(time == burn_in, turned, rounding)
+            rounding = jnp.where(counts, rounding, 0.0) + jnp.where(time == burn_in, turned, 0.0)
             alive = growths > -jnp.inf
             spread = jnp.max(growths) - jnp.min(jnp.where(alive, growths, jnp.max(growths)))
             # Far from normal, factors amplify rounding by more than the directions grow apart.
@@ -191,7 +200,6 @@ def renewal(
         _, flat, exponent, growths, roundings, *carried = loop
         block = Scaled(flat.reshape(shape), exponent)
         growths = jnp.where(time > burn_in, growths, 0.0)
-        roundings = jnp.where(time >= burn_in, roundings, 0.0)
         index = jax.lax.div(jnp.maximum(time - burn_in - 1, 0), jnp.int32(cell))
         before = jax.lax.dynamic_index_in_dim(sums.cells, index, keepdims=False)
         cells = jax.lax.dynamic_update_index_in_dim(sums.cells, before + growths, index, 0)

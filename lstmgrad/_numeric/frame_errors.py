@@ -27,7 +27,7 @@ from lstmgrad._numeric.scaled import LOWEST, Scaled, log_of, power_below, widen
 FLOOR = 0.1
 """A relative error from which on |R_ii| counts as nothing but rounding."""
 
-LOST = 10.0
+LOST = 1.0
 """The tangent of an angle by which rounding has turned a tangent for good."""
 
 

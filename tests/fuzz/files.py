@@ -78,9 +78,11 @@ def write_seeds(folder: pathlib.Path) -> None:
 
     import safetensors.numpy
 
-    stored = np.load(pathlib.Path(__file__).parents[1] / "interop" / "data" / "torch_files.npz")
-    torch = {name[5:]: stored[name].tobytes() for name in stored.files if name[:5] == "file/"}
-    weights = {name[6:]: stored[name] for name in stored.files if name[:10] == "plain/weig"}
+    source = pathlib.Path(__file__).parents[1] / "interop" / "data" / "torch_files.npz"
+    with np.load(source) as arrays:
+        stored = dict(arrays)
+    torch = {name[5:]: stored[name].tobytes() for name in stored if name[:5] == "file/"}
+    weights = {name[6:]: stored[name] for name in stored if name[:10] == "plain/weig"}
     tensors = safetensors.numpy.save(weights)
     index = json.dumps({"weight_map": dict.fromkeys(weights, "model.safetensors")}).encode()
     named: dict[str, list[bytes]] = {name: [] for name in FORMATS}

@@ -114,3 +114,17 @@ def test_a_wrong_claim_is_noticed():
     gone = dataclasses.replace(truth, log_norms=at(7, -np.inf))
     assert verdict(at(7, 0.0), truth=gone) == "wrong"
     assert verdict(at(7, -np.inf), truth=gone) == "right"
+
+
+# Two groups of units that the factors keep apart, where a reflection put rounding of one into the
+# other; and tangents that rounding had turned before the steps that count.
+EXPONENTS = [
+    (spectra.Case("lyapunov_spectrum", 3, 20, "float32", interval=1), [23, 54, 18]),
+    (spectra.Case("lyapunov_spectrum", 5, 3, "float64", burn_in=1, interval=1), [21, 26, 13]),
+]
+
+
+@pytest.mark.parametrize(("case", "seed"), EXPONENTS, ids=["groups apart", "a burn-in"])
+def test_an_exponent_that_was_wrong(case, seed):
+    ((verdict, _),) = spectra.judge_batch(case, "lstm", [seed])
+    assert verdict in ("right", "not resolved")

@@ -12,7 +12,7 @@ from readings import assert_means, gru, lstm
 import lstmgrad as lg
 
 D, H, T = 3, 4, 6
-STORED = np.load(torch_files.FILE)
+STORED = torch_files.stored()
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
@@ -98,7 +98,7 @@ def test_two_kinds_of_reset(after):
 def exported(name):
     model = onnx.load_model_from_string(STORED[f"file/{name}"].tobytes())
     start = f"{name}/"
-    weights = {key.removeprefix(start): STORED[key] for key in STORED.files if start in key}
+    weights = {key.removeprefix(start): STORED[key] for key in STORED if start in key}
     return model, {key: value for key, value in weights.items() if key not in ("", name)}
 
 

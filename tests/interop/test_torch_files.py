@@ -19,10 +19,10 @@ from torch_files import D, H
 import lstmgrad as lg
 from lstmgrad.interop._weights import read_tensors
 
-STORED = np.load(torch_files.FILE)
+STORED = torch_files.stored()
 FILES = {
     name.removeprefix("file/"): STORED[name].tobytes()
-    for name in STORED.files
+    for name in STORED
     if name.startswith("file/")
 }
 
@@ -30,7 +30,7 @@ FILES = {
 def means(form):
     """The weights that PyTorch reads, by the end of their names."""
     start = f"{form}/"
-    return {name.removeprefix(start): STORED[name] for name in STORED.files if start in name}
+    return {name.removeprefix(start): STORED[name] for name in STORED if start in name}
 
 
 @pytest.fixture

@@ -18,6 +18,12 @@ D, H = 2, 3
 FILE = Path(__file__).parent / "data" / "torch_files.npz"
 
 
+def stored() -> dict[str, np.ndarray]:
+    """The arrays of the file: "file/NAME" is a file as bytes, "NAME/TENSOR" what is in it."""
+    with np.load(FILE) as arrays:
+        return dict(arrays)
+
+
 def saved(value, **options) -> bytes:
     import torch
 
