@@ -8,6 +8,7 @@ writes it; those of other files, and those that are made up as they are read, ar
 import io
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,8 +57,8 @@ class Grouped:
         base = re.sub(r"_\d+$", "", step.key)
         for key in group:
             if step.name and re.fullmatch(rf"{re.escape(base)}(_\d+)?", key):
-                name = self.file.inside(self.file.inside(group, key), "vars").attrs.get("name")
-                if name == step.name:
+                inner = self.file.inside(self.file.inside(group, key), "vars")
+                if self.file.attributes(inner).get("name") == step.name:
                     return key
         return step.key
 
@@ -70,7 +71,7 @@ class Named:
 
     def attribute(self, name: str) -> str:
         """Returns an attribute of the file as text."""
-        value = self.file.root.attrs[name]
+        value = self.file.attributes(self.file.root)[name]
         return value.decode() if isinstance(value, bytes) else str(value)
 
     def of_cell(self, steps: tuple[Step, ...]) -> list[np.ndarray]:
@@ -81,7 +82,7 @@ class Named:
         """
         top = self.file.inside(self.file.inside(self.file.root, "model_weights"), steps[0].name)
         folders: dict[str, dict[str, str]] = {}
-        for name in map(_text, top.attrs["weight_names"]):
+        for name in map(_text, self.file.attributes(top)["weight_names"]):
             folder, _, leaf = name.rpartition("/")
             folders.setdefault(folder, {})[leaf.partition(":")[0]] = name
         for step in steps[1:]:
@@ -123,6 +124,22 @@ class _File:
         if not isinstance(group, self.library.Group) or "/" in key:
             raise ValueError(f"no {key}")
         return group[key]
+
+    def attributes(self, group: Any) -> Mapping[str, Any]:
+        """Returns the attributes of a group, of which none has more entries than it has bytes.
+
+        pyfive makes room for as many as the shape says, and that of a damaged file is any number.
+        """
+        stored = group._dataobjects
+        read = stored._attr_value
+
+        def bounded(kind: Any, data: bytes | None, count: int, start: int) -> Any:
+            if not 0 <= count <= max(len(data or b"") - start, 0):
+                raise ValueError("an attribute that is cut off")
+            return read(kind, data, count, start)
+
+        stored._attr_value = bounded
+        return group.attrs
 
     def array(self, group: Any, key: str) -> np.ndarray:
         """Returns an array that the file stores in a group, in one piece."""

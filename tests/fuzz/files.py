@@ -5,9 +5,8 @@
 
 A damaged file may still be read, or is refused by one sentence. Anything else is printed with what
 draws it again: another error, code that is run, a file elsewhere that is touched, more than 10
-seconds, much more memory than the file, the end of the process. Known of `.h5`: an attribute whose
-shape is damaged may take long, or reserve much that is never used (3 of 10 000). Files are read in
-a process of their own, so that its end ends nothing else.
+seconds, much more memory than the file, the end of the process. Files are read in a process of
+their own, so that its end ends nothing else.
 """
 
 import argparse

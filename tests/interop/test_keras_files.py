@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 import warnings
 import zipfile
 from typing import Any
@@ -222,3 +223,25 @@ def test_what_is_no_model(one, tmp_path):
         lg.interop.from_keras(tmp_path / "m.pt")
     with pytest.raises(FileNotFoundError):
         lg.interop.from_keras(tmp_path / "none.keras")
+
+
+@pytest.mark.slow
+def test_an_attribute_that_claims_more_than_it_has_is_refused_at_once(model, tmp_path):
+    """The reader would make room for all of it."""
+    whole = saved(model, tmp_path / "model.h5").read_bytes()
+    three, many = (count.to_bytes(8, "little") for count in (3, 2**26 + 3))
+    start, places = 0, []
+    while (start := whole.find(three, start) + 1) > 0:
+        places.append(start - 1)
+    refused = 0
+    tracemalloc.start()
+    for place in places:
+        (tmp_path / "cut.h5").write_bytes(whole[:place] + many + whole[place + 8 :])
+        try:
+            lg.interop.from_keras(tmp_path / "cut.h5", name="first")
+        except ValueError as error:
+            refused += "intact file" in str(error)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refused
+    assert most < 2**25
