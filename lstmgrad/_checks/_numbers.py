@@ -52,7 +52,14 @@ def check_positive(value: Any, argument: str) -> float:
 
 
 def check_number(value: Any, argument: str, least: float, most: float = math.inf) -> float:
-    """Returns a number in [least, most] as a Python float."""
+    """Returns a number in [least, most] as a Python float.
+
+    Args:
+        value: what was given.
+        argument: its name.
+        least: that it may be.
+        most: that it may be.
+    """
     known = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not known or not least <= float(value) <= most:
         span = f", {least:g} or above" if most == math.inf else f" from {least:g} to {most:g}"

@@ -106,6 +106,13 @@ def init_stacked(
 
     Initializing the whole stack at once would get the fan-out wrong, and would make gates that are
     orthogonal to one another instead of orthogonal matrices.
+
+    Args:
+        initializer: of one matrix.
+        key: split into one for each gate.
+        gates: how many matrices.
+        shape: of one of them, (rows, columns).
+        dtype: of all of them.
     """
     if not callable(initializer):
         raise ValueError(

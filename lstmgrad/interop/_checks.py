@@ -10,7 +10,15 @@ Keys = Literal["inputs"] | None
 
 
 def check_known(cell: Any, state: Any, known: str, call: str, argument: str = "cell") -> None:
-    """The cell has a known state, or its starting state is given."""
+    """The cell has a known state, or its starting state is given.
+
+    Args:
+        cell: that has no known state.
+        state: the starting state, or None.
+        known: which cells have one, in words.
+        call: how any other cell is called, in words.
+        argument: what the cell is called.
+    """
     if state is None:
         raise ValueError(
             f"{argument}: expected {known}, but got {kind_of(cell)}. Any other cell, {call}, "
@@ -56,7 +64,13 @@ def draws(argument: str) -> ValueError:
 
 
 def check_direction(direction: Any, both: bool, argument: str) -> None:
-    """There is a direction if there are two, and none, or forward, if there is one."""
+    """There is a direction if there are two, and none, or forward, if there is one.
+
+    Args:
+        direction: "forward", "reverse" or None.
+        both: whether the layer has two directions.
+        argument: what the layer is called.
+    """
     if direction not in (None, "forward", "reverse"):
         raise ValueError(
             f"direction: expected 'forward', 'reverse' or None, but got {shown(direction)}."
@@ -75,7 +89,13 @@ def check_direction(direction: Any, both: bool, argument: str) -> None:
 
 
 def check_type(kind: type, kinds: tuple[type, ...], argument: str) -> None:
-    """The type is one of a framework's own recurrent layers; a subclass may compute anything."""
+    """The type is one of a framework's own recurrent layers; a subclass may compute anything.
+
+    Args:
+        kind: the type.
+        kinds: those of the framework.
+        argument: what the layer is called.
+    """
     if kind not in kinds:
         raise ValueError(
             f"{argument}: expected one of {', '.join(kind.__name__ for kind in kinds)}, but got "

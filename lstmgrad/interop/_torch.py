@@ -168,7 +168,13 @@ def _projected_step(
 
 
 def check_layer(layer: Any, count: int, both: bool) -> None:
-    """The layer exists, and is given if the whole stack is not a recurrence."""
+    """The layer exists, and is given if the whole stack is not a recurrence.
+
+    Args:
+        layer: its number, or None for all of them.
+        count: of the layers.
+        both: whether there are two directions.
+    """
     known = isinstance(layer, int) and not isinstance(layer, bool) and 0 <= layer < count
     if layer is not None and not known:
         raise ValueError(f"layer: expected 0 to {count - 1} or None, but got {shown(layer)}.")

@@ -24,7 +24,15 @@ def outputs_of(
     read: PartName,
     truncation: Array | None = None,
 ) -> Array:
-    """What a network says at every step of one sequence, (T, o)."""
+    """What a network says at every step of one sequence, (T, o).
+
+    Args:
+        model: the recurrent part.
+        readout: from a part of the state to the o outputs.
+        inputs: of the sequence, T on axis 0.
+        read: the part of the state that the readout looks at.
+        truncation: steps between two detached states; None is none.
+    """
     if truncation is not None:
         model, inputs = detached_between(model, inputs, truncation)
     states = unroll(*model, inputs).states
@@ -35,7 +43,16 @@ def outputs_of(
 def draw_batches(
     keys: Array, first: Array, task: Task, every: int, size: int, delay: int
 ) -> Examples:
-    """The batches of some steps, one after the other: (every, networks, size, ...)."""
+    """The batches of some steps, one after the other: (every, networks, size, ...).
+
+    Args:
+        keys: one for each network.
+        first: the number of the first of the steps.
+        task: that draws them.
+        every: how many steps.
+        size: sequences in a batch.
+        delay: of the task.
+    """
 
     def of_step(index: Array) -> Examples:
         def of_network(key: Array) -> Examples:
@@ -56,7 +73,17 @@ def train_steps(
     count: Array,
     limits: Limits,
 ) -> tuple[Any, tuple[Array, Array]]:
-    """Some training steps of all networks; and the means of loss and score over them."""
+    """Some training steps of all networks; and the means of loss and score over them.
+
+    Args:
+        carry: what is trained and the optimizer's state, networks on axis 0.
+        fixed: the leaves that are not trained.
+        how: the step, the starting state, the part that is read, and the optimizer.
+        task: whose loss and score are taken.
+        examples: the batches, steps on axis 0.
+        count: how many of the steps are taken.
+        limits: of truncation and clipping.
+    """
     step, state, read, optimizer = how
 
     def mean_loss(
