@@ -25,10 +25,8 @@ from lstmgrad._numeric.gram_schmidt import signs
 from lstmgrad._numeric.scaled import LOWEST, Scaled, log_of, power_below, widen
 
 FLOOR = 0.1
-"""A relative error from which on |R_ii| counts as nothing but rounding."""
-
-LOST = 1.0
-"""The tangent of an angle by which rounding has turned a tangent for good."""
+"""A relative error from which on |R_ii| counts as nothing but rounding; and the part of another
+tangent from which on a tangent counts as lost."""
 
 
 def disturbed(block: Scaled) -> Scaled:
@@ -165,7 +163,7 @@ def is_lost(displaced: Float[Array, "m m"], eps: float) -> Bool[Array, " m"]:
         displaced: L in units of eps.
         eps: of the dtype of the frame.
     """
-    far = jnp.abs(jnp.tril(displaced, -1)) * eps > LOST
+    far = jnp.abs(jnp.tril(displaced, -1)) * eps > FLOOR
     return jnp.any(far, axis=0) | jnp.any(far, axis=1)
 
 
