@@ -27,6 +27,7 @@ from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents
 from lstmgrad._gradients.local import with_room
 from lstmgrad._labeled import Axes
+from lstmgrad._numeric.gram_schmidt import signs
 from lstmgrad._numeric.rows import least_kept, start_rows, watch_range
 from lstmgrad._numeric.scaled import (
     LOWEST,
@@ -319,6 +320,5 @@ def _noise(size: int, exponent: Array, dtype: Any) -> Scaled:
         exponent: of the largest number.
         dtype: of the numbers.
     """
-    signs = np.sign(np.random.default_rng(3).standard_normal(size))
     below = jnp.maximum(exponent, LOWEST // 2) + int(jnp.finfo(dtype).minexp)
-    return normalize(Scaled(jnp.asarray(signs, dtype), below))
+    return normalize(Scaled(jnp.asarray(signs((size,)), dtype), below))

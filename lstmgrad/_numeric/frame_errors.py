@@ -57,7 +57,7 @@ def noise_sizes(block: Scaled) -> Float[Array, " m"]:
     squares = jnp.sum(jnp.where(there, rows[-1] ** 2, 0.0), axis=1)
     counts = jnp.sum(there, axis=1, dtype=rows.dtype)  # an orthonormalization spreads one each
     power = shift_within(jnp.ones((), rows.dtype), block.exponent[-1] - block.exponent[:-1])
-    carried = jnp.where(squares == 0, 0.0, _bounded(jnp.sqrt(squares) * power))
+    carried = jnp.where(squares == 0, 0.0, bounded(jnp.sqrt(squares) * power))
     return jnp.sqrt(carried**2 + counts)
 
 
@@ -72,7 +72,7 @@ def _noise(block: Scaled) -> Float[Array, "m n"]:
         jnp.broadcast_to(jnp.abs(rows[-1]), rows[:-1].shape),
         (block.exponent[-1] - block.exponent[:-1])[:, None],
     )
-    sizes = jnp.maximum(_bounded(sizes), 1.0)
+    sizes = jnp.maximum(bounded(sizes), 1.0)
     return jnp.where(rows[:-1] == 0, 0.0, sizes * jnp.asarray(signs(sizes.shape), sizes.dtype))
 
 
@@ -123,11 +123,11 @@ def displaced(
     block, rows, triangle = jax.lax.stop_gradient((block, widen(frame.mantissa), triangle))
     inverse = inverse_beside_zeros(triangle)
     product = functools.partial(jnp.matmul, precision="highest")
-    between = _bounded(_between(before, block.exponent[:-1]))
+    between = bounded(_between(before, block.exponent[:-1]))
     moved = product(triangle, between) + product(rows, _noise(block).T)
     alive = jnp.any(rows != 0, axis=1)
-    moved = jnp.where(alive[:, None] & alive[None], product(_bounded(moved), inverse), 0.0)
-    return jnp.tril(_bounded(moved))
+    moved = jnp.where(alive[:, None] & alive[None], product(bounded(moved), inverse), 0.0)
+    return jnp.tril(bounded(moved))
 
 
 def _between(matrix: Float[Array, "m m"], exponents: Int[Array, " m"]) -> Float[Array, "m m"]:
@@ -148,8 +148,12 @@ def _between(matrix: Float[Array, "m m"], exponents: Int[Array, " m"]) -> Float[
     return matrix
 
 
-def _bounded(matrix: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Entries from 1/eps on mean that all is lost, however much larger they are."""
+def bounded(matrix: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The matrix in units of eps with entries of at most 1/eps²: from 1/eps on all is lost.
+
+    Args:
+        matrix: NaN counts as the largest.
+    """
     most = float(jnp.finfo(matrix.dtype).eps) ** -2
     return jnp.clip(jnp.where(jnp.isnan(matrix), most, matrix), -most, most)
 

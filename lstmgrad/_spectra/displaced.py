@@ -23,6 +23,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from lstmgrad._numeric.frame_errors import bounded
 from lstmgrad._numeric.graded import shift_within
 
 _MOST = 60  # powers of two: no entry of a factor between rows is larger, but for rounding
@@ -62,11 +63,6 @@ def carried(
     """
     order, upper, inverse, after = split.order, split.upper, split.inverse, split.after
     kept = upper.shape[0]
-    most = float(jnp.finfo(upper.dtype).eps) ** -2  # from 1/eps on all is lost
-
-    def bounded(matrix: Array) -> Array:
-        return jnp.clip(jnp.where(jnp.isnan(matrix), most, matrix), -most, most)
-
     # Relative to the larger row: before, and in the product with R.
     change = _deficit(split.weights) - _deficit(split.before)
     displaced = jnp.where(displaced == 0, 0.0, bounded(shift_within(displaced, change)))
