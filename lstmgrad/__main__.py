@@ -3,12 +3,14 @@
 import sys
 
 from lstmgrad.cli import main
+from lstmgrad.cli._shared.cache import keep_programs
 from lstmgrad.cli._shared.compiler import prefer_quick_compilation
 
 
 def run() -> int:
     """Runs the command line in a process of its own, and returns its exit code."""
     prefer_quick_compilation()
+    keep_programs(sys.argv[1:])
     return main()
 
 

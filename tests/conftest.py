@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator
 
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["LSTMGRAD_CACHE"] = ""  # nothing is written into the user's own
 # Two workers on two cores: threads of BLAS beside them only wait for one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

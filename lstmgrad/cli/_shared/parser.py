@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lstmgrad._checks import check_count
+from lstmgrad.cli._shared import cache
 from lstmgrad.cli._shared.error import CommandError
 
 OUT = Path("lstmgrad-out")
@@ -49,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_common(parser: Parser) -> None:
-    """Adds ``--dtype``, ``--out`` and ``--figures``.
+    """Adds ``--dtype``, ``--out``, ``--figures`` and ``--no-cache``.
 
     Args:
         parser: where to add them.
@@ -72,6 +73,21 @@ def add_common(parser: Parser) -> None:
         help=f"files of the figure, any of {','.join(_KNOWN_FIGURES)} (default: "
         f"{','.join(FIGURES)})",
     )
+    parser.add_argument(
+        cache.OPTION,
+        nargs=0,
+        action=_Known,
+        help="compile every program anew (default: up to "
+        f"{cache.MEGABYTES} MB of programs are kept in the user's cache directory, or in that "
+        f"which {cache.VARIABLE} names; none if it is empty or 0)",
+    )
+
+
+class _Known(argparse.Action):
+    """An option that may stand there and is no entry of the options: `cache` has read it."""
+
+    def __call__(self, *_: Any) -> None:
+        """Does nothing."""
 
 
 def _figures(text: str) -> tuple[str, ...]:
