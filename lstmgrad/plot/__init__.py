@@ -12,9 +12,11 @@ at ±inf moves a median by its own rank at most, and one that is NaN is left out
 What the arithmetic does not resolve is drawn as such and never as zero: dotted and faint as a
 curve, hatched in a map, hollow as a marker. A cross marks an exact zero.
 
-Successive curves on the same Axes differ in dash pattern and luminance as well as in hue, so that
-they can be told apart in gray. No rcParams are set and nothing is shown; pyplot is imported only
-where a figure has to be made.
+Figures that are made here have one style, the sheet `paper.mplstyle`, at the width of a column; on
+Axes of yours your own style stays, and ``with lg.plot.style():`` sets this one there, too. RNN, GRU
+and LSTM, by the label of a curve, have the same color in every figure. Successive curves differ in
+dash pattern and luminance as well as in hue, so that they can be told apart in gray. No rcParams
+are set and nothing is shown; pyplot is imported only where a figure has to be made.
 """
 
 from lstmgrad.plot._batch_summary import batch_summary
@@ -28,6 +30,7 @@ from lstmgrad.plot._memory import Memory, memory
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._overlay import overlay
 from lstmgrad.plot._page import encode, page
+from lstmgrad.plot._palette import style
 from lstmgrad.plot._routes import gain_budget, route_shares
 from lstmgrad.plot._singular import singular_spectrum
 from lstmgrad.plot._swaps import swap_response
@@ -57,6 +60,7 @@ __all__ = [
     "saliency",
     "singular_spectrum",
     "step_eigenvalues",
+    "style",
     "swap_response",
     "tagged_values",
     "training_curve",

@@ -6,13 +6,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lstmgrad._batch_summary import BatchSummary
-from lstmgrad._calls import public
 from lstmgrad.plot._curves import add_curve, median_label, next_style
+from lstmgrad.plot._palette import drawing
 from lstmgrad.plot._style import axes_of, check_result, number_steps
 from lstmgrad.plot._values import gapped, log10
 
 
-@public
+@drawing
 def batch_summary(
     result: BatchSummary, *, ax: Axes | None = None, label: str | None = None, **artist: Any
 ) -> Axes:
@@ -46,7 +46,7 @@ def batch_summary(
     logarithms = result.quantity.startswith("log_")
     values = log10(result.values) if logarithms else np.asarray(result.values, np.float64)
     resolved, points = np.asarray(result.resolved), np.asarray(result.points)
-    style = next_style(ax, artist)
+    style = next_style(ax, artist, label)
     style["label"] = median_label(label, result.size) or ""
     line = add_curve(ax, points, values[2], resolved[2], style)
     for low, high, alpha in ((0, 4, 0.13), (1, 3, 0.22)):

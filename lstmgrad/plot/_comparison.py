@@ -18,18 +18,10 @@ from lstmgrad._norms.records import NormProfile
 from lstmgrad._result import up_to_length
 from lstmgrad.plot._curves import FAINT, NOT_RESOLVED, Curve, band_of
 from lstmgrad.plot._norms import norms
-from lstmgrad.plot._page import default_style
+from lstmgrad.plot._palette import COLUMN, PATH, REFERENCE, line_style, style, turns_of
 from lstmgrad.plot._style import BAND_NAME
 from lstmgrad.plot._symbols import letters
 from lstmgrad.plot._values import by_lag, gapped
-
-PATH: dict[str, Any] = {
-    "linewidth": 0.9,
-    "marker": "o",
-    "markersize": 3.5,
-    "markerfacecolor": "white",
-}
-"""The style of an additive path, which has the color of the curve that it stands beside."""
 
 
 @public
@@ -56,8 +48,8 @@ def comparison(
         threshold: the norm below which a gradient counts as lost, drawn as a faint line.
 
     Returns:
-        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. The style is
-        matplotlib's default whatever the user's own is, because the layout depends on it.
+        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. It is in the
+        `style` of lstmgrad whatever your own is, because the layout depends on it.
 
     Raises:
         ValueError: there is no panel, or a panel has no curve.
@@ -77,10 +69,10 @@ def comparison(
             "panels: expected at least one panel and at least one curve in each, but got none."
         )
     limit = math.log10(threshold)
-    with default_style():
+    with style():
         most = max(map(len, panels.values()))
         height = 0.95 + (1.65 if most <= 6 else 2.5) * len(panels)
-        figure = Figure(figsize=(3.4, height), layout="constrained")
+        figure = Figure(figsize=(COLUMN, height), layout="constrained")
         grid = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
         read = [by_lag(profile) for named in panels.values() for _, profile in named]
         curves = [band_of(logs, hidden)[0][1] for _, logs, hidden in read]
@@ -89,8 +81,9 @@ def comparison(
         paths, alone = paths or {}, False
         marks: set[str] = set()
         for ax, (title, named) in zip(grid, panels.items(), strict=True):
-            for label, profile in named:
-                norms(profile, ax=ax, label=label, linewidth=1.3)
+            turns = turns_of([label for label, _ in named])
+            for (label, profile), turn in zip(named, turns, strict=True):
+                norms(profile, ax=ax, label=label, **line_style(turn))
                 marks |= _mark_exit(ax, bottom, top)
                 line = [line for line in ax.lines if isinstance(line, Curve)][-1]
                 line.set_label(label)  # the title says how many members there are
@@ -98,14 +91,12 @@ def comparison(
                 if path := paths.get(title, {}).get(label):
                     draw_path(ax, path, line)
                     alone = True
-            ax.axhline(limit, color="0.6", linewidth=0.7, zorder=1)  # above the grid
+            ax.axhline(limit, **REFERENCE)
             lost = [label for label, profile in named if _broken(profile)]
             title += f"; medians of {count}, {BAND_NAME} bands" if count > 1 else ""
             note = f"\nnot a number: {', '.join(lost)}" if lost else ""
-            ax.set_title(title + note, fontsize=8, loc="left")
+            ax.set_title(title + note, loc="left")
             ax.label_outer()
-            ax.grid(visible=True, axis="x", color="0.92", linewidth=0.6)
-            ax.set_axisbelow(True)
         last = max(float(np.max(p.lags)) for named in panels.values() for _, p in named)
         grid[0].set_xlim(-0.02 * last, 1.02 * last)
         grid[0].set_ylim(bottom, top)
@@ -194,7 +185,7 @@ def _legend(figure: Figure, ax: Axes, limit: float, marks: set[str], *, path: bo
     if path:
         handles.append(Line2D([], [], color="0.3", **PATH))
         labels.append("path alone")
-    handles.append(Line2D([], [], color="0.6", linewidth=0.7))
+    handles.append(Line2D([], [], **REFERENCE))
     labels.append(f"threshold $10^{{{limit:.3g}}}$")
     style = {"color": "0.3", "markersize": 4, "linestyle": ""}
     if NOT_RESOLVED in marks:
@@ -215,8 +206,6 @@ def _legend(figure: Figure, ax: Axes, limit: float, marks: set[str], *, path: bo
         _by_rows(labels, columns),
         loc="outside upper center",
         ncols=columns,
-        columnspacing=1.2,
-        frameon=False,
         handler_map={tuple: HandlerTuple(ndivide=None)},
     )
 

@@ -10,13 +10,12 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.patches import Rectangle, StepPatch
 from matplotlib.ticker import FixedLocator
 
-from lstmgrad._calls import public
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.truncation import TruncationBias
 from lstmgrad._result import up_to_length
 from lstmgrad.plot._curves import band_of, draw_curve, median_label
+from lstmgrad.plot._palette import ACCENT, COLORS, REFERENCE, drawing
 from lstmgrad.plot._style import (
-    FILLS,
     axes_of,
     check_result,
     legend_over_data,
@@ -28,7 +27,7 @@ _FEW = 40
 """Up to so many steps can be told apart one by one, with words below them and points on them."""
 
 
-@public
+@drawing
 def contributions(
     result: Contributions,
     *,
@@ -77,7 +76,7 @@ def contributions(
     return ax
 
 
-@public
+@drawing
 def contribution_shares(
     result: Contributions,
     *,
@@ -120,7 +119,7 @@ def contribution_shares(
         batch, from_step = (np.where(there, x, np.nan) for x in (batch, from_step))
     (low, shares, high), _ = band_of(batch)
     (least, together, most), _ = band_of(from_step)
-    style: dict[str, Any] = {"color": FILLS[0], "label": median_label("step $t$", len(batch))}
+    style: dict[str, Any] = {"color": COLORS[0], "label": median_label("step $t$", len(batch))}
     few: dict[str, Any] = {}
     if len(steps) <= _FEW:
         bars = ax.bar(steps, shares, width=0.8, **style | normalize_kwargs(artist, Rectangle))
@@ -129,12 +128,12 @@ def contribution_shares(
         style |= normalize_kwargs(artist, StepPatch)
         bars = ax.stairs(shares, np.arange(len(steps) + 1) + 0.5, fill=True, **style)
     line_label = median_label("steps $t$ to $T$ together", len(batch))
-    (line,) = ax.plot(steps, together, color="#d55e00", label=line_label, **few)
+    (line,) = ax.plot(steps, together, color=ACCENT, label=line_label, **few)
     if len(batch) > 1:
         ax.vlines(steps, gapped(low), gapped(high), color="0.35", linewidth=0.8, zorder=3)
-        band = {"color": "#d55e00", "alpha": 0.2, "linewidth": 0}
+        band = {"color": ACCENT, "alpha": 0.2, "linewidth": 0}
         ax.fill_between(steps, gapped(least), gapped(most), **band)
-    ax.axhline(1.0, color="0.6", linewidth=0.7, zorder=1)
+    ax.axhline(1.0, **REFERENCE)
     ax.axhline(0.0, color="black", linewidth=0.6)
     drawn = np.concatenate([low, shares, high, least, most])
     drawn = drawn[np.isfinite(drawn)]
@@ -145,7 +144,7 @@ def contribution_shares(
     return ax
 
 
-@public
+@drawing
 def truncation_bias(
     result: TruncationBias | Contributions,
     *,

@@ -15,11 +15,12 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.lines import Line2D
 
 from lstmgrad._quantiles import BAND, quantiles
-from lstmgrad.plot._style import COLORS, DASHES, figure_of
+from lstmgrad.plot._palette import line_style, next_turn
+from lstmgrad.plot._style import figure_of
 from lstmgrad.plot._values import gapped
 
 FAINT: dict[str, Any] = {"linestyle": (0, (1, 3)), "alpha": 0.6}
-"""The style of a line where its values are not resolved: sparser dots than in any of `DASHES`."""
+"""The style of a line where its values are not resolved; no dash pattern is dotted."""
 
 NOT_RESOLVED = "not resolved"
 """The label of such lines, on the first of them; the others have it with an underscore."""
@@ -33,9 +34,11 @@ class Curve(Line2D):
 
     Attributes:
         whole: (L,), all its values, with those that are not resolved and drawn apart.
+        turn: of its color and its dash pattern.
     """
 
     whole: np.ndarray
+    turn: int
 
 
 def draw_curve(
@@ -62,7 +65,7 @@ def draw_curve(
         unresolved: (B, L), where a value is only an upper bound; None is nowhere.
         **defaults: properties that apply unless the caller's say otherwise.
     """
-    style = next_style(ax, {**defaults, **normalize_kwargs(artist, Line2D)})
+    style = next_style(ax, {**defaults, **normalize_kwargs(artist, Line2D)}, label)
     if (named := median_label(label, len(batch))) is not None:
         style["label"] = named
     (low, middle, high), resolved = band_of(batch, unresolved)
@@ -80,16 +83,17 @@ def draw_curve(
     return line
 
 
-def next_style(ax: Axes, artist: dict[str, Any]) -> dict[str, Any]:
+def next_style(ax: Axes, artist: dict[str, Any], label: str | None = None) -> dict[str, Any]:
     """The color and the dash pattern of the next curve, where the caller's properties say nothing.
 
     Args:
         ax: the Axes, with the curves before it.
         artist: properties of a line.
+        label: the name of the curve: a kind of network has the same color in every figure.
     """
-    index = sum(isinstance(line, Curve) for line in ax.lines)
-    style = {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[index % len(DASHES)]}
-    return {**style, **normalize_kwargs(artist, Line2D)}
+    taken = [line.turn for line in ax.lines if isinstance(line, Curve)]
+    turn = next_turn(taken, label)
+    return {**line_style(turn), "turn": turn, **normalize_kwargs(artist, Line2D)}
 
 
 def add_curve(
@@ -104,8 +108,10 @@ def add_curve(
         resolved: (L,).
         style: its properties.
     """
+    style = dict(style)
+    turn = style.pop("turn", 0)
     line = Curve(x, gapped(np.where(resolved, values, np.nan)), **style)
-    line.whole = gapped(values)
+    line.whole, line.turn = gapped(values), turn
     ax.add_line(line)
     draw_unresolved(ax, x, values, resolved, style)
     ends = np.isfinite(values[:-1]) & np.isneginf(values[1:])
@@ -173,8 +179,7 @@ def draw_family(
     lines, styles = [], []
     for index in range(count):
         style = {
-            "color": COLORS[index] if few else colors[index],
-            "linestyle": DASHES[index] if few else "-",
+            **(line_style(index) if few else {"color": colors[index], "linestyle": "-"}),
             "linewidth": 1.3 if count <= 20 else 0.8,
             **normalize_kwargs(artist, Line2D),
         }

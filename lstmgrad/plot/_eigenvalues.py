@@ -9,14 +9,14 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.collections import PathCollection
 from matplotlib.patches import Circle
 
-from lstmgrad._calls import public
+from lstmgrad.plot._palette import COLORS, REFERENCE, drawing
 from lstmgrad.plot._style import (
     axes_of,
     figure_of,
 )
 
 
-@public
+@drawing
 def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws the eigenvalues of steps in the complex plane, with the unit circle.
 
@@ -48,13 +48,13 @@ def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **ar
     values = np.atleast_2d(values)
     values = values.reshape(-1, *values.shape[-2:])
     count, length, size = values.shape
-    ax.add_patch(Circle((0.0, 0.0), 1.0, fill=False, color="0.5", linewidth=0.9, zorder=1))
+    ax.add_patch(Circle((0.0, 0.0), 1.0, fill=False, **REFERENCE))
     style: dict[str, Any] = {"s": 12 if values.size <= 500 else 4, "linewidths": 0}
     many = length > 1
     if many:
         style |= {"c": np.tile(np.repeat(np.arange(1, length + 1), size), count)}
     else:
-        style |= {"color": "black"}
+        style |= {"color": COLORS[0]}
     style |= normalize_kwargs(artist, PathCollection)
     if "color" in style:
         style.pop("c", None)

@@ -15,7 +15,7 @@ from lstmgrad._norms.records import NormProfile
 from lstmgrad.diagnosis import Diagnosis
 from lstmgrad.plot._curves import Curve, draw_curve
 from lstmgrad.plot._norms import norms
-from lstmgrad.plot._style import COLORS
+from lstmgrad.plot._palette import ACCENT, COLORS, REFERENCE
 from lstmgrad.plot._values import log10
 
 _EDGE = math.atanh(0.9)
@@ -54,7 +54,7 @@ def _draw_norms(ax: Axes, result: Diagnosis) -> None:
         norms(profile, ax=ax, label=name)
         next(line for line in ax.lines[::-1] if isinstance(line, Curve)).set_label(name)
     floor = math.log10(float(np.finfo(result.settings.dtype).eps))
-    ax.axhline(floor, color="0.5", linewidth=0.8, linestyle="--")
+    ax.axhline(floor, **REFERENCE, linestyle="--")
     ax.annotate(
         f"rounding of {result.settings.dtype}",
         (0.99, floor),
@@ -67,11 +67,11 @@ def _draw_norms(ax: Axes, result: Diagnosis) -> None:
     )
     _mark_lag(ax, result)
     ax.set_ylabel(r"$\log_{10}\,\Vert\partial s_T/\partial s_k\Vert$")
-    ax.legend(fontsize="small", loc="best")
+    ax.legend(loc="best")
 
 
 def _mark_lag(ax: Axes, result: Diagnosis) -> None:
-    ax.axvline(result.settings.lag, color="0.5", linewidth=0.8, linestyle=":")
+    ax.axvline(result.settings.lag, **REFERENCE, linestyle=":")
     ax.annotate(
         "lag",
         (result.settings.lag, 1),
@@ -102,10 +102,10 @@ def _draw_shares(ax: Axes, result: Diagnosis) -> None:
     lags = np.arange(tails.shape[1]) * result.readings.stride
     inside = lags < result.settings.length  # beyond it there is nothing
     draw_curve(ax, lags[inside], log10(tails[:, inside]), None, {})
-    ax.axhline(-1, color="0.5", linewidth=0.8, linestyle="--")
+    ax.axhline(-1, **REFERENCE, linestyle="--")
     if result.settings.truncation is not None:
-        ax.axvline(result.settings.truncation, color=COLORS[3], linewidth=1, label="truncation")
-        ax.legend(fontsize="small", loc="best")
+        ax.axvline(result.settings.truncation, color=ACCENT, linewidth=1, label="truncation")
+        ax.legend(loc="best")
     _mark_lag(ax, result)
     ax.set(xlabel="steps back $l$", ylabel=r"$\log_{10}\,\Vert g_l\Vert/\Vert g\Vert$")
 
@@ -126,7 +126,7 @@ def _say_shares(result: Diagnosis) -> str:
 def _draw_values(ax: Axes, values: Any, label: str) -> None:
     flat = np.ravel(np.asarray(values, np.float64))
     flat = flat[np.isfinite(flat)]
-    ax.hist(flat, bins=60, density=True, color=COLORS[2])
+    ax.hist(flat, bins=60, density=True, color=COLORS[0])
     ax.set(xlabel=label, ylabel="density")
 
 
@@ -139,9 +139,9 @@ def _draw_gates(ax: Axes, result: Diagnosis) -> None:
     name, values = _forget(result.readings) or ("", None)
     _draw_values(ax, values, f"{name} gate, over units and time")
     needed = 0.5 ** (1 / result.settings.lag)
-    ax.axvline(needed, color=COLORS[3], linewidth=1, label=f"half-life {result.settings.lag} steps")
+    ax.axvline(needed, color=ACCENT, linewidth=1, label=f"half-life {result.settings.lag} steps")
     ax.set_xlim(0, 1.02)
-    ax.legend(fontsize="small", loc="upper center")
+    ax.legend(loc="upper center")
 
 
 def _say_gates(result: Diagnosis) -> str:
@@ -156,7 +156,7 @@ def _say_gates(result: Diagnosis) -> str:
 def _draw_cell(ax: Axes, result: Diagnosis) -> None:
     _draw_values(ax, result.readings.values["cell"], "$c$, over units and time")
     for edge in (-_EDGE, _EDGE):
-        ax.axvline(edge, color=COLORS[3], linewidth=1)
+        ax.axvline(edge, color=ACCENT, linewidth=1)
 
 
 def _say_cell(result: Diagnosis) -> str:
@@ -185,10 +185,10 @@ def _say_drive(result: Diagnosis) -> str:
 def _draw_sizes(ax: Axes, result: Diagnosis) -> None:
     sizes = log10(result.readings.gradients.log_norms)
     sizes = np.sort(sizes[np.isfinite(sizes)])
-    ax.plot(sizes, np.arange(1, len(sizes) + 1) / max(1, len(sizes)), "o-", color=COLORS[2], ms=3)
+    ax.plot(sizes, np.arange(1, len(sizes) + 1) / max(1, len(sizes)), "o-", color=COLORS[0], ms=3)
     if result.settings.clip is not None:
-        ax.axvline(math.log10(result.settings.clip), color=COLORS[3], linewidth=1, label="clip")
-        ax.legend(fontsize="small", loc="best")
+        ax.axvline(math.log10(result.settings.clip), color=ACCENT, linewidth=1, label="clip")
+        ax.legend(loc="best")
     ax.set(xlabel=r"$\log_{10}\,\Vert g\Vert$ of a sequence", ylabel="share of the sequences")
 
 
@@ -202,6 +202,7 @@ def _say_sizes(result: Diagnosis) -> str:
 
 def _draw_agreement(ax: Axes, result: Diagnosis) -> None:
     cosines = np.asarray(result.readings.gradients.far_cosines, np.float64)
+    ax.grid(visible=False)
     image = ax.imshow(cosines, vmin=-1, vmax=1, cmap="PuOr", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label="cosine")
     ax.set(xlabel="sequence", ylabel="sequence")
@@ -237,7 +238,7 @@ def _say_spectrum(result: Diagnosis) -> str:
 def _draw_gains(ax: Axes, result: Diagnosis) -> None:
     gains = np.asarray(result.readings.step_gains, np.float64) / 2
     draw_curve(ax, np.arange(1, gains.shape[1] + 1), gains, None, {})
-    ax.axhline(0, color="0.5", linewidth=0.8, linestyle="--")
+    ax.axhline(0, **REFERENCE, linestyle="--")
     ax.set(xlabel="step $t$", ylabel="growth of a tangent, nats")
 
 

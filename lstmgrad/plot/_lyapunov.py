@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
-from lstmgrad._calls import public
 from lstmgrad._spectra.records import LyapunovSpectrum
 from lstmgrad.plot._curves import (
     NOT_RESOLVED,
@@ -18,18 +17,16 @@ from lstmgrad.plot._curves import (
     median_label,
     named_legend,
 )
+from lstmgrad.plot._palette import MARKS, REFERENCE, drawing, line_style, next_turn, turns_of
 from lstmgrad.plot._style import (
-    COLORS,
     axes_of,
     check_result,
     number_steps,
 )
 from lstmgrad.plot._values import gapped, members
 
-_MARKERS = ("o", "s", "^", "D")
 
-
-@public
+@drawing
 def lyapunov_spectrum(
     result: LyapunovSpectrum,
     *,
@@ -75,11 +72,11 @@ def lyapunov_spectrum(
             )
     ax = axes_of(ax)
     if not ax.containers:
-        ax.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
-    turn = len(ax.containers)
+        ax.axhline(0.0, **REFERENCE)
+    turn = next_turn(turns_of([str(bars.get_label()) for bars in ax.containers]), label)
     style = {
-        "color": COLORS[turn % len(COLORS)],
-        "marker": _MARKERS[turn % len(_MARKERS)],
+        "color": line_style(turn)["color"],
+        "marker": MARKS[turn % len(MARKS)],
         "markersize": 4 if len(values) <= 50 else 2.5,
         "linestyle": "none",
         "elinewidth": 0.9,
@@ -98,7 +95,7 @@ def lyapunov_spectrum(
     return ax
 
 
-@public
+@drawing
 def lyapunov_convergence(
     result: LyapunovSpectrum, *, ax: Axes | None = None, **artist: Any
 ) -> Axes:
@@ -145,7 +142,7 @@ def lyapunov_convergence(
         at = np.full(known.sum(), times[-1])
         style = {"fmt": "none", "ecolor": colors, "capsize": 0, "elinewidth": 2}
         ax.errorbar(at, last[known], errors[:, known], **style)
-    ax.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
+    ax.axhline(0.0, **REFERENCE)
     ax.set_xlabel("steps")
     ax.set_ylabel("running estimate (nats per step)")
     return ax

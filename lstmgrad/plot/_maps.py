@@ -11,18 +11,18 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
-from lstmgrad._calls import public
 from lstmgrad._gradients.maps import ContributionMap
 from lstmgrad._gradients.saliency import Saliency
 from lstmgrad._norms.maps import NormMap
 from lstmgrad.plot._contributions import name_steps
 from lstmgrad.plot._curves import NOT_RESOLVED, band_of, median_label
+from lstmgrad.plot._palette import drawing
 from lstmgrad.plot._style import axes_of, check_result, figure_of
 from lstmgrad.plot._symbols import symbol
 from lstmgrad.plot._values import log10, members, shared, unresolved
 
 
-@public
+@drawing
 def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws log₁₀ ‖∂s_t/∂s_k‖₂ for every pair of times as a heat map and returns the Axes.
 
@@ -62,7 +62,7 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     return ax
 
 
-@public
+@drawing
 def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws log₁₀ of what step k adds to the gradient of the loss at t, as a heat map.
 
@@ -101,7 +101,7 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
     return ax
 
 
-@public
+@drawing
 def saliency(
     result: Saliency,
     *,
@@ -185,6 +185,7 @@ def _draw_heat_map(
     if "norm" in style:
         del style["vmin"], style["vmax"]
     (left, right), (top, bottom) = _edges(columns), _edges(rows)
+    ax.grid(visible=False)
     image = ax.imshow(
         np.ma.masked_invalid(values),
         origin="upper",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,17 +12,13 @@ from matplotlib.ticker import MaxNLocator
 
 from lstmgrad._calls import public
 from lstmgrad._norms.records import NormProfile
-from lstmgrad.plot._comparison import PATH, draw_path
+from lstmgrad.plot._comparison import draw_path
 from lstmgrad.plot._curves import Curve, draw_curve
 from lstmgrad.plot._norms import norms
-from lstmgrad.plot._page import default_style
-from lstmgrad.plot._style import COLORS, DASHES
+from lstmgrad.plot._palette import MARKS, PATH, REFERENCE, line_style, style, turns_of
 from lstmgrad.plot._training import training_curve
 from lstmgrad.plot._values import by_lag
 from lstmgrad.training import TrainingCurve
-
-MARKS = ("o", "s", "^", "D", "v")
-"""The markers of paths and scores, which go with the colors."""
 
 DEPTH = -17.0
 """The lowest that the panels of norms reach down to, as log₁₀."""
@@ -62,8 +58,8 @@ def memory(kinds: Sequence[Memory], *, baseline: float, delay: int) -> Figure:
         delay: the delay that was trained at, a faint line.
 
     Returns:
-        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. The style is
-        matplotlib's default whatever the user's own is.
+        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. It is in the
+        `style` of lstmgrad whatever your own is.
 
     Raises:
         ValueError: there are no kinds.
@@ -75,7 +71,7 @@ def memory(kinds: Sequence[Memory], *, baseline: float, delay: int) -> Figure:
         raise ValueError("kinds: expected at least one kind of networks, but got none.")
     stages = list(kinds[0].norms)
     trained = all(kind.curve is not None for kind in kinds)
-    with default_style():
+    with style():
         columns, rows = (2, 2) if trained else (2, 1)
         figure = Figure(figsize=(5.6, 0.75 + 2.0 * rows), layout="constrained")
         grid = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
@@ -86,25 +82,19 @@ def memory(kinds: Sequence[Memory], *, baseline: float, delay: int) -> Figure:
             _training_panel(grid[2], kinds, baseline)
         _delay_panel(grid[-1], kinds, baseline, delay)
         for ax, letter in zip(grid, "abcd", strict=False):
-            ax.set_title(f"({letter}) {ax.get_title(loc='left')}", fontsize=7.5, loc="left")
-            ax.grid(visible=True, color="0.93", linewidth=0.6)
-            ax.set_axisbelow(True)
+            ax.set_title(f"({letter}) {ax.get_title(loc='left')}", loc="left")
         _legend(figure, kinds)
     return figure
 
 
-def _style(index: int) -> dict[str, Any]:
-    return {
-        "color": COLORS[index % len(COLORS)],
-        "linestyle": DASHES[index % len(DASHES)],
-        "linewidth": 1.5,
-    }
+def _turns(kinds: Sequence[Memory]) -> list[int]:
+    """The turns of the kinds in colors, dash patterns and markers."""
+    return turns_of([kind.label for kind in kinds])
 
 
 def _norm_panel(ax: Axes, kinds: Sequence[Memory], stage: str) -> None:
-    for index, kind in enumerate(kinds):
-        style = _style(index)
-        norms(kind.norms[stage], ax=ax, **style)
+    for kind, turn in zip(kinds, _turns(kinds), strict=True):
+        norms(kind.norms[stage], ax=ax, **line_style(turn))
         if path := kind.paths.get(stage):
             draw_path(ax, path, [line for line in ax.lines if isinstance(line, Curve)][-1])
         if kind.forget_bias is not None:
@@ -131,22 +121,22 @@ def _share_depth(panels: Sequence[Axes], kinds: Sequence[Memory]) -> None:
 
 
 def _training_panel(ax: Axes, kinds: Sequence[Memory], baseline: float) -> None:
-    for index, kind in enumerate(kinds):
+    for kind, turn in zip(kinds, _turns(kinds), strict=True):
         assert kind.curve is not None
-        training_curve(kind.curve, ax=ax, **_style(index))
+        training_curve(kind.curve, ax=ax, **line_style(turn))
     ax.set_title("recall during training", loc="left")
     ax.set_ylabel("share of right answers")
     ax.set_ylim(-0.03, 1.06)
 
 
 def _delay_panel(ax: Axes, kinds: Sequence[Memory], baseline: float, delay: int) -> None:
-    ax.axhline(baseline, color="0.6", linewidth=0.8, zorder=1)
-    ax.axvline(delay, color="0.6", linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-    for index, kind in enumerate(kinds):
+    ax.axhline(baseline, **REFERENCE)
+    ax.axvline(delay, linestyle=(0, (2, 2)), **REFERENCE)
+    for kind, turn in zip(kinds, _turns(kinds), strict=True):
         delays = np.array(list(kind.scores))
         scores = np.stack(list(kind.scores.values()), axis=1)
-        mark = {"marker": MARKS[index % len(MARKS)], "markersize": 4, "markerfacecolor": "white"}
-        draw_curve(ax, delays, scores, None, {**_style(index), **mark})
+        mark = {"marker": MARKS[turn % len(MARKS)], "markersize": 4, "markerfacecolor": "white"}
+        draw_curve(ax, delays, scores, None, {**line_style(turn), **mark})
     ax.set(xscale="log", ylim=(-0.03, 1.06))
     ax.set_title("recall by delay", loc="left")
     ax.set_xlabel(f"delay (steps; trained at {delay})")
@@ -154,7 +144,7 @@ def _delay_panel(ax: Axes, kinds: Sequence[Memory], baseline: float, delay: int)
 
 
 def _legend(figure: Figure, kinds: Sequence[Memory]) -> None:
-    handles = [Line2D([], [], **_style(index)) for index in range(len(kinds))]
+    handles = [Line2D([], [], **line_style(turn)) for turn in _turns(kinds)]
     labels = [kind.label for kind in kinds]
     if any(kind.paths for kind in kinds):
         handles.append(Line2D([], [], color="0.3", **PATH))
@@ -163,8 +153,6 @@ def _legend(figure: Figure, kinds: Sequence[Memory]) -> None:
     if biases:
         handles.append(Line2D([], [], color="0.45", linewidth=0.8, linestyle=(0, (2, 1))))
         labels.append(", ".join(rf"$\sigma({bias:g})^{{lag}}$" for bias in biases))
-    handles.append(Line2D([], [], color="0.6", linewidth=0.8))
+    handles.append(Line2D([], [], **REFERENCE))
     labels.append("without a memory")
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=2, frameon=False, columnspacing=1.5
-    )
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)

@@ -4,15 +4,15 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from lstmgrad._calls import public
 from lstmgrad._norms.records import NormProfile
 from lstmgrad.plot._curves import draw_curve
+from lstmgrad.plot._palette import drawing
 from lstmgrad.plot._style import axes_of, check_result, label_once
 from lstmgrad.plot._symbols import lag_label, symbol, times
 from lstmgrad.plot._values import by_lag
 
 
-@public
+@drawing
 def norms(
     result: NormProfile, *, ax: Axes | None = None, label: str | None = None, **artist: Any
 ) -> Axes:

@@ -6,12 +6,12 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from lstmgrad._calls import public
 from lstmgrad.plot._curves import named_legend
+from lstmgrad.plot._palette import drawing
 from lstmgrad.plot._style import axes_of
 
 
-@public
+@drawing
 def overlay(
     draw: Callable[..., Axes], results: Mapping[str, Any], *, ax: Axes | None = None, **artist: Any
 ) -> Axes:

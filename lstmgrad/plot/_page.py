@@ -1,15 +1,15 @@
-"""Figures for a page: panels below each other in matplotlib's default style, and their files."""
+"""Figures for a page: panels below each other in the style of lstmgrad, and their files."""
 
 import io
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lstmgrad._calls import public
 from lstmgrad._leaves import shown
+from lstmgrad.plot._palette import COLUMN, style
 
 # What a file says of the time at which it was made.
 _DATES = {"png": (), "svg": ("Date",), "pdf": ("CreationDate",)}
@@ -17,7 +17,7 @@ _DATES = {"png": (), "svg": ("Date",), "pdf": ("CreationDate",)}
 
 @public
 def page(
-    panels: Sequence[Callable[[Axes], Any]], *, width: float = 3.4, height: float = 2.6
+    panels: Sequence[Callable[[Axes], Any]], *, width: float = COLUMN, height: float = 2.6
 ) -> Figure:
     """Returns a figure of panels below each other, each drawn by a function of its Axes.
 
@@ -27,8 +27,8 @@ def page(
         height: the height of each panel, in inches.
 
     Returns:
-        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. The style is
-        matplotlib's default, whatever the user's own is.
+        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. It is in
+        the `style` of lstmgrad, whatever your own is.
 
     Raises:
         ValueError: there is no panel.
@@ -40,7 +40,7 @@ def page(
     """
     if not panels:
         raise ValueError("panels: expected at least one function of an Axes, but got none.")
-    with default_style():
+    with style():
         figure = Figure(figsize=(width, height * len(panels)), layout="constrained")
         for ax, draw in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
             draw(ax)
@@ -70,15 +70,6 @@ def encode(figure: Figure, format: Literal["png", "svg", "pdf"]) -> bytes:
         raise ValueError(f'format: expected "png", "svg" or "pdf", but got {shown(format)}.')
     buffer = io.BytesIO()
     metadata = dict.fromkeys(_DATES[format])
-    with default_style():
+    with style():
         figure.savefig(buffer, format=format, dpi=300, metadata=metadata)
     return buffer.getvalue()
-
-
-def default_style():
-    """Sets matplotlib's default style and restores the user's on exit.
-
-    The salt makes the identifiers inside an SVG reproducible.
-    """
-    own = {"font.size": 7.5, "legend.fontsize": 7.5, "svg.hashsalt": "lstmgrad"}
-    return matplotlib.style.context(["default", own])

@@ -9,13 +9,11 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
 
-from lstmgrad._calls import public
 from lstmgrad._routes.budget import STATE, GainBudget
 from lstmgrad._routes.shares import RouteShares
 from lstmgrad.plot._curves import band_of, draw_curve, note
+from lstmgrad.plot._palette import area_style, drawing, line_style, turns_of
 from lstmgrad.plot._style import (
-    COLORS,
-    area_style,
     axes_of,
     check_result,
     legend_over_data,
@@ -28,7 +26,7 @@ _SEEN = 1e-3
 """Shares and gains below this are thinner than a line on any page."""
 
 
-@public
+@drawing
 def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws the share of each route in the gradient as stacked areas over time.
 
@@ -72,7 +70,7 @@ def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) 
     return ax
 
 
-@public
+@drawing
 def gain_budget(
     result: GainBudget,
     *,
@@ -156,9 +154,9 @@ def _draw(
     ax.set_xlabel("time step $t$")
     number_steps(ax)
     handles, ends = [], [0.0]
-    for index, (name, batch) in enumerate(parts.items()):
+    for turn, (name, batch) in zip(turns_of(list(parts)), parts.items(), strict=True):
         steps = np.arange(1, batch.shape[1] + 1)
-        style = {"linewidth": 1.3, "color": COLORS[(index + 1) % len(COLORS)], **artist}
+        style = {"linewidth": 1.3, **line_style(turn), **artist}
         handles.append(draw_curve(ax, steps, batch, None, style))
         handles[-1].set_label(called.get(name, name))  # one note says of how many
         low, _, high = gapped(band_of(batch)[0])
@@ -197,8 +195,8 @@ def _stack(
         return [], (0.0, 0.0)
     bottoms, tops = _stacked(np.stack(list(parts.values())))
     edges, handles = _edges(tops.shape[1]), []
-    for index, name in enumerate(parts):
-        style = {**area_style(index), **normalize_kwargs(artist, StepPatch)}
+    for index, (name, turn) in enumerate(zip(parts, turns_of(list(parts)), strict=True)):
+        style = {**area_style(turn), **normalize_kwargs(artist, StepPatch)}
         label = called.get(name, name)
         handles.append(
             ax.stairs(tops[index], edges, baseline=bottoms[index], fill=True, label=label, **style)

@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from lstmgrad._calls import public
 from lstmgrad._spectra.records import SingularSpectrum
 from lstmgrad.plot._curves import draw_family
+from lstmgrad.plot._palette import drawing
 from lstmgrad.plot._style import axes_of, check_result
 from lstmgrad.plot._symbols import lag_label, singular_symbol, times
 from lstmgrad.plot._values import log10, members, shared
 
 
-@public
+@drawing
 def singular_spectrum(result: SingularSpectrum, *, ax: Axes | None = None, **artist: Any) -> Axes:
     """Draws log₁₀ of all singular values of ∂s_t/∂s_k against the lag.
 

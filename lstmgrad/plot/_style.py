@@ -1,4 +1,4 @@
-"""What all plots share: checks of the result, the Axes, colors, and a legend beside the data."""
+"""What all plots share: checks of the result, the Axes, and a legend beside the data."""
 
 import math
 from typing import Any
@@ -10,21 +10,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
 from lstmgrad._quantiles import BAND
+from lstmgrad.plot._palette import style
 from lstmgrad.plot._symbols import SYMBOL, letters
-
-# Neighbors differ in luminance; five colors and four dash patterns repeat after twenty curves.
-COLORS = ("#000000", "#e69f00", "#0072b2", "#d55e00", "#56b4e9")
-"""The colors of lines."""
-
-DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
-"""The dash patterns of lines, which advance with the colors."""
-
-FILLS = ("#0072b2", "#f0e442", "#d55e00", "#56b4e9", "#4b0055")
-"""The colors of areas, which touch each other."""
-
-HATCHES = ("", "///", "...", "xxx")
-"""The hatches of areas, one for each turn of the colors."""
-
 
 BAND_NAME = f"{100 * BAND[0]:.0f}-{100 * BAND[1]:.0f} %"
 """What the band of a batch is called in figures."""
@@ -56,7 +43,8 @@ def axes_of(ax: Any, *, batch: int = 1) -> Axes:
     if ax is None:
         import matplotlib.pyplot as plt
 
-        made = plt.subplots(layout="constrained")[1]
+        with style():
+            made = plt.subplots(layout="constrained")[1]
         if batch > 1:
             made.set_title(f"median and {BAND_NAME} band of {batch}", fontsize="small", loc="right")
         return made
@@ -91,20 +79,6 @@ def label_once(ax: Axes, own: str, shared: str) -> None:
         # What all of them are differentiated by, such as the inputs, stays.
         same = "/" + own.partition("/")[2]
         ax.set_ylabel(shared.partition("/")[0] + same if before.endswith(same) else shared)
-
-
-def area_style(index: int) -> dict[str, Any]:
-    """Returns the properties of an area, its color and hatch among them.
-
-    Args:
-        index: the number of the area.
-    """
-    return {
-        "facecolor": FILLS[index % len(FILLS)],
-        "hatch": HATCHES[index // len(FILLS) % len(HATCHES)],
-        "edgecolor": "0.5",
-        "linewidth": 0.0,
-    }
 
 
 def number_steps(ax: Axes) -> None:

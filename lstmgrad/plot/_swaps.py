@@ -5,16 +5,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from lstmgrad._calls import public
 from lstmgrad._responses.swaps import SwapResponse
 from lstmgrad.plot._curves import band_of, draw_curve
+from lstmgrad.plot._palette import REFERENCE, drawing
 from lstmgrad.plot._style import axes_of, check_result, number_steps
 from lstmgrad.plot._values import members
 
 NOISE = "what rounding may do"
 
 
-@public
+@drawing
 def swap_response(
     result: SwapResponse, *, ax: Axes | None = None, label: str | None = None, **artist: Any
 ) -> Axes:
@@ -49,9 +49,9 @@ def swap_response(
     (_, noise, _), _ = band_of(noise)
     named = any(line.get_label() == NOISE for line in ax.lines)
     name = "_" + NOISE if named else NOISE
-    ax.plot(times, noise, color="0.6", linewidth=0.8, zorder=1, label=name)
+    ax.plot(times, noise, label=name, **REFERENCE)
     if not ax.get_xlabel():
-        ax.set_xlabel("t")
+        ax.set_xlabel("time step $t$")
     if not ax.get_ylabel():
         ax.set_ylabel(rf"$\log_{{10}}\,\Vert\Delta {result.of or 's'}_t\Vert_2$")
     number_steps(ax)

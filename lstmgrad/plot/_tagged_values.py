@@ -9,13 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
-from lstmgrad._calls import public
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._quantiles import BAND
 from lstmgrad.plot._curves import NOT_RESOLVED, band_of, draw_curve, note
+from lstmgrad.plot._palette import drawing, line_style, turns_of
 from lstmgrad.plot._style import (
-    COLORS,
-    DASHES,
     axes_of,
     check_result,
     legend_over_data,
@@ -25,7 +23,7 @@ from lstmgrad.plot._symbols import power, symbol, times
 from lstmgrad.plot._values import by_lag, unresolved
 
 
-@public
+@drawing
 def tagged_values(
     result: Mapping[str, Array | np.ndarray],
     *,
@@ -74,10 +72,10 @@ def tagged_values(
     low, high = 0.0, 1.0
     handles: list[Any] = []
     steps = np.arange(1, length + 1)
-    for index, (name, units) in enumerate(values.items()):
+    turns = turns_of(list(values))
+    for turn, (name, units) in zip(turns, values.items(), strict=True):
         style = {
-            "color": COLORS[1:][index % 4],
-            "linestyle": DASHES[index % len(DASHES)],
+            **line_style(turn),
             "label": name,
             **normalize_kwargs(artist, Line2D),
         }
@@ -133,11 +131,13 @@ def largest_fall(profile: NormProfile, length: int) -> tuple[int, int, float] | 
 def _draw_norm_beside(ax: Axes, profile: NormProfile, length: int) -> Axes:
     """Draws the profile on a twin of the Axes, which is returned."""
     twin = ax.twinx()
+    twin.spines["right"].set_visible(True)
+    twin.grid(visible=False)
     name = symbol(profile, *times(profile.fixed))
     lags, values, hidden = by_lag(profile)
     # t where the start is fixed, k where the end is.
     at = lags if profile.fixed == "start" else length - lags
-    style = {"linewidth": 1.2}
+    style = {"color": "black", "linestyle": "-", "linewidth": 1.0}
     line = draw_curve(twin, at, values, None, style, unresolved=hidden)
     line.set_label(name)
     twin.set_ylabel(name)

@@ -23,7 +23,7 @@ from lstmgrad.plot._contributions import contributions, truncation_bias
 from lstmgrad.plot._lyapunov import lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
 from lstmgrad.plot._norms import norms
-from lstmgrad.plot._page import default_style
+from lstmgrad.plot._palette import style
 from lstmgrad.plot._routes import gain_budget, route_shares
 from lstmgrad.plot._singular import singular_spectrum
 from lstmgrad.plot._swaps import swap_response
@@ -60,7 +60,7 @@ def thumbnail(result: Result) -> bytes | None:
     draw = DRAWN.get(type(result))
     if draw is None:
         return None
-    with default_style():
+    with style():
         figure = Figure(figsize=(3.6, 2.4), layout="constrained")
         try:
             draw(result, ax=figure.subplots())

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from lstmgrad._calls import public
 from lstmgrad.plot._curves import draw_curve
+from lstmgrad.plot._palette import REFERENCE, drawing
 from lstmgrad.plot._style import axes_of, check_result, number_steps
 from lstmgrad.plot._values import members
 from lstmgrad.training import TrainingCurve
 
 
-@public
+@drawing
 def training_curve(
     result: TrainingCurve, *, ax: Axes | None = None, label: str | None = None, **artist: Any
 ) -> Axes:
@@ -39,7 +39,7 @@ def training_curve(
     steps, scores = np.asarray(result.steps), members(result.scores, 1)
     ax = axes_of(ax, batch=len(scores))
     if not ax.lines:
-        ax.axhline(result.baseline_score, color="0.6", linewidth=0.8, zorder=1)
+        ax.axhline(result.baseline_score, **REFERENCE)
     draw_curve(ax, steps.reshape(-1, steps.shape[-1])[0], scores, label, artist)
     if not ax.get_xlabel():
         ax.set_xlabel("training step")

@@ -15,15 +15,12 @@ from lstmgrad._calls import public
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._quantiles import BAND
 from lstmgrad.plot._curves import draw_curve
-from lstmgrad.plot._page import default_style
-from lstmgrad.plot._style import COLORS, DASHES, check_result
+from lstmgrad.plot._palette import COLORS, MARKS, REFERENCE, line_style, style, turns_of
+from lstmgrad.plot._style import check_result
 from lstmgrad.plot._values import gapped, log10
 
 ENDS = 8
 """How many words are drawn from the beginning and from the end of a long text."""
-
-MARKS = ("o", "s", "^", "D", "v")
-"""The markers of the kinds, which go with the colors."""
 
 _LETTERS = 14
 """Letters of a word that are written below its step."""
@@ -43,8 +40,8 @@ def words(stages: Mapping[str, Mapping[str, Contributions]], *, words: Sequence[
         words: T words. Of more than 17, the first and the last 8 are drawn, with a gap between.
 
     Returns:
-        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. The style is
-        matplotlib's default whatever the user's own is.
+        A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. It is in the
+        `style` of lstmgrad whatever your own is.
 
     Raises:
         ValueError: there is no stage or no kind; a value is not a `Contributions`; there are more
@@ -65,18 +62,19 @@ def words(stages: Mapping[str, Mapping[str, Contributions]], *, words: Sequence[
             check_result(each, Contributions, "stages", "contributions")
             _check_words(words, each)
     steps, names = _shown(words)
-    with default_style():
+    turns = turns_of(kinds)
+    with style():
         width = 5.6 if len(stages) > 1 else max(3.4, min(5.6, 1.3 + 0.3 * len(names)))
         figure = Figure(figsize=(width, 4.6), layout="constrained")
         grid = figure.subplots(2, len(stages), squeeze=False, sharex=True, sharey="row")
         for (upper, lower), (title, found) in zip(grid.T, stages.items(), strict=True):
-            upper.set_title(title, fontsize=7.5, loc="left")
-            _share_panel(upper, [_batch(each.shares) for each in found.values()], steps)
-            _norm_panel(lower, [_batch(each.log_norms) for each in found.values()], steps)
+            upper.set_title(title, loc="left")
+            _share_panel(upper, [_batch(each.shares) for each in found.values()], turns, steps)
+            _norm_panel(lower, [_batch(each.log_norms) for each in found.values()], turns, steps)
             _name_words(lower, names)
         grid[0, 0].set_ylabel("share of the gradient (%)")
         grid[1, 0].set_ylabel(r"$\log_{10}\ \Vert g_t\Vert\,/\,\Vert g_T\Vert$" + ", to last word")
-        handles = [_handle(index) for index in range(len(kinds))]
+        handles = [_handle(turn) for turn in turns]
         columns = min(len(kinds), 4 if width > 5 else 2)
         beside = {tuple: HandlerTuple(ndivide=None)}
         figure.legend(
@@ -84,7 +82,6 @@ def words(stages: Mapping[str, Mapping[str, Contributions]], *, words: Sequence[
             kinds,
             loc="outside upper center",
             ncols=columns,
-            frameon=False,
             handler_map=beside,
             handlelength=3.2,
         )
@@ -120,27 +117,27 @@ def _at(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return np.where(steps < 0, np.nan, values[:, steps])
 
 
-def _share_panel(ax: Axes, kinds: list[np.ndarray], steps: np.ndarray) -> None:
+def _share_panel(ax: Axes, kinds: list[np.ndarray], turns: list[int], steps: np.ndarray) -> None:
     width = 0.84 / len(kinds)
-    for index, shares in enumerate(kinds):
+    for index, (shares, turn) in enumerate(zip(kinds, turns, strict=True)):
         places = np.arange(len(steps)) + (index - (len(kinds) - 1) / 2) * width
         values = 100 * _at(shares, steps)
         low, middle, high = np.quantile(
             values, (BAND[0], 0.5, BAND[1]), axis=0, method="inverted_cdf"
         )
-        ax.bar(places, gapped(middle), width=0.9 * width, **_bar(index))
+        ax.bar(places, gapped(middle), width=0.9 * width, **_bar(turn))
         if len(shares) > 1:
             ax.vlines(places, gapped(low), gapped(high), color="0.45", linewidth=0.6, zorder=3)
     ax.axhline(0.0, color="black", linewidth=0.6)
     _grid(ax)
 
 
-def _norm_panel(ax: Axes, kinds: list[np.ndarray], steps: np.ndarray) -> None:
-    ax.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
-    for index, norms in enumerate(kinds):
+def _norm_panel(ax: Axes, kinds: list[np.ndarray], turns: list[int], steps: np.ndarray) -> None:
+    ax.axhline(0.0, **REFERENCE)
+    for norms, turn in zip(kinds, turns, strict=True):
         with np.errstate(invalid="ignore"):
             ratios = log10(norms - norms[:, -1:])
-        draw_curve(ax, np.arange(len(steps)), _at(ratios, steps), None, _line(index))
+        draw_curve(ax, np.arange(len(steps)), _at(ratios, steps), None, _line(turn))
     _grid(ax)
 
 
@@ -153,32 +150,25 @@ def _name_words(ax: Axes, names: list[str]) -> None:
 
 def _grid(ax: Axes) -> None:
     ax.yaxis.set_major_locator(MaxNLocator(6))
-    ax.grid(visible=True, axis="y", color="0.93", linewidth=0.6)
-    ax.set_axisbelow(True)
+    ax.grid(visible=False, axis="x")
 
 
-def _bar(index: int) -> dict[str, Any]:
-    """Every fourth kind is hollow: in gray its color is much like that of the one before."""
-    color = COLORS[index % len(COLORS)]
+def _bar(turn: int) -> dict[str, Any]:
+    """Every fourth kind is hollow: in gray its color is much like that of the first."""
+    color, hollow = COLORS[turn % len(COLORS)], turn % 4 == 3
     return {
-        "facecolor": "white" if index % 4 == 3 else color,
+        "facecolor": "white" if hollow else color,
         "edgecolor": color,
-        "linewidth": 0.9 if index % 4 == 3 else 0.0,
+        "linewidth": 0.9 if hollow else 0.0,
     }
 
 
-def _line(index: int) -> dict[str, Any]:
-    color = COLORS[index % len(COLORS)]
-    return {
-        "color": color,
-        "linestyle": DASHES[index % len(DASHES)],
-        "linewidth": 1.3,
-        "marker": MARKS[index % len(MARKS)],
-        "markersize": 3.5,
-        "markerfacecolor": "white" if index % 4 == 3 else color,
-    }
+def _line(turn: int) -> dict[str, Any]:
+    style = line_style(turn)
+    face = "white" if turn % 4 == 3 else style["color"]
+    return {**style, "marker": MARKS[turn % len(MARKS)], "markerfacecolor": face}
 
 
-def _handle(index: int) -> Any:
+def _handle(turn: int) -> Any:
     """A bar and a line beside each other, which the types of matplotlib do not know."""
-    return Patch(**_bar(index)), Line2D([], [], **_line(index))
+    return Patch(**_bar(turn)), Line2D([], [], **_line(turn))

@@ -19,7 +19,7 @@ def test_panels_stand_below_each_other_in_the_order_given():
     figure = plot.page([line, lambda ax: ax.set_title("second")], width=4.0, height=2.0)
     assert tuple(figure.get_size_inches()) == (4, 4)
     first, second = figure.axes
-    assert (len(first.lines), second.get_title()) == (1, "second")
+    assert (len(first.lines), second.get_title("left")) == (1, "second")
     assert first.get_position().y0 > second.get_position().y1
     assert plt.get_fignums() == before
 

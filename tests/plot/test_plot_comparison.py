@@ -49,7 +49,7 @@ def test_comparison_of_twenty_long_names_fits_a_column(name):
 
 
 def assert_fits_a_column(figure):
-    assert figure.get_size_inches()[0] == 3.4
+    assert figure.get_size_inches()[0] == 3.3
     figure.draw_without_rendering()
     boxes = [figure.legends[0].get_window_extent()]
     for ax in figure.axes:
