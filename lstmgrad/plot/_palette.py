@@ -26,9 +26,8 @@ from lstmgrad._calls import public
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SHEET = matplotlib.rc_params_from_file(
-    Path(__file__).with_name("paper.mplstyle"), use_default_template=False
-)
+_FILE = Path(__file__).with_name("paper.mplstyle")
+_SHEET: dict[str, Any] = {**matplotlib.rc_params_from_file(_FILE, use_default_template=False)}
 _CYCLE = _SHEET["axes.prop_cycle"].by_key()
 
 COLORS: tuple[str, ...] = tuple("#" + color.lstrip("#") for color in _CYCLE["color"])

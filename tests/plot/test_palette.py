@@ -1,6 +1,7 @@
-"""The style sheet: the same color for the same network everywhere, apart in gray, and in context."""
+"""The style: the same color for the same network everywhere, apart in gray; in a context."""
 
 import importlib.resources
+import itertools
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -12,6 +13,7 @@ from plot_records import LAGS, profile
 from lstmgrad import plot
 from lstmgrad.plot._curves import Curve
 from lstmgrad.plot._palette import COLORS, DASHES, line_style, turn_of, turns_of
+from lstmgrad.plot._style import figure_of
 
 
 def gray(color):
@@ -22,7 +24,7 @@ def gray(color):
 
 def test_neighbors_differ_in_gray_and_twenty_five_lines_differ_at_all():
     levels = [gray(color) for color in COLORS]
-    assert min(abs(a - b) for a, b in zip(levels, levels[1:], strict=False)) > 12
+    assert min(abs(a - b) for a, b in itertools.pairwise(levels)) > 12
     assert max(levels) < 75  # the paper is at 100
     assert len({tuple(map(str, line_style(turn).values())) for turn in range(25)}) == 25
     assert len(set(map(str, DASHES))) == 5
@@ -79,5 +81,6 @@ def test_a_figure_that_is_made_has_the_style_and_the_axes_of_others_keep_theirs(
         with plot.style():
             styled = plot.norms(profile(-0.1 * LAGS), ax=plt.subplots()[1])
     assert [ax.lines[0].get_linewidth() for ax in (made, theirs, styled)] == [1.3, 7.0, 1.3]
-    assert made.figure.get_size_inches()[0] == styled.figure.get_size_inches()[0] == 3.3
+    for ax in (made, styled):
+        assert figure_of(ax).get_size_inches()[0] == 3.3
     plt.close("all")
