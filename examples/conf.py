@@ -1,0 +1,65 @@
+"""The site: how Sphinx builds it from this folder (`python -m sphinx -W examples site`)."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the notebooks and scripts that are run
+sys.path.insert(0, str(Path(__file__).parent / "_site"))
+
+import lstmgrad
+
+project = "lstmgrad"
+author = "the authors of lstmgrad"
+release = version = lstmgrad.__version__
+html_title = "lstmgrad"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "mathematics",
+    "names",
+    "scripts",
+]
+exclude_patterns = ["figures", "_site"]
+nitpicky = True
+# What other packages call their types has no page here, nor have private classes of our own.
+nitpick_ignore_regex = [
+    ("py:(class|obj|func|mod|exc|data|meth|attr)", r"(?!lstmgrad\.).*"),
+    ("py:class", r"lstmgrad\._.*"),
+]
+
+# Text: MyST Markdown, whose code cells are run in the build.
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_output_stderr = "remove"
+nb_mime_priority_overrides = [("*", "text/plain", 0)]
+
+# The reference, from docstrings.
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+napoleon_custom_sections = [("References", "notes"), ("Cost", "notes")]
+
+# The look.
+html_theme = "furo"
+html_static_path = ["_site/static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_copyright = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+pygments_style = "friendly"
