@@ -35,6 +35,8 @@ from lstmgrad._gradients.contributions import Contributions, contributions
 from lstmgrad._gradients.maps import ContributionMap, contribution_map
 from lstmgrad._gradients.regularizer import pascanu_regularizer
 from lstmgrad._gradients.saliency import Saliency, saliency
+from lstmgrad._gradients.sensitivity import Sensitivity, sensitivity
+from lstmgrad._gradients.signal import SignalToNoise, signal_to_noise
 from lstmgrad._gradients.truncation import TruncationBias, truncation_bias, truncation_length
 from lstmgrad._model import Model
 from lstmgrad._norms.decay import decay_rate, horizon
@@ -55,6 +57,7 @@ from lstmgrad._routes.values import tagged_values
 from lstmgrad._spectra.determinant import log_abs_det
 from lstmgrad._spectra.dimension import entropy_rate, kaplan_yorke_dimension
 from lstmgrad._spectra.eigenvalues import step_eigenvalues
+from lstmgrad._spectra.fisher import FisherMemory, fisher_memory
 from lstmgrad._spectra.lyapunov import lyapunov_spectrum
 from lstmgrad._spectra.rank import (
     effective_rank,
@@ -136,6 +139,8 @@ __all__ += [
     "ContributionMap",
     "Contributions",
     "Saliency",
+    "Sensitivity",
+    "SignalToNoise",
     "TruncationBias",
     "adjoint",
     "contribution_map",
@@ -143,11 +148,14 @@ __all__ += [
     "loss_cotangents",
     "pascanu_regularizer",
     "saliency",
+    "sensitivity",
+    "signal_to_noise",
     "truncation_bias",
     "truncation_length",
 ]
 # How many directions survive?
 __all__ += [
+    "FisherMemory",
     "LyapunovSpectrum",
     "LyapunovState",
     "LyapunovVectors",
@@ -155,6 +163,7 @@ __all__ += [
     "backward_singular_spectrum",
     "effective_rank",
     "entropy_rate",
+    "fisher_memory",
     "forward_singular_spectrum",
     "isometry_distance",
     "kaplan_yorke_dimension",

@@ -173,6 +173,40 @@ def swap_response() -> lg.SwapResponse:
     return lg.SwapResponse(distances=distances, noise=jnp.full(21, 1e-16), at=0, of="h")
 
 
+def sensitivity() -> lg.Sensitivity:
+    """Of the h of an LSTM over 20 steps."""
+    weights = lg.cells.RNNParams(weight_ih=_floats(21), weight_hh=_floats(21), bias=None)  # pyright: ignore[reportArgumentType]
+    return lg.Sensitivity(
+        times=jnp.arange(21),
+        log_norms=_floats(21, low=3.0).at[0].set(-INF),
+        errors=_floats(21, low=0.1),
+        leaf_log_norms=weights,
+        state_log_norms=_floats(21),
+        of="h",
+    )
+
+
+def signal_to_noise() -> lg.SignalToNoise:
+    """Of 30 lags, at the longest of which no signal is seen."""
+    ratios = 0.5 * 0.8 ** jnp.arange(30.0)
+    return lg.SignalToNoise(
+        lags=jnp.arange(30),
+        ratios=jnp.where(jnp.arange(30) < 28, ratios, -1e-4),
+        standard_errors=jnp.full(30, 1e-3),
+        log_norms=_floats(30),
+        num_sequences=jnp.full(30, 16),
+    )
+
+
+def fisher_memory() -> lg.FisherMemory:
+    """Of 40 lags, the longest of which rounding may have made."""
+    return lg.FisherMemory(
+        lags=jnp.arange(40),
+        log_memories=_floats(40, low=-74.0),
+        errors=jnp.where(jnp.arange(40) < 38, 1e-13, INF),
+    )
+
+
 def first_non_finite() -> lg.FirstNonFinite:
     """States of an LSTM that overflow at 87, h before c."""
     return lg.FirstNonFinite(
@@ -238,6 +272,9 @@ RECORDS = {
         truncation_bias,
         saliency,
         swap_response,
+        sensitivity,
+        signal_to_noise,
+        fisher_memory,
         first_non_finite,
         training_curve,
         batch_summary,

@@ -26,6 +26,7 @@ from lstmgrad.plot._diagnosis import Illustration, diagnosis
 from lstmgrad.plot._eigenvalues import step_eigenvalues
 from lstmgrad.plot._lyapunov import lyapunov_convergence, lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
+from lstmgrad.plot._memories import fisher_memory, sensitivity, signal_to_noise
 from lstmgrad.plot._memory import Memory, memory
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._overlay import overlay
@@ -48,6 +49,7 @@ __all__ = [
     "contributions",
     "diagnosis",
     "encode",
+    "fisher_memory",
     "gain_budget",
     "lyapunov_convergence",
     "lyapunov_spectrum",
@@ -58,6 +60,8 @@ __all__ = [
     "page",
     "route_shares",
     "saliency",
+    "sensitivity",
+    "signal_to_noise",
     "singular_spectrum",
     "step_eigenvalues",
     "style",

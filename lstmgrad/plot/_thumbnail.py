@@ -10,6 +10,8 @@ from lstmgrad._batch_summary import BatchSummary
 from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.maps import ContributionMap
 from lstmgrad._gradients.saliency import Saliency
+from lstmgrad._gradients.sensitivity import Sensitivity
+from lstmgrad._gradients.signal import SignalToNoise
 from lstmgrad._gradients.truncation import TruncationBias
 from lstmgrad._norms.maps import NormMap
 from lstmgrad._norms.records import NormProfile
@@ -17,11 +19,13 @@ from lstmgrad._responses.swaps import SwapResponse
 from lstmgrad._result import Result
 from lstmgrad._routes.budget import GainBudget
 from lstmgrad._routes.shares import RouteShares
+from lstmgrad._spectra.fisher import FisherMemory
 from lstmgrad._spectra.records import LyapunovSpectrum, SingularSpectrum
 from lstmgrad.plot._batch_summary import batch_summary
 from lstmgrad.plot._contributions import contributions, truncation_bias
 from lstmgrad.plot._lyapunov import lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
+from lstmgrad.plot._memories import fisher_memory, sensitivity, signal_to_noise
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._palette import style
 from lstmgrad.plot._routes import gain_budget, route_shares
@@ -34,12 +38,15 @@ DRAWN: dict[type[Result], Callable[..., Any]] = {
     BatchSummary: batch_summary,
     ContributionMap: contribution_map,
     Contributions: contributions,
+    FisherMemory: fisher_memory,
     GainBudget: gain_budget,
     LyapunovSpectrum: lyapunov_spectrum,
     NormMap: norm_map,
     NormProfile: norms,
     RouteShares: route_shares,
     Saliency: saliency,
+    Sensitivity: sensitivity,
+    SignalToNoise: signal_to_noise,
     SingularSpectrum: singular_spectrum,
     SwapResponse: swap_response,
     TrainingCurve: training_curve,

@@ -24,6 +24,9 @@ DRAWN = {
     "saliency": [plot.saliency],
     "truncation_bias": [plot.truncation_bias],
     "swap_response": [plot.swap_response],
+    "sensitivity": [plot.sensitivity],
+    "signal_to_noise": [plot.signal_to_noise],
+    "fisher_memory": [plot.fisher_memory],
     "training_curve": [plot.training_curve],
 }
 WRONG = (jnp.inf, -jnp.inf, jnp.nan)
