@@ -65,12 +65,12 @@ class SignalToNoise(Result):
     num_sequences: Int[Array, "*batch T"]
 
     @property
-    def needed_sequences(self) -> Float[Array, "*batch T"]:
+    def needed_sequences(self) -> Float[Array | np.ndarray, "*batch T"]:
         """B = tr Σ/‖μ‖², after which signal and noise of a mean are alike; inf without a signal."""
         return _needed(self.ratios)
 
     @property
-    def least_sequences(self) -> Float[Array, "*batch T"]:
+    def least_sequences(self) -> Float[Array | np.ndarray, "*batch T"]:
         """The fewest that two standard errors of the ratio allow."""
         return _needed(self.ratios + 2 * self.standard_errors)
 
