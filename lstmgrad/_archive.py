@@ -60,6 +60,11 @@ def save(path: str | os.PathLike[str], result: Any) -> None:
 
     Example:
         ``lg.save("norms.npz", lg.backward_norms(chain))``
+
+        >>> profile = lg.backward_norms(chain)
+        >>> lg.save("norms.npz", profile)
+        >>> bool(jnp.array_equal(lg.load("norms.npz").log_norms, profile.log_norms))
+        True
     """
     target = _target(path)
     if not _is_result(result):
@@ -108,6 +113,10 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Example:
         ``lg.load("norms.npz")`` is what was saved, to the bit.
+
+        >>> lg.save("values.npz", jnp.arange(3))
+        >>> lg.load("values.npz").tolist()
+        [0, 1, 2]
     """
     source = _path(path)
     if source.is_dir():

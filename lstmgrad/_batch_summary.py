@@ -47,6 +47,12 @@ class BatchSummary(Result):
         subject: what was measured.
         quantity: the name of the main array.
         point: what the points count.
+
+    Example:
+        >>> batch = jnp.stack([inputs, -inputs, 2 * inputs])
+        >>> profiles = jax.vmap(lambda one: lg.backward_norms(lg.chain(model, one)))(batch)
+        >>> lg.batch_summary(profiles).numbers["horizon"].shape
+        (5,)
     """
 
     levels: Float[Array | np.ndarray, " Q"]
@@ -159,6 +165,11 @@ def batch_summary(result: Result) -> BatchSummary:
         profiles = jax.vmap(lambda chain, n: lg.backward_norms(chain, length=n))(chains, lengths)
         lg.batch_summary(profiles).numbers["horizon"]  # its 10 %, 25 %, 50 %, 75 %, 90 % quantiles
         ```
+
+        >>> batch = jnp.stack([inputs, -inputs, 2 * inputs])
+        >>> profiles = jax.vmap(lambda one: lg.backward_norms(lg.chain(model, one)))(batch)
+        >>> lg.batch_summary(profiles).numbers["horizon"].shape
+        (5,)
     """
     if not isinstance(result, Result):
         raise ValueError(

@@ -14,6 +14,12 @@ class Model(NamedTuple):
         params: the parameters, a pytree as the framework has it.
         state: the starting state s_0, zero unless one was given. Replace it by
             ``model._replace(state=...)``.
+
+    Example:
+        >>> def step(weight, state, x):
+        ...     return jnp.tanh(weight @ state + x)
+        >>> len(lg.chain(lg.Model(step, jnp.eye(2), jnp.zeros(2)), inputs))
+        6
     """
 
     step: StepFn

@@ -174,6 +174,9 @@ def summary(result: Result) -> dict[str, float]:
 
     Example:
         ``lg.summary(lg.backward_norms(chain))["decay_rate"]``
+
+        >>> sorted(lg.summary(lg.backward_norms(chain)))[:2]
+        ['decay_rate', 'horizon']
     """
     if not isinstance(result, Result):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The README says what is so: its example prints what it shows, its names and files exist."""
+"""README and the pages of the site say what is so: their names, files and tables."""
 
 import os
 import re
@@ -11,7 +11,9 @@ import pytest
 import lstmgrad as lg
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = ROOT / "examples"
+PAGES = [ROOT / "README.md", *sorted(EXAMPLES.glob("*.md")), *sorted(EXAMPLES.glob("[ag]*/*.md"))]
+README = PAGES[0].read_text(encoding="utf-8")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -38,13 +40,6 @@ def assert_same_text(got: str, printed: str, rel: float, absolute: float) -> Non
     assert numbers == pytest.approx(expected, rel=rel, abs=absolute)
 
 
-def test_the_example_prints_what_is_printed_below_it(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == README.count("```python") == 1
-    for code, printed in blocks:
-        assert_same_text(run(["-c", code], tmp_path), printed, rel=2e-3, absolute=1e-3)
-
-
 @pytest.mark.slow
 def test_the_table_is_that_of_the_command(tmp_path):
     # At initialization and of one cell, because that takes seconds.
@@ -52,22 +47,41 @@ def test_the_table_is_that_of_the_command(tmp_path):
     rows = re.compile(r"^(?:cell  s    stage|LSTM  (?:h|c|path) +initial) .*$", re.MULTILINE)
     got = rows.findall(run(["-m", "lstmgrad", *options], tmp_path))
     assert len(got) == 4
-    shown = rows.findall(README)
+    shown = rows.findall((EXAMPLES / "command_line.md").read_text(encoding="utf-8"))
     assert_same_text("\n".join(got), "\n".join(shown), rel=1e-2, absolute=0.02)
 
 
-def test_every_name_exists_and_every_function_is_on_the_map():
-    for dotted in set(re.findall(r"\blg((?:\.\w+)+)", README)):
+def test_the_readme_is_short_and_has_the_commands():
+    assert README.count("\n") <= 160
+    for name in ("recall", "test", "site"):
+        assert f"<!-- command: {name} -->\n```sh\n" in README
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_name_exists(page):
+    for dotted in set(re.findall(r"\blg((?:\.\w+)+)", page.read_text(encoding="utf-8"))):
         found = lg
         for name in dotted[1:].split("."):
             found = getattr(found, name)
+
+
+def test_every_public_name_is_in_the_reference():
+    reference = "\n".join(page.read_text(encoding="utf-8") for page in EXAMPLES.glob("api/*.md"))
+    described = set(re.findall(r"^\.\. auto(?:function|class):: (\w+)$", reference, re.MULTILINE))
+    modules = set(re.findall(r"^\.\. automodule:: lstmgrad\.(\w+)$", reference, re.MULTILINE))
+    missing = set(lg.__all__) - described - modules - {"__version__", "scaled"}
+    assert not missing, "give each a line in the page of its question in examples/api"
     functions = {name for name in lg.__all__ if name.islower() and callable(getattr(lg, name))}
-    missing = {name for name in functions - {"scaled"} if f"lg.{name}" not in README}
-    assert not missing, "give each a row in README.md, 'Map of the functions'"
+    missing = {name for name in functions - {"scaled"} if f"lg.{name}" not in reference}
+    assert not missing, "give each a row in the table of that page, too"
 
 
-def test_every_file_exists():
-    links = re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", README)
-    assert len(links) >= 5
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_file_exists(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(
+        r"\]\(([^)#:]+)(?:#[^)]*)?\)|(?:src=\"|^```\{image\} )([^\":\n]+)", text, re.M
+    )
     for link in map("".join, links):
-        assert (ROOT / link).is_file(), link
+        if "scripts/" not in link:  # these pages are made in the build
+            assert (page.parent / link).is_file(), link

@@ -56,6 +56,10 @@ class Chain(eqx.Module):
 
     Attributes:
         layout: the named map between the state and the flat vector of size n.
+
+    Example:
+        >>> isinstance(chain, lg.Chain), len(chain[2:5])
+        (True, 3)
     """
 
     layout: eqx.AbstractVar[Layout]

@@ -21,6 +21,10 @@ class DenseChain(StoredChain):
     Attributes:
         factors: (T, n, n), J_t at index t-1.
         layout: named blocks; by default the state is one block.
+
+    Example:
+        >>> lg.DenseChain.of(chain).factors.shape
+        (6, 6, 6)
     """
 
     factors: Float[Array, "*batch_T n n"]

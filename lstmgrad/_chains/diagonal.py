@@ -41,6 +41,12 @@ class DiagonalChain(StoredChain):
             dtype with T in front; a_t at index t-1.
         layout: the named map between the state and the flat vector.
         along: the model and the states that it visited; None for diagonals from elsewhere.
+
+    Example:
+        >>> unit = lg.cells.min_gru(2, 3)
+        >>> network = unit.model(unit.init(jax.random.key(0)))
+        >>> isinstance(lg.chain(network, inputs, linearize=lg.linearize_diagonal), lg.DiagonalChain)
+        True
     """
 
     factors: list[Array]
@@ -117,6 +123,14 @@ def linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) -> 
 
     Example:
         For s' = a ⊙ s + x, ``backward_norms`` gives lag · max_i ln |a_i|.
+
+        >>> def step(a, s, x):
+        ...     return a * s + x
+        >>> a = jnp.array([0.5, 0.9])
+        >>> trajectory = lg.unroll(step, a, jnp.zeros(2), inputs)
+        >>> norms = lg.backward_norms(lg.linearize_diagonal(step, a, trajectory)).log_norms
+        >>> bool(jnp.allclose(norms, jnp.arange(7) * jnp.log(0.9), atol=1e-5))
+        True
     """
     step = current_step_along(step, params, trajectory)
     return _linearize_diagonal(step, params, trajectory)

@@ -110,6 +110,11 @@ def linearize(step: StepFn, params: Params, trajectory: Trajectory) -> ImplicitC
         chain = lg.linearize(cell.step, params, trajectory)
         lg.jacobian(chain[2:7], of="c", wrt="c")  # dc_7/dc_2
         ```
+
+        >>> trajectory = lg.unroll(*model, inputs)
+        >>> linearized = lg.linearize(model.step, model.params, trajectory)
+        >>> lg.jacobian(linearized[2:5], of="c", wrt="c").shape
+        (3, 3)
     """
     return _linearize(current_step_along(step, params, trajectory), params, trajectory)
 
@@ -144,6 +149,10 @@ def chain(
         chain = lg.chain(cell.model(cell.init(key)), inputs)
         lg.backward_norms(chain, of="c", wrt="c")  # ‖dc_T/dc_k‖ for every k
         ```
+
+        >>> chain = lg.chain(cell.model(cell.init(jax.random.key(0))), inputs)
+        >>> len(chain), chain.trajectory.states.c.shape
+        (6, (7, 3))
     """
     check_kind(model, Model, "model")
     if not callable(linearize):

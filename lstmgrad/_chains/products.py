@@ -37,6 +37,11 @@ class Method:
         sequential: one factor after the other: the least arithmetic and memory; the only method
             for a stream.
         parallel: an associative scan over the dense factors: depth log T, O(T n²) memory.
+
+    Example:
+        >>> parallel = lg.product(chain, method=lg.Method.parallel).to_array()
+        >>> bool(jnp.allclose(parallel, lg.product(chain).to_array(), atol=1e-5))
+        True
     """
 
     product: Callable[[Chain], Scaled]
@@ -174,6 +179,11 @@ def product(chain: Chain, *, method: Method = Method.sequential) -> Scaled:
     Example:
         ``product(chain[k:]) @ product(chain[:k])`` is ``product(chain)``.
 
+        >>> late, early = lg.product(chain[2:]), lg.product(chain[:2])
+        >>> whole = lg.product(chain).to_array()
+        >>> bool(jnp.allclose(late.to_array() @ early.to_array(), whole, atol=1e-5))
+        True
+
     References:
         Blelloch 1990, Prefix sums and their applications; Martin & Cundy 2018 (arXiv:1709.04057)
         for linear recurrences.
@@ -203,6 +213,10 @@ def prefix_products(chain: Chain, *, method: Method = Method.sequential) -> Scal
 
     Example:
         The last one is ``product(chain)``.
+
+        >>> last = lg.prefix_products(chain).to_array()[-1]
+        >>> bool(jnp.allclose(last, lg.product(chain).to_array(), atol=1e-5))
+        True
     """
     check_chain(chain)
     check_kind(method, Method, "method")

@@ -39,6 +39,10 @@ def push_forward(chain: Chain, tangents: Float[Array | np.ndarray, "n *m"] | Sca
 
     Example:
         ``push_forward(chain[k:], push_forward(chain[:k], v))`` is ``push_forward(chain, v)``.
+
+        >>> found = lg.push_forward(chain, jnp.ones(6)).to_array()
+        >>> bool(jnp.allclose(found, lg.jacobian(chain) @ jnp.ones(6), atol=1e-5))
+        True
     """
     check_chain(chain)
     block = _as_block(chain, tangents, "tangents")
@@ -70,6 +74,10 @@ def pull_back(chain: Chain, cotangents: Float[Array | np.ndarray, "*m n"] | Scal
 
     Example:
         ``pull_back(chain[:k], pull_back(chain[k:], u))`` is ``pull_back(chain, u)``.
+
+        >>> found = lg.pull_back(chain, jnp.ones(6)).to_array()
+        >>> bool(jnp.allclose(found, jnp.ones(6) @ lg.jacobian(chain), atol=1e-5))
+        True
     """
     chain = check_stored(chain)
     block = _as_block(chain, cotangents, "cotangents")
@@ -111,6 +119,9 @@ def jacobian(
 
     Example:
         ``jacobian(chain[k:k])`` is the identity.
+
+        >>> bool(jnp.array_equal(lg.jacobian(chain[3:3]), jnp.eye(6)))
+        True
 
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Eqs. 4-5, for a state without parts.

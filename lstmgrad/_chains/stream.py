@@ -27,6 +27,10 @@ class StreamedChain(Chain):
         inputs: x_t at index t-1.
         start: s_0.
         layout: the named map between the state and the flat vector.
+
+    Example:
+        >>> isinstance(lg.stream(*model, inputs), lg.StreamedChain)
+        True
     """
 
     step: BoundStep
@@ -103,6 +107,10 @@ def stream(step: StepFn, params: Params, state: State, inputs: Inputs) -> Stream
         chain = lg.stream(cell.step, params, cell.initial_state(), inputs)  # T = 1 000 000
         lg.forward_norms(chain, of="c", wrt="c", every=10_000)
         ```
+
+        >>> streamed = lg.stream(model.step, model.params, model.state, inputs)
+        >>> lg.forward_norms(streamed, of="c", wrt="c", every=3).lags.tolist()
+        [0, 3, 6]
     """
     return _stream(current_step(step, params, state, inputs), params, state, inputs)
 

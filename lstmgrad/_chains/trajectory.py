@@ -17,6 +17,10 @@ class Trajectory(eqx.Module):
     Attributes:
         inputs: a pytree whose leaves have T on axis 0; x_t is at index t-1.
         states: a pytree whose leaves have T+1 on axis 0; s_t is at index t, the start at 0.
+
+    Example:
+        >>> lg.unroll(*model, inputs).states.h.shape
+        (7, 3)
     """
 
     inputs: Inputs
@@ -59,6 +63,9 @@ def unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Trajec
         trajectory = lg.unroll(cell.step, cell.init(key), cell.initial_state(), inputs)
         trajectory.states.c.shape  # (T + 1, 8)
         ```
+
+        >>> lg.unroll(cell.step, model.params, cell.initial_state(), inputs).states.c.shape
+        (7, 3)
     """
     return _unroll(current_step(step, params, state, inputs), params, state, inputs)
 

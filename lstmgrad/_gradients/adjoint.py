@@ -48,6 +48,10 @@ def loss_cotangents(loss: Callable[[State], Array], trajectory: Trajectory) -> S
     Example:
         ``loss_cotangents(lambda states: jnp.sum(states.h[-1]), trajectory)`` is 1 on h_T and zero
         elsewhere.
+
+        >>> found = lg.loss_cotangents(lambda states: jnp.sum(states.h[-1]), chain.trajectory)
+        >>> found.h[-1].tolist(), float(jnp.abs(found.h[:-1]).sum() + jnp.abs(found.c).sum())
+        ([1.0, 1.0, 1.0], 0.0)
     """
     check_kind(trajectory, Trajectory, "trajectory")
     if not callable(loss):
@@ -101,6 +105,11 @@ def adjoint(
 
     Example:
         ``adjoint(chain, cotangents).to_array()[0]`` is the gradient with respect to the start.
+
+        >>> found = lg.adjoint(chain, cotangents).to_array()[0]
+        >>> last = jnp.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])  # of the sum of h_T
+        >>> bool(jnp.allclose(found, last @ lg.jacobian(chain), atol=1e-5))
+        True
     """
     return _adjoint(chain, cotangents, check_length(length, check_stored(chain)))
 

@@ -47,6 +47,11 @@ class Contributions(Result):
         length: steps of the sequence, where it was padded to T (``length=``), otherwise None. Later
             steps have no norms and no cosines (NaN), and shares and gradients of zero; `residuals`
             count from the sequence's own end.
+
+    Example:
+        >>> found = lg.contributions(chain, cotangents)
+        >>> print(f"{found.shares.sum():.3f}")
+        1.000
     """
 
     leaf_log_norms: Params
@@ -170,6 +175,12 @@ def contributions(
         cotangents = lg.loss_cotangents(lambda states: loss(states.h[-1]), chain.trajectory)
         lg.contributions(chain, cotangents).shares[0]  # of the first step
         ```
+
+        >>> found = lg.contributions(chain, cotangents)
+        >>> def loss(params):
+        ...     return lg.unroll(model.step, params, model.state, inputs).states.h[-1].sum()
+        >>> bool(jnp.allclose(found.gradient.bias, jax.grad(loss)(model.params).bias, atol=1e-5))
+        True
 
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Equations 3 to 5.

@@ -43,6 +43,10 @@ class ContributionMap(Result):
             where k > t and nothing is defined.
         length: steps of the sequence, where it was padded to T (``length=``), otherwise None: there
             are no later losses, and their rows are NaN.
+
+    Example:
+        >>> lg.contribution_map(chain, cotangents, every=2).log_norms.shape
+        (3, 6)
     """
 
     times: Int[Array, "*batch G"]
@@ -132,6 +136,9 @@ def contribution_map(
 
     Example:
         The sum of row t over k, as vectors, is the gradient of the loss at t.
+
+        >>> lg.contribution_map(chain, cotangents).log_norms.shape
+        (6, 6)
     """
     length = check_length(length, check_stored(chain))
     return _contribution_map(chain, cotangents, length, every=every)

@@ -35,6 +35,10 @@ def pascanu_regularizer(chain: Chain, cotangents: State) -> Float[Array, ""]:
     Example:
         T (ρ - 1)² for ρ times orthogonal matrices, whatever the loss.
 
+        >>> halves = lg.DenseChain(jnp.broadcast_to(0.5 * jnp.eye(2), (4, 2, 2)))
+        >>> print(f"{lg.pascanu_regularizer(halves, jnp.zeros((5, 2)).at[-1].set(1.0)):.3f}")
+        1.000
+
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Eq. 9.
     """

@@ -57,6 +57,10 @@ class Saliency(Result):
             the level below which nothing is seen.
         resolved: (T, d), whether the number is seen: False where a thousandth of it or more may
             lie below the range of the dtype beside what carries it, and where it is NaN.
+
+    Example:
+        >>> lg.saliency(chain, cotangents).resolved.shape
+        (6, 2)
     """
 
     gradients: Scaled
@@ -158,6 +162,9 @@ def saliency(chain: Chain, cotangents: State) -> Saliency:
         cotangents = lg.loss_cotangents(lambda states: loss(states.h[-1]), chain.trajectory)
         lg.plot.saliency(lg.saliency(chain, cotangents))
         ```
+
+        >>> lg.saliency(chain, cotangents).log_abs.shape
+        (6, 2)
 
     References:
         Simonyan, Vedaldi & Zisserman 2014 (arXiv:1312.6034), Section 3.

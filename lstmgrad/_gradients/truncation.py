@@ -36,6 +36,10 @@ class TruncationBias(Result):
         lengths: (L+1,), 0, 1, ..., the steps that the gradient of each loss goes back.
         residuals: (L+1,), ‖g - g_L‖/‖g‖: 1 at length 0, and above 1 where the truncated gradient
             is further from the gradient than nothing is; down to the dtype's rounding.
+
+    Example:
+        >>> lg.truncation_bias(chain, cotangents).residuals.shape
+        (7,)
     """
 
     lengths: Int[Array, "*batch L"]
@@ -92,6 +96,11 @@ def truncation_bias(
         lengths cost O(T²), so bound `max_length` where T is in the thousands. O(T n) memory and
         two gradients. For a loss on the last state alone the residuals are those of
         `contributions`, which costs a sweep or two.
+
+    Example:
+        >>> bias = lg.truncation_bias(chain, cotangents)
+        >>> print(f"{bias.residuals[-1]:.3f}")
+        0.000
 
     References:
         Williams & Peng 1990; Tallec & Ollivier 2017 (arXiv:1705.08209), on the bias.
@@ -166,6 +175,9 @@ def truncation_length(
     Example:
         For a gradient to which each step adds half as much as the next, g_L lacks 2^-L of it, and
         the length for 0.1 is 4.
+
+        >>> bool(lg.truncation_length(lg.truncation_bias(chain, cotangents), tolerance=0.1) <= 6)
+        True
     """
     if not isinstance(bias, TruncationBias | Contributions):
         raise ValueError(

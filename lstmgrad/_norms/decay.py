@@ -35,6 +35,10 @@ def horizon(profile: NormProfile, *, threshold: float = THRESHOLD) -> Float[Arra
 
     Example:
         For norms 0.9^lag and threshold 1e-3 the horizon is 66, as 0.9^65 > 1e-3 > 0.9^66.
+
+        >>> quarters = lg.DenseChain(jnp.broadcast_to(0.25 * jnp.eye(2), (6, 2, 2)))
+        >>> print(f"{lg.horizon(lg.backward_norms(quarters)):.0f}")
+        5
     """
     check_kind(profile, NormProfile, "profile")
     return _horizon(profile, math.log(check_positive(threshold, "threshold")))
@@ -66,6 +70,10 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
 
     Example:
         For norms 0.9^lag the rate is -ln 0.9 = 0.105.
+
+        >>> halves = lg.DenseChain(jnp.broadcast_to(0.9 * jnp.eye(2), (6, 2, 2)))
+        >>> print(f"{lg.decay_rate(lg.backward_norms(halves)):.3f}")
+        0.105
     """
     check_kind(profile, NormProfile, "profile")
     return decay_rate_of(profile.lags, profile.log_norms, profile.errors, jnp, profile.length)

@@ -65,6 +65,9 @@ def input_norms(
 
     Example:
         For s' = W s + B x the norm at every lag is ‖W^lag B‖₂.
+
+        >>> lg.input_norms(chain, of="c").log_norms.shape
+        (6,)
     """
     chain = check_stored(chain)
     check_not_empty(len(chain))

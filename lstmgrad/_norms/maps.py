@@ -34,6 +34,10 @@ class NormMap(Norms):
         rtol: the relative error that was asked for.
         length: steps of the sequence, where it was padded to T (``length=``), otherwise None. At
             later times there is nothing: norms and errors are NaN there.
+
+    Example:
+        >>> lg.norm_map(chain).log_norms.shape
+        (7, 7)
     """
 
     times: Int[Array, "*batch G"]
@@ -146,6 +150,10 @@ def norm_map(
 
     Example:
         The last row is `backward_norms` and column 0 is `forward_norms`, where `every` divides T.
+
+        >>> rows = lg.norm_map(chain).log_norms
+        >>> bool(jnp.allclose(rows[-1][::-1], lg.backward_norms(chain).log_norms, atol=1e-4))
+        True
     """
     length = check_length(length, check_stored(chain))
     options = {"of": of, "wrt": wrt, "every": every, "rtol": rtol, "progress": progress}

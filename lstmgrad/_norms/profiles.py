@@ -86,6 +86,11 @@ def backward_norms(
     Example:
         For `DenseChain` of T copies of g·Q with Q orthogonal, ``log_norms[j] = j ln g``.
 
+        >>> rotations = lg.DenseChain(jnp.broadcast_to(0.9 * jnp.eye(2)[::-1], (6, 2, 2)))
+        >>> norms = lg.backward_norms(rotations).log_norms
+        >>> bool(jnp.allclose(norms, jnp.arange(7) * jnp.log(0.9), atol=1e-5))
+        True
+
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1. Golub & Kahan 1965.
     """
@@ -145,6 +150,10 @@ def forward_norms(
 
     Example:
         The last entry is that of `backward_norms`: both are ‖∂s_T/∂s_0‖₂.
+
+        >>> forward, backward = lg.forward_norms(chain), lg.backward_norms(chain)
+        >>> bool(jnp.allclose(forward.log_norms[-1], backward.log_norms[-1], atol=1e-4))
+        True
     """
     if length is not None:
         check_chain(chain)

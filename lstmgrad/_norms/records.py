@@ -65,6 +65,10 @@ class NormProfile(Norms):
         length: the longest lag of the sequence, where it was padded to T (``length=``), otherwise
             None. At longer lags there is nothing: norms and errors are NaN there, and horizon, rate
             and table leave them out.
+
+    Example:
+        >>> lg.backward_norms(chain).lags.tolist()
+        [0, 1, 2, 3, 4, 5, 6]
     """
 
     lags: Int[Array, "*batch L"]

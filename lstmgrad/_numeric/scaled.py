@@ -32,6 +32,11 @@ class Scaled(NamedTuple):
             value is zero or not finite.
         exponent: int32 scalar, shared by the whole array. If it has axes, the value is a batch, and
             these are the first axes of the mantissa, as from `jax.vmap` and `prefix_products`.
+
+    Example:
+        >>> tiny = lg.product(lg.DenseChain(jnp.broadcast_to(0.5 * jnp.eye(2), (1000, 2, 2))))
+        >>> print(int(tiny.exponent) < -900, float(tiny.to_array().max()))
+        True 0.0
     """
 
     mantissa: Float[Array, "..."]
@@ -70,6 +75,10 @@ def scaled(array: Float[Array | np.ndarray, "..."]) -> Scaled:
 
     Args:
         array: float, of any shape; one exponent serves all of it.
+
+    Example:
+        >>> lg.scaled(jnp.array([6.0, 8.0])).to_array().tolist()
+        [6.0, 8.0]
     """
     if dtype_of(array) is None and not isinstance(array, list):
         raise ValueError(f"array: expected an array, but got {shown(array)}.")

@@ -25,6 +25,10 @@ class FirstNonFinite(Result):
             ``chain[:finite_steps]`` are finite. T where that holds for all of them; 0 also where
             s_0 itself is not finite.
         length: T.
+
+    Example:
+        >>> print(lg.first_non_finite(chain).finite_steps)
+        6
     """
 
     state_time: Int[Array, "*batch"]
@@ -102,6 +106,9 @@ def first_non_finite(chain: Chain) -> FirstNonFinite:
         found = lg.first_non_finite(chain)
         lg.backward_norms(chain[: int(found.finite_steps)])
         ```
+
+        >>> print(lg.first_non_finite(chain).finite_steps)
+        6
     """
     check_chain(chain)
     layout, length = chain.layout, len(chain)

@@ -33,6 +33,10 @@ class SwapResponse(Result):
             s_t with each entry times the eps of its dtype.
         at: the row of the inputs that was replaced.
         of: the part whose distance it is; None is the whole state.
+
+    Example:
+        >>> lg.swap_response(model, inputs, at=0, replacements=inputs[:1]).distances.max().item()
+        0.0
     """
 
     distances: Float[Array, "*batch R times"]
@@ -105,6 +109,9 @@ def swap_response(
 
     Example:
         ``lg.swap_response(model, tokens, at=0, replacements=jnp.arange(10)).distances[:, -1]``
+
+        >>> lg.swap_response(model, inputs, at=0, replacements=-inputs[:1]).distances.shape
+        (1, 7)
     """
     check_kind(model, Model, "model")
     length = check_time_axis(inputs, "inputs")

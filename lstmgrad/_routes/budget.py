@@ -54,6 +54,10 @@ class GainBudget(Result):
         log_norm: Σ log_gains + log_projection: ln σ, or for a loss ln ‖dL/dwrt_0‖/‖dL/dof_T‖.
         of: the part of s_T, None for the whole state.
         wrt: the part of s_0, None for the whole state.
+
+    Example:
+        >>> lg.gain_budget(chain).log_gains.shape
+        (6,)
     """
 
     station_log_gains: dict[str, Float[Array, "*batch T"]]
@@ -143,6 +147,11 @@ def gain_budget(
     Example:
         ``gain_budget(chain, through=["recurrent"])`` of a plain RNN: "recurrent" is the
         activation's derivative, "state" the recurrent weights.
+
+        >>> budget = lg.gain_budget(chain, of="c", wrt="c")
+        >>> total = lg.backward_norms(chain, of="c", wrt="c").log_norms[-1]
+        >>> bool(jnp.allclose(budget.log_norm, total, atol=1e-3))
+        True
     """
     check_stored(chain)
     block = block_between(chain, of, wrt)

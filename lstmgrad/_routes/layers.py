@@ -34,6 +34,14 @@ class LayerFactors(Result):
         log_weights: (L,), ln σ_max(W).
         log_alignments: (L,), ln ‖Wᵀδ‖/(σ_max(W) ‖δ‖), at most 0; 0 where no gradient arrives.
         log_norm: the sum of all of them: ln ‖dL/dh_0‖/‖dL/dh_L‖, or ln σ_max of dh_L/dh_0.
+
+    Example:
+        >>> layer = lg.cells.plain_layer(jnp.tanh)
+        >>> weights = jnp.broadcast_to(jnp.eye(3), (4, 3, 3))
+        >>> layers = lg.cells.LayerParams(weights, jnp.zeros((4, 3)))
+        >>> stack = lg.chain(lg.Model(layer, None, lg.cells.LayerState(0.1 * jnp.ones(3))), layers)
+        >>> lg.layer_factors(stack).log_slopes.shape
+        (4,)
     """
 
     log_slopes: Float[Array, "*batch L"]
@@ -95,6 +103,13 @@ def layer_factors(chain: Chain, cotangent: Float[Array, " n"] | None = None) -> 
 
     Example:
         For one layer: slope, weights, alignment; for ten there are thirty factors.
+
+        >>> layer = lg.cells.plain_layer(jnp.tanh)
+        >>> weights = jnp.broadcast_to(jnp.eye(3), (4, 3, 3))
+        >>> layers = lg.cells.LayerParams(weights, jnp.zeros((4, 3)))
+        >>> stack = lg.chain(lg.Model(layer, None, lg.cells.LayerState(0.1 * jnp.ones(3))), layers)
+        >>> lg.layer_factors(stack).log_slopes.shape
+        (4,)
     """
     check_stored(chain)
     layers = None if chain.run is None else chain.run.inputs

@@ -63,6 +63,10 @@ def routes(chain: Chain) -> dict[str, StoredChain]:
         For an LSTM, ``jacobian(routes(chain)["cell"], of="c", wrt="c")`` is the
         additive path alone, diag Π f.
 
+        >>> parts = [lg.jacobian(route[2:3]) for route in lg.routes(chain).values()]
+        >>> bool(jnp.allclose(sum(parts), lg.jacobian(chain[2:3]), atol=1e-6))
+        True
+
     References:
         Arpit et al. 2019 (arXiv:1810.03023), Section 2, for the two paths of the LSTM.
     """

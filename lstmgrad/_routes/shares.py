@@ -41,6 +41,10 @@ class RouteShares(Result):
             dtype beside the other parts on the path.
         of: the part of s_T, None for the whole state.
         wrt: the part of s_0, None for the whole state.
+
+    Example:
+        >>> sorted(lg.route_shares(chain, lg.routes(chain)).shares)[:2]
+        ['candidate', 'cell']
     """
 
     shares: dict[str, Float[Array, "*batch T"]]
@@ -105,6 +109,10 @@ def route_shares(
 
     Example:
         ``sum(route_shares(chain, routes(...)).shares.values())`` is 1 at every step.
+
+        >>> shares = lg.route_shares(chain, lg.routes(chain), of="c", wrt="c").shares
+        >>> bool(jnp.allclose(sum(shares.values()), 1.0, atol=1e-4))
+        True
     """
     _check_routes(routes, check_stored(chain))
     block = block_between(chain, of, wrt)

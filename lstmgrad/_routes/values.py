@@ -39,6 +39,9 @@ def tagged_values(chain: Chain) -> dict[str, Float[Array, "T _"]]:
         values = lg.tagged_values(chain)
         lg.plot.tagged_values({"forget": values["forget"]})
         ```
+
+        >>> lg.tagged_values(chain)["forget"].shape
+        (6, 3)
     """
     check_chain(chain)
     run = known_run(chain)

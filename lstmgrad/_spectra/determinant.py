@@ -35,6 +35,10 @@ def log_abs_det(chain: Chain) -> Float[Array, " T"]:
         ``jnp.mean(log_abs_det(chain))`` is ``jnp.sum(lyapunov_spectrum(chain).exponents)``, up to
         what the exponents leave unresolved.
 
+        >>> factors = jnp.broadcast_to(jnp.diag(jnp.array([2.0, 0.5])), (6, 2, 2))
+        >>> bool(jnp.allclose(lg.log_abs_det(lg.DenseChain(factors)), 0.0, atol=1e-6))
+        True
+
     References:
         Oseledets 1968. Higham 2002, Accuracy and Stability, Section 9.8 (scaling in LU).
     """

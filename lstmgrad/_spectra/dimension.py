@@ -34,6 +34,9 @@ def kaplan_yorke_dimension(exponents: Float[Array, "*batch m"]) -> Float[Array, 
     Example:
         For (1, 0, -4) it is 2.25.
 
+        >>> print(lg.kaplan_yorke_dimension(jnp.array([1.0, 0.0, -4.0])))
+        2.25
+
     References:
         Kaplan & Yorke 1979; Frederickson, Kaplan, Yorke & Yorke 1983.
     """
@@ -69,6 +72,9 @@ def entropy_rate(exponents: Float[Array, "*batch m"]) -> Float[Array, "*batch"]:
 
     Example:
         For (1, 0, -4) it is 1.
+
+        >>> print(lg.entropy_rate(jnp.array([1.0, 0.0, -4.0])))
+        1.0
 
     References:
         Pesin 1977; Ruelle 1978 (the bound); Eckmann & Ruelle 1985, Section 4.

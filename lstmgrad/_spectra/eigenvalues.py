@@ -31,6 +31,10 @@ def step_eigenvalues(chain: Chain) -> Complex[Array, "T n"]:
 
     Example:
         For an orthogonal J_t all lie on the unit circle.
+
+        >>> turns = jnp.broadcast_to(jnp.array([[0.0, -1.0], [1.0, 0.0]]), (6, 2, 2))
+        >>> bool(jnp.allclose(jnp.abs(lg.step_eigenvalues(lg.DenseChain(turns))), 1.0))
+        True
     """
     check_chain(chain)
     identity = scaled(identity_rows(chain))

@@ -104,6 +104,11 @@ def lyapunov_spectrum(
     Example:
         For `DenseChain` of T copies of a matrix W, the exponents are ln |eigenvalues of W|.
 
+        >>> factors = jnp.broadcast_to(jnp.diag(jnp.array([2.0, 0.5])), (6, 2, 2))
+        >>> found = lg.lyapunov_spectrum(lg.DenseChain(factors)).exponents
+        >>> bool(jnp.allclose(found, jnp.log(jnp.array([2.0, 0.5])), atol=1e-5))
+        True
+
     References:
         Benettin, Galgani, Giorgilli & Strelcyn 1980, Meccanica 15; Eckmann & Ruelle 1985, Section
         5. For driven recurrent networks: Engelken, Wolf & Abbott 2023 (arXiv:2006.02427); Vogt et

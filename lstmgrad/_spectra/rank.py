@@ -28,6 +28,9 @@ def effective_rank(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch
     Example:
         m for a multiple of an orthogonal matrix.
 
+        >>> print(f"{lg.effective_rank(jnp.zeros(4)):.1f}")
+        4.0
+
     References:
         Roy & Vetterli 2007, The effective rank, Section 2.
     """
@@ -51,6 +54,9 @@ def participation_ratio(log_values: Float[Array, "*batch m"]) -> Float[Array, "*
 
     Example:
         m for a multiple of an orthogonal matrix.
+
+        >>> print(f"{lg.participation_ratio(jnp.zeros(4)):.1f}")
+        4.0
     """
     log_values = _checked(log_values)
     ratio = 1 / jnp.sum(_shares(2 * log_values) ** 2, axis=-1)
@@ -69,6 +75,9 @@ def log_condition(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch"
 
     Example:
         0 for a multiple of an orthogonal matrix.
+
+        >>> print(lg.log_condition(jnp.array([1.0, 0.0, -4.0])))
+        5.0
     """
     log_values = _checked(log_values)
     least = jnp.min(log_values, axis=-1)
@@ -90,6 +99,9 @@ def isometry_distance(log_values: Float[Array, "*batch m"]) -> Float[Array, "*ba
 
     Example:
         t |ln g| for the t-th power of g times an orthogonal matrix.
+
+        >>> print(f"{lg.isometry_distance(jnp.full(4, 3 * jnp.log(0.5))):.3f}")  # 3 ln 2
+        2.079
     """
     return jnp.max(jnp.abs(_checked(log_values)), axis=-1)
 

@@ -42,6 +42,10 @@ class SingularSpectrum(Result):
             `backward_singular_spectrum`).
         length: steps of the sequence, where it was padded to T (``length=``), otherwise None. At
             longer lags there is nothing: values and errors are NaN there.
+
+    Example:
+        >>> lg.backward_singular_spectrum(chain).log_values.shape
+        (7, 6)
     """
 
     lags: Int[Array, "*batch L"]
@@ -126,6 +130,11 @@ class LyapunovState(Result):
         displaced: (m, m), how far rounding has turned each tangent toward those behind it, below
             the diagonal, in units of the dtype's epsilon.
         model_state: s_T of a stream, the start of the next one; None where states are stored.
+
+    Example:
+        >>> first = lg.lyapunov_spectrum(chain, num_exponents=2)
+        >>> lg.lyapunov_spectrum(chain, first.state).exponents.shape
+        (2,)
     """
 
     frame: Float[Array, "*batch n m"]
@@ -180,6 +189,10 @@ class LyapunovSpectrum(Result):
         running_exponents: (G, m), the estimates from the steps up to these times; the last row
             is `exponents`.
         state: to go on from.
+
+    Example:
+        >>> lg.lyapunov_spectrum(chain, num_exponents=2).exponents.shape
+        (2,)
     """
 
     exponents: Float[Array, "*batch m"]

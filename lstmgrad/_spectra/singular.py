@@ -89,6 +89,11 @@ def forward_singular_spectrum(
     Example:
         For `DenseChain` of T copies of diag(2, 1/2), ``log_values[j]`` is (j ln 2, -j ln 2).
 
+        >>> factors = jnp.broadcast_to(jnp.diag(jnp.array([2.0, 0.5])), (6, 2, 2))
+        >>> values = lg.forward_singular_spectrum(lg.DenseChain(factors)).log_values
+        >>> bool(jnp.allclose(values[-1], 6 * jnp.log(jnp.array([2.0, 0.5])), atol=1e-4))
+        True
+
     References:
         Bojanczyk, Ewerbring, Luk & Van Dooren 1991, An accurate product SVD algorithm. Stewart
         1995, On graded QR decompositions of products of matrices. Demmel & Veselić 1992 for
@@ -135,6 +140,11 @@ def backward_singular_spectrum(
 
     Example:
         The last entry is that of `forward_singular_spectrum`: both are of ∂s_T/∂s_0.
+
+        >>> backward = lg.backward_singular_spectrum(chain)
+        >>> forward = lg.forward_singular_spectrum(chain)
+        >>> bool(jnp.allclose(backward.log_values[-1, 0], forward.log_values[-1, 0], atol=1e-3))
+        True
     """
     length = check_length(length, check_stored(chain))
     options = {"of": of, "wrt": wrt, "every": every, "num_values": num_values}

@@ -38,6 +38,10 @@ class LyapunovVectors(Result):
         vectors: (K, n, m), unit columns, from the largest exponent on.
         log_growths: (K-1, m), ln |γ_i| from each of the times to the next; their time means are
             the exponents.
+
+    Example:
+        >>> lg.lyapunov_vectors(chain, num_exponents=2, burn_in=1).vectors.shape[1:]
+        (6, 2)
     """
 
     times: Int[Array, "*batch K"]
@@ -99,6 +103,11 @@ def lyapunov_vectors(
 
     Example:
         For a `DenseChain` of copies of one matrix with real eigenvalues they are its eigenvectors.
+
+        >>> factors = jnp.broadcast_to(jnp.array([[2.0, 1.0], [0.0, 0.5]]), (40, 2, 2))
+        >>> found = lg.lyapunov_vectors(lg.DenseChain(factors), burn_in=10).vectors[15]
+        >>> bool(jnp.allclose(jnp.abs(found[:, 0]), jnp.array([1.0, 0.0]), atol=1e-4))
+        True
 
     References:
         Ginelli, Poggi, Turchi, Chaté, Livi & Politi 2007, Phys. Rev. Lett. 99, 130601.

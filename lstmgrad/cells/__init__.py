@@ -89,6 +89,9 @@ def registry() -> dict[str, Callable[..., Cell]]:
 
     Example:
         ``registry()["lstm"] is lg.cells.lstm``.
+
+        >>> lg.cells.registry()["lstm"] is lg.cells.lstm
+        True
     """
     return {
         name: value

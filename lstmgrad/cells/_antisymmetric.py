@@ -66,6 +66,10 @@ def antisymmetric_rnn(
     Example:
         With all weights zero, the step Jacobian is (1 - ε γ) I at h = 0.
 
+        >>> unit = lg.cells.antisymmetric_rnn(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Chang et al. 2019 (arXiv:1902.09689), Section 3.
     """

@@ -74,6 +74,10 @@ def coupled_lstm(
     Example:
         With all weights zero, dc_t/dc_k is σ(forget_bias)^(t-k) times the identity.
 
+        >>> unit = lg.cells.coupled_lstm(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Greff et al. 2017 (arXiv:1503.04069), the variant "CIFG".
     """

@@ -75,6 +75,10 @@ def gru(
     Example:
         With all weights zero, z = 1/2 and n = 0, so the step Jacobian is I/2.
 
+        >>> unit = lg.cells.gru(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Cho et al. 2014 (arXiv:1406.1078), whose z is 1 - z here; Keras and cuDNN for reset-after.
     """

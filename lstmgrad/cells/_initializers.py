@@ -23,6 +23,10 @@ def identity(scale: float = 1.0) -> Initializer:
     Args:
         scale: the factor on the identity.
 
+    Example:
+        >>> lg.cells.identity(0.5)(jax.random.key(0), (2, 2), jnp.float32).tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
+
     References:
         Le, Jaitly, Hinton 2015 (arXiv:1504.00941).
     """
@@ -43,6 +47,11 @@ def orthogonal(gain: float = 1.0) -> Initializer:
 
     Notes:
         JAX's own initializer, uniform over the orthogonal group. A cell calls it once per gate.
+
+    Example:
+        >>> matrix = lg.cells.orthogonal(0.5)(jax.random.key(0), (3, 3), jnp.float32)
+        >>> bool(jnp.allclose(matrix @ matrix.T, 0.25 * jnp.eye(3), atol=1e-6))
+        True
 
     References:
         Saxe, McClelland & Ganguli 2014 (arXiv:1312.6120).
@@ -105,6 +114,9 @@ def with_forget_bias(params: Params, bias: float | int | Float[Array, " h"]) -> 
     Example:
         ``with_forget_bias(lstm(d, h).init(key), 3.0)`` is what ``lstm(d, h, forget_bias=3.0)``
         starts with.
+
+        >>> lg.cells.with_forget_bias(model.params, 3.0).bias[3:6].tolist()
+        [3.0, 3.0, 3.0]
     """
     gate = _forget_gate(params)
     return _set_bias(params, gate.kept, gate.replaced, bias)
@@ -149,6 +161,10 @@ def with_chrono_bias(params: Params, key: PRNGKeyArray, max_lag: float | int) ->
 
     Example:
         ``with_chrono_bias(params, key, 2)`` sets both biases to zero.
+
+        >>> params = lg.cells.with_chrono_bias(model.params, jax.random.key(0), 100)
+        >>> bool(jnp.all(params.bias[3:6] <= jnp.log(99.0)))
+        True
 
     References:
         Tallec & Ollivier 2018 (arXiv:1804.11188), Eq. 16.

@@ -47,6 +47,10 @@ def leaky_rnn(
     Example:
         Along the route "carry", ds_t/ds_k is (1 - α)^(t-k) times the identity.
 
+        >>> unit = lg.cells.leaky_rnn(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Jaeger et al. 2007, Optimization and applications of echo state networks with
         leaky-integrator neurons; Bengio, Boulanger-Lewandowski & Pascanu 2013
@@ -85,6 +89,10 @@ def residual_rnn(
 
     Example:
         Along the route "carry", ds_t/ds_k is the identity.
+
+        >>> unit = lg.cells.residual_rnn(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
 
     References:
         He et al. 2016 (arXiv:1603.05027), with layers in place of steps.

@@ -79,6 +79,10 @@ def lru(
     Example:
         For any inputs, ``backward_norms`` gives lag · max ln |λ|.
 
+        >>> unit = lg.cells.lru(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Orvieto et al. 2023 (arXiv:2303.06349), Section 3; Lemma 3.2 for the ring.
     """

@@ -80,6 +80,10 @@ def lstm(
     Example:
         With all weights zero, dc_t/dc_k is σ(forget_bias)^(t-k) times the identity.
 
+        >>> unit = lg.cells.lstm(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000 (forget gate);
         Jozefowicz, Zaremba & Sutskever 2015 (forget bias 1).

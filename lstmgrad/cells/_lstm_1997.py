@@ -71,6 +71,10 @@ def lstm_1997(
     Example:
         Along the route "cell", dc_t/dc_k is the identity, bit for bit, at every lag.
 
+        >>> unit = lg.cells.lstm_1997(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Hochreiter & Schmidhuber 1997, Long short-term memory, Section 4.
     """

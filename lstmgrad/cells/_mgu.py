@@ -71,6 +71,10 @@ def mgu(
     Example:
         With all weights zero, f = 1/2 and n = 0, so the step Jacobian is I/2.
 
+        >>> unit = lg.cells.mgu(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Zhou et al. 2016 (arXiv:1603.09420).
     """

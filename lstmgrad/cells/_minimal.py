@@ -78,6 +78,10 @@ def min_gru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     Example:
         With all weights zero, the step Jacobian is I/2.
 
+        >>> unit = lg.cells.min_gru(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Feng et al. 2024 (arXiv:2410.01201), Section 3.1.
     """
@@ -127,6 +131,10 @@ def min_lstm(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
 
     Example:
         With all weights zero, the step Jacobian is I/2.
+
+        >>> unit = lg.cells.min_lstm(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
 
     References:
         Feng et al. 2024 (arXiv:2410.01201), Section 3.2.

@@ -65,6 +65,10 @@ def orthogonal_rnn(
     Example:
         With b = 0 every singular value of every ds_t/ds_k is 1.
 
+        >>> unit = lg.cells.orthogonal_rnn(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Helfrich, Willmott & Ye 2018 (arXiv:1707.09520), Section 3; Arjovsky, Shah & Bengio 2016
         (arXiv:1511.06464) for modReLU.

@@ -88,6 +88,10 @@ def co_rnn(
         With all weights zero, each oscillator's step Jacobian is
         [[1 - Δt² γ, Δt (1 - Δt ε)], [-Δt γ, 1 - Δt ε]].
 
+        >>> unit = lg.cells.co_rnn(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Rusch & Mishra 2021 (arXiv:2010.00951), Eq. 3.
     """

@@ -79,6 +79,10 @@ def peephole_lstm(
     Example:
         If all peepholes are zero, a step is that of `lstm`.
 
+        >>> unit = lg.cells.peephole_lstm(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Gers & Schmidhuber 2000, Recurrent nets that time and count; Graves 2013
         (arXiv:1308.0850), Eqs. 7-11, for the tanh in front of the output gate.

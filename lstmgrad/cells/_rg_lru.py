@@ -70,6 +70,10 @@ def rg_lru(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     Example:
         If u and the biases are zero, r = 1/2 and the step Jacobian is diag σ(Λ)^4.
 
+        >>> unit = lg.cells.rg_lru(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         De et al. 2024 (arXiv:2402.19427), Section 2.4, Eqs. 1-4.
     """

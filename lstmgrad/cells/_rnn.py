@@ -65,6 +65,10 @@ def rnn(
     Example:
         With φ the identity, the step Jacobian is U.
 
+        >>> unit = lg.cells.rnn(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Elman 1990, Finding structure in time; Glorot & Bengio 2010.
     """

@@ -73,6 +73,10 @@ def selective_ssm(input_size: int, hidden_size: int, *, state_size: int = 16, dt
     Example:
         At u = 0, the step Jacobian is exp(-softplus(b_Δ) j) for the j-th number of a channel.
 
+        >>> unit = lg.cells.selective_ssm(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Gu & Dao 2023 (arXiv:2312.00752), Eqs. 2a and 4, Algorithm 2.
     """

@@ -132,6 +132,10 @@ def slstm(
     Example:
         Dividing c and n by exp(s) and adding s to m changes no output.
 
+        >>> unit = lg.cells.slstm(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Beck et al. 2024 (arXiv:2405.04517), Eqs. 8-17.
     """
@@ -190,6 +194,10 @@ def mlstm(input_size: int, hidden_size: int, *, forget_bias: float = 1.0, dtype=
 
     Example:
         Dividing c and n by exp(s) and adding s to m changes no output.
+
+        >>> unit = lg.cells.mlstm(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
 
     References:
         Beck et al. 2024 (arXiv:2405.04517), Eqs. 19-27.

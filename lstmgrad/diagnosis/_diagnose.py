@@ -76,6 +76,11 @@ def diagnose(
         chains = jax.vmap(lambda inputs: lg.chain(model, inputs))(batch)
         print(lg.diagnose(chains, lag=200))
         ```
+
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> found["non-finite"].verdict
+        'clear'
     """
     case = _case(chain, cotangents, lag, clip, truncation, batch_size, sequences)
     with np.errstate(all="ignore"):

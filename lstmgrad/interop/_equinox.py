@@ -47,6 +47,11 @@ def from_equinox(cell: Any, *, state: State = None) -> Model:
         model = lg.interop.from_equinox(eqx.nn.LSTMCell(3, 8, key=key))
         chain = lg.chain(model, inputs)
         ```
+
+        >>> import equinox as eqx
+        >>> unit = eqx.nn.LSTMCell(2, 3, key=jax.random.key(0))
+        >>> lg.chain(lg.interop.from_equinox(unit), inputs).trajectory.states.c.shape
+        (7, 3)
     """
     if isinstance(cell, eqx.nn.LSTMCell):
         kind, step = LSTMState, _lstm if type(cell) is eqx.nn.LSTMCell else _own_lstm

@@ -42,6 +42,11 @@ def stack(models: Sequence[Model]) -> Model:
         model = lg.interop.stack([lg.interop.from_equinox(cell) for cell in cells])
         lg.backward_norms(lg.chain(model, inputs), of="h1", wrt="c0")
         ```
+
+        >>> upper = lg.cells.gru(3, 3)
+        >>> both = lg.interop.stack([model, upper.model(upper.init(jax.random.key(1)))])
+        >>> lg.unroll(*both, inputs).states._fields
+        ('h0', 'c0', 'h1')
     """
     if isinstance(models, Model):
         raise ValueError("models: expected a list of models, but got one Model. Pass [model].")
@@ -114,6 +119,11 @@ def closed_loop(
         start = jax.tree.map(lambda leaf: leaf[-1], lg.unroll(*model, warm_up).states)
         chain = lg.chain(loop._replace(state=start), jnp.arange(1000))
         ```
+
+        >>> readout = lg.interop.DenseParams(jnp.ones((2, 3)), jnp.zeros(2))
+        >>> loop = lg.interop.closed_loop(model, lg.interop.dense, readout)
+        >>> len(lg.chain(loop, jnp.arange(6)))
+        6
     """
     check_kind(model, Model, "model")
     check_hashable(readout, "readout")
@@ -142,6 +152,11 @@ def dense(params: DenseParams, state: State) -> Float[Array, " d"]:
     Args:
         params: W and b.
         state: a NamedTuple with a part h, or h0, h1, ...
+
+    Example:
+        >>> params = lg.interop.DenseParams(jnp.ones((2, 3)), jnp.zeros(2))
+        >>> lg.interop.dense(params, model.state).shape
+        (2,)
     """
     top = [part for name, part in state._asdict().items() if name.startswith("h")][-1]
     return params.weight @ top + params.bias

@@ -90,6 +90,12 @@ def from_torch(
         model = lg.interop.from_torch("model.safetensors")
         profile = lg.backward_norms(lg.chain(model, inputs), of="c1", wrt="c0")
         ```
+
+        >>> shapes = {"weight_ih_l0": (12, 2), "weight_hh_l0": (12, 3)}
+        >>> shapes |= {"bias_ih_l0": (12,), "bias_hh_l0": (12,)}
+        >>> weights = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+        >>> lg.chain(lg.interop.from_torch(weights), inputs).trajectory.states.c.shape
+        (7, 3)
     """
     prefix, network = find_network(read_tensors(source), prefix, unused)
     check_direction(direction, network.bidirectional, "the network")

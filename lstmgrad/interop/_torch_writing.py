@@ -54,6 +54,13 @@ def to_torch(
         params = lg.cells.with_forget_bias(model.params, 3.0)
         found = lg.interop.to_torch(params, lstm)
         ```
+
+        >>> shapes = {"weight_ih_l0": (12, 2), "weight_hh_l0": (12, 3)}
+        >>> shapes |= {"bias_ih_l0": (12,), "bias_hh_l0": (12,)}
+        >>> weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        >>> params = lg.cells.with_forget_bias(lg.interop.from_torch(weights).params, 3.0)
+        >>> lg.interop.to_torch(params, weights)["bias_ih_l0"][3:6].tolist()
+        [3.0, 3.0, 3.0]
     """
     tensors = read_tensors(source)
     prefix, network = find_network(tensors, prefix, unused)

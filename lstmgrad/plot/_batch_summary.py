@@ -35,6 +35,12 @@ def batch_summary(
 
     Example:
         ``lg.plot.batch_summary(lg.load("norms.npz"), label="LSTM")``
+
+        >>> batch = jnp.stack([inputs, -inputs, 2 * inputs])
+        >>> profiles = jax.vmap(lambda one: lg.backward_norms(lg.chain(model, one)))(batch)
+        >>> ax = lg.plot.batch_summary(lg.batch_summary(profiles))
+        >>> ax.get_xlabel()
+        'lag'
     """
     check_result(result, BatchSummary, "result", "lg.batch_summary")
     if np.ndim(result.values) != 2:

@@ -64,6 +64,10 @@ def contributions(
         ax = lg.plot.contributions(rnn, labels=words, label="RNN")
         lg.plot.contributions(lstm, labels=words, label="LSTM", ax=ax).legend()
         ```
+
+        >>> ax = lg.plot.contributions(lg.contributions(chain, cotangents))
+        >>> ax.get_xlabel()
+        'time step $t$'
     """
     check_result(result, Contributions, "result", "contributions")
     values = members(log10(result.log_norms), 1)
@@ -108,6 +112,10 @@ def contribution_shares(
         ```python
         lg.plot.contribution_shares(lg.contributions(chain, cotangents))
         ```
+
+        >>> ax = lg.plot.contribution_shares(lg.contributions(chain, cotangents))
+        >>> ax.get_xlabel()
+        'time step $t$'
     """
     check_result(result, Contributions, "result", "contributions")
     ax = axes_of(ax)
@@ -176,6 +184,10 @@ def truncation_bias(
         ```python
         lg.plot.truncation_bias(lg.truncation_bias(chain, cotangents))
         ```
+
+        >>> ax = lg.plot.truncation_bias(lg.truncation_bias(chain, cotangents))
+        >>> ax.get_xlabel()
+        'truncation length $L$ (steps)'
     """
     if not isinstance(result, Contributions):
         check_result(result, TruncationBias, "result", "truncation_bias")

@@ -37,6 +37,10 @@ def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **ar
         ```python
         lg.plot.step_eigenvalues(lg.step_eigenvalues(chain))
         ```
+
+        >>> ax = lg.plot.step_eigenvalues(lg.step_eigenvalues(chain))
+        >>> ax.get_xlabel()
+        'real part'
     """
     values = np.asarray(result)
     if values.ndim == 0:

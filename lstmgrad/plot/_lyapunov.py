@@ -59,6 +59,10 @@ def lyapunov_spectrum(
         ```python
         lg.plot.lyapunov_spectrum(lg.lyapunov_spectrum(chain, burn_in=100), label="LSTM")
         ```
+
+        >>> ax = lg.plot.lyapunov_spectrum(lg.lyapunov_spectrum(chain, num_exponents=2))
+        >>> ax.get_xlabel()
+        'exponent $i$'
     """
     check_result(result, LyapunovSpectrum, "result", "lyapunov_spectrum")
     values, errors, resolved, count = _of_batch(result, members(result.exponents, 1))
@@ -123,6 +127,10 @@ def lyapunov_convergence(
         ```python
         lg.plot.lyapunov_convergence(lg.lyapunov_spectrum(chain, num_exponents=3))
         ```
+
+        >>> ax = lg.plot.lyapunov_convergence(lg.lyapunov_spectrum(chain, num_exponents=2))
+        >>> ax.get_xlabel()
+        'steps'
     """
     check_result(result, LyapunovSpectrum, "result", "lyapunov_spectrum")
     ends = members(result.times, 1)

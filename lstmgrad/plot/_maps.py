@@ -46,6 +46,10 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
         ```python
         lg.plot.norm_map(lg.norm_map(chain, of="c", wrt="c", every=4), cmap="magma")
         ```
+
+        >>> ax = lg.plot.norm_map(lg.norm_map(chain))
+        >>> ax.get_xlabel()
+        'time of the cause $k$ (steps)'
     """
     check_result(result, NormMap, "result", "norm_map")
     ax, times = axes_of(ax), shared(result.times, "times")
@@ -86,6 +90,10 @@ def contribution_map(result: ContributionMap, *, ax: Axes | None = None, **artis
         table = lg.contribution_map(chain, cotangents, every=4)
         lg.plot.contribution_map(table, vmin=-12)
         ```
+
+        >>> ax = lg.plot.contribution_map(lg.contribution_map(chain, cotangents))
+        >>> ax.get_xlabel()
+        'contributing step $k$'
     """
     check_result(result, ContributionMap, "result", "contribution_map")
     ax = axes_of(ax)
@@ -135,6 +143,10 @@ def saliency(
         ```python
         lg.plot.saliency(lg.saliency(chain, cotangents), features=["price", "volume"], vmin=-8)
         ```
+
+        >>> ax = lg.plot.saliency(lg.saliency(chain, cotangents))
+        >>> ax.get_xlabel()
+        'time step $t$'
     """
     check_result(result, Saliency, "result", "saliency")
     logs = members(log10(result.log_abs), 2)

@@ -50,6 +50,10 @@ def norms(
         ax = lg.plot.norms(lg.backward_norms(chain, of="h", wrt="h"), label="h")
         lg.plot.norms(lg.backward_norms(chain, of="c", wrt="c"), ax=ax, label="c").legend()
         ```
+
+        >>> ax = lg.plot.norms(lg.backward_norms(chain))
+        >>> ax.get_xlabel()
+        'lag $T - k$ (steps)'
     """
     check_result(result, NormProfile, "result", "backward_norms, forward_norms or input_norms")
     lags, batch, unresolved = by_lag(result)

@@ -35,6 +35,11 @@ def overlay(
         runs = {name: lg.load(f"{name}.npz") for name in ("before", "after")}
         lg.plot.overlay(lg.plot.norms, runs)
         ```
+
+        >>> profile = lg.backward_norms(chain)
+        >>> path = lg.backward_norms(chain, of="c", wrt="c")
+        >>> len(lg.plot.overlay(lg.plot.norms, {"all": profile, "c": path}).get_legend().get_texts())
+        2
     """
     if not callable(draw) or "label" not in inspect.signature(draw).parameters:
         raise ValueError(

@@ -65,6 +65,9 @@ def encode(figure: Figure, format: Literal["png", "svg", "pdf"]) -> bytes:
         ```python
         Path("norms.svg").write_bytes(lg.plot.encode(figure, "svg"))
         ```
+
+        >>> lg.plot.encode(lg.plot.norms(lg.backward_norms(chain)).figure, "png")[1:4]
+        b'PNG'
     """
     if format not in _DATES:
         raise ValueError(f'format: expected "png", "svg" or "pdf", but got {shown(format)}.')

@@ -55,6 +55,10 @@ def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) 
         shares = lg.route_shares(chain, lg.routes(chain), of="c", wrt="c")
         lg.plot.route_shares(shares)
         ```
+
+        >>> ax = lg.plot.route_shares(lg.route_shares(chain, lg.routes(chain)))
+        >>> ax.get_xlabel()
+        'time step $t$'
     """
     check_result(result, RouteShares, "result", "route_shares")
     ax = axes_of(ax)
@@ -106,6 +110,10 @@ def gain_budget(
         budget = lg.gain_budget(chain, through=["recurrent"])
         lg.plot.gain_budget(budget, names={"recurrent": "activation", "state": "weights"})
         ```
+
+        >>> ax = lg.plot.gain_budget(lg.gain_budget(chain))
+        >>> ax.get_xlabel()
+        'time step $t$'
     """
     check_result(result, GainBudget, "result", "gain_budget")
     ax = axes_of(ax)

@@ -37,6 +37,10 @@ def singular_spectrum(result: SingularSpectrum, *, ax: Axes | None = None, **art
         ```python
         lg.plot.singular_spectrum(lg.forward_singular_spectrum(chain, of="c", wrt="c"))
         ```
+
+        >>> ax = lg.plot.singular_spectrum(lg.backward_singular_spectrum(chain))
+        >>> ax.get_xlabel()
+        'lag $T - k$ (steps)'
     """
     makers = "forward_singular_spectrum or backward_singular_spectrum"
     check_result(result, SingularSpectrum, "result", makers)

@@ -36,6 +36,11 @@ def swap_response(
 
     Example:
         ``lg.plot.swap_response(lg.swap_response(model, tokens, at=0, replacements=others))``
+
+        >>> response = lg.swap_response(model, inputs, at=0, replacements=-inputs[:1])
+        >>> ax = lg.plot.swap_response(response)
+        >>> ax.get_xlabel()
+        'time step $t$'
     """
     check_result(result, SwapResponse, "result", "lg.swap_response")
     moving = slice(result.at + 1, None)

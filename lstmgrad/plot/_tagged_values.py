@@ -63,6 +63,10 @@ def tagged_values(
         profile = lg.forward_norms(lg.routes(chain)["cell"], of="c", wrt="c")
         lg.plot.tagged_values({"forget": values["forget"]}, profile=profile)
         ```
+
+        >>> ax = lg.plot.tagged_values(lg.tagged_values(chain))
+        >>> ax.get_xlabel()
+        'time step $t$'
     """
     values = _by_unit(result)
     count, length, _ = next(iter(values.values())).shape

@@ -25,6 +25,11 @@ def json(diagnosis: Diagnosis, *, about: Mapping[str, str] | None = None) -> byt
 
     Example:
         ``json.loads(lg.report.json(found))["findings"][0]["rule"]`` is ``found[0].rule``.
+
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> lg.report.json(found)[:1]
+        b'{'
     """
     check_kind(diagnosis, Diagnosis, "diagnosis")
     content = {**diagnosis.plain(), "about": dict(about or {})}

@@ -45,6 +45,11 @@ def page(
 
     Example:
         ``Path("page.html").write_bytes(lg.report.page(found, lg.plot.diagnosis(found)))``
+
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> b"<html" in lg.report.page(found)
+        True
     """
     check_kind(diagnosis, Diagnosis, "diagnosis")
     figures = figures or {}

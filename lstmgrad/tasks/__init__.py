@@ -45,5 +45,8 @@ def registry() -> dict[str, Callable[..., Task]]:
 
     Example:
         ``lg.tasks.registry()["copy"]()`` is ``lg.tasks.copy()``.
+
+        >>> lg.tasks.registry()["copy"]() is lg.tasks.copy()
+        True
     """
     return {make.__name__: make for make in _MAKERS}

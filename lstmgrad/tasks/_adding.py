@@ -31,6 +31,9 @@ def adding(dtype=None) -> Task:
     Example:
         ``lg.tasks.adding().baseline(100).loss`` is 1/6, the variance of the sum.
 
+        >>> print(f"{lg.tasks.adding().baseline(100).loss:.4f}")
+        0.1667
+
     References:
         Hochreiter & Schmidhuber 1997, Experiment 4; in this form Le, Jaitly & Hinton 2015
         (arXiv:1504.00941), Section 4.1.

@@ -39,6 +39,9 @@ def copy(symbols: int = 8, length: int = 10, dtype=None) -> Task:
     Example:
         ``lg.tasks.copy().baseline(100).loss`` is 10 ln 8 / 120.
 
+        >>> print(f"{lg.tasks.copy().baseline(100).loss:.4f}")  # 10 ln 8 / 120
+        0.1733
+
     References:
         Hochreiter & Schmidhuber 1997 for the idea; Arjovsky, Shah & Bengio 2016
         (arXiv:1511.06464), Section 4.1.

@@ -37,6 +37,10 @@ def delayed_recall(symbols: int = 4, noise: int = 8, dtype=None) -> Task:
     Example:
         ``inputs, targets, weights = lg.tasks.delayed_recall().batch(key, 32, 99)``
 
+        >>> batch = lg.tasks.delayed_recall().batch(jax.random.key(0), 2, 9)
+        >>> batch.inputs.shape, batch.targets.shape
+        ((2, 10, 12), (2, 10))
+
     References:
         The two-sequence problem of Bengio, Simard & Frasconi 1994, with K classes; the noise
         without the symbol is that of Hochreiter & Schmidhuber 1997, Experiment 3.

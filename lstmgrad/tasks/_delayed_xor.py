@@ -27,6 +27,9 @@ def delayed_xor(dtype=None) -> Task:
     Example:
         ``lg.tasks.delayed_xor().baseline(20)`` is (ln 2, 1/2).
 
+        >>> print(f"{lg.tasks.delayed_xor().baseline(20).score:.2f}")
+        0.50
+
     References:
         Engelken 2023 (arXiv:2312.17306), Section 4.
     """

@@ -35,6 +35,9 @@ def selective_copy(symbols: int = 8, length: int = 10, dtype=None) -> Task:
     Example:
         ``lg.tasks.selective_copy(symbols=2).baseline(50)`` is (ln 2, 1/2).
 
+        >>> print(f"{lg.tasks.selective_copy(symbols=2).baseline(50).score:.2f}")
+        0.50
+
     References:
         Jing et al. 2019 (arXiv:1706.02761), Section 5.2, as the denoise task; Gu & Dao 2023
         (arXiv:2312.00752), Section 3.1.

@@ -32,6 +32,9 @@ def temporal_order(dtype=None) -> Task:
     Example:
         ``lg.tasks.temporal_order().baseline(100)`` is (ln 4, 1/4).
 
+        >>> print(f"{lg.tasks.temporal_order().baseline(100).score:.2f}")
+        0.25
+
     References:
         Hochreiter & Schmidhuber 1997, Experiment 6a; with the places in proportion to the length as
         in Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063), Section 4.1.1.

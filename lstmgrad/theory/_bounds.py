@@ -36,6 +36,9 @@ def pascanu_log_bound(
     Example:
         If φ is the identity and W is orthogonal, the bound is attained: 0 at every lag.
 
+        >>> bool(np.allclose(lg.theory.pascanu_log_bound(np.eye(3), np.arange(5)), 0.0))
+        True
+
     References:
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Section 2.1, Eqs. 6-7.
     """

@@ -26,6 +26,9 @@ def forget_time_constant(
     Example:
         3.19 for b = 1, 148.9 for b = 5.
 
+        >>> print(lg.theory.forget_time_constant(np.array([1.0, 5.0])).round(2).tolist())
+        [3.19, 148.91]
+
     References:
         Gers, Schmidhuber & Cummins 2000 for the gate; Tallec & Ollivier 2018 (arXiv:1804.11188),
         Section 2, for its time constant.
@@ -50,6 +53,9 @@ def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[n
 
     Example:
         1 for b = 0.
+
+        >>> print(lg.theory.forget_half_life(np.array([0.0, 5.0])).round(1).tolist())
+        [1.0, 103.2]
     """
     return np.asarray(np.log(2.0) * forget_time_constant(bias))
 
@@ -78,6 +84,9 @@ def chrono_expectation(
 
     Example:
         0.96008 for lag 1 and T_max = 100.
+
+        >>> print(f"{lg.theory.chrono_expectation(1, 100):.5f}")
+        0.96008
 
     References:
         Tallec & Ollivier 2018 (arXiv:1804.11188), Eq. 16.
@@ -113,6 +122,10 @@ def critical_log_decay(
 
     Example:
         The slope against ln t tends to -3/2.
+
+        >>> early, late = lg.theory.critical_log_decay(np.array([1000, 10_000]), 1.0)
+        >>> print(f"{(late - early) / np.log(10):.2f}")
+        -1.50
 
     References:
         Strogatz 2015, Nonlinear Dynamics and Chaos, Section 2.4 and Exercise 2.4.9, for the

@@ -69,6 +69,9 @@ def mean_field(weight_std: float | int, bias_std: float | int) -> MeanField:
     Example:
         ``mean_field(1.0, 0.0).chi`` is 1: the edge of chaos without biases.
 
+        >>> print(f"{lg.theory.mean_field(1.0, 0.0).chi:.3f}")
+        1.000
+
     References:
         Poole, Lahiri, Raghu, Sohl-Dickstein & Ganguli 2016 (arXiv:1606.05340), for q*, c* and χ₁.
         Schoenholz, Gilmer, Ganguli & Sohl-Dickstein 2017 (arXiv:1611.01232), for the
@@ -112,6 +115,9 @@ def critical_gain(bias_std: float | int = 0.0) -> float:
 
     Example:
         ``mean_field(critical_gain(s), s).chi`` is 1; ``critical_gain()`` is 1.
+
+        >>> print(f"{lg.theory.critical_gain():.3f}")
+        1.000
 
     References:
         Poole et al. 2016 (arXiv:1606.05340); Schoenholz et al. 2017

@@ -35,6 +35,9 @@ def gaussian_product_exponents(size: int, std: float | int) -> Float[np.ndarray,
     Example:
         (-0.2886, -0.9818) for n = 2, s² = 1/2.
 
+        >>> print(lg.theory.gaussian_product_exponents(2, 0.5**0.5).round(4).tolist())
+        [-0.2886, -0.9818]
+
     References:
         Newman 1986, Commun. Math. Phys. 103, 121.
     """
@@ -65,6 +68,11 @@ def gaussian_product_errors(size: int, steps: int) -> Float[np.ndarray, " n"]:
 
     Example:
         With four times the steps they are half as large.
+
+        >>> few = lg.theory.gaussian_product_errors(2, 100)
+        >>> many = lg.theory.gaussian_product_errors(2, 400)
+        >>> bool(np.allclose(few, 2 * many))
+        True
 
     References:
         Newman 1986, Commun. Math. Phys. 103, 121.
@@ -99,6 +107,9 @@ def random_tanh_exponents(gain: float | int, size: int) -> Float[np.ndarray, " n
 
     Example:
         The mean of the spectrum tends to ln g - ½ + E[ln tanh'(√q z)], the mean log |det|.
+
+        >>> lg.theory.random_tanh_exponents(2.0, 8).shape
+        (8,)
 
     References:
         Kargin 2008, J. Funct. Anal. 255, and Tucci 2010, Indiana Univ. Math. J. 59, for exponents

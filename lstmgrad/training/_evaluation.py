@@ -42,6 +42,14 @@ def evaluate(
 
     Example:
         ``evaluate(fit, task, key, delay=10_000).score`` is its recall over 10 000 steps.
+
+        >>> task = lg.tasks.delayed_recall()
+        >>> unit = lg.cells.rnn(task.input_size, 4)
+        >>> short = unit.model(unit.init(jax.random.key(0)))
+        >>> fit = lg.training.fit(short, task, jax.random.key(1), delay=3, steps=2, every=1)
+        >>> found = lg.training.evaluate(fit, task, jax.random.key(2), delay=5)
+        >>> 0 <= float(found.score) <= 1
+        True
     """
     check_kind(fit, Fit, "fit")
     check_kind(task, Task, "task")

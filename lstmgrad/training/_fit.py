@@ -161,6 +161,13 @@ def fit(
         )
         ```
 
+        >>> task = lg.tasks.delayed_recall()
+        >>> unit = lg.cells.rnn(task.input_size, 4)
+        >>> short = unit.model(unit.init(jax.random.key(0)))
+        >>> fit = lg.training.fit(short, task, jax.random.key(1), delay=3, steps=2, every=1)
+        >>> fit.curve.steps.tolist()
+        [1, 2]
+
     References:
         Kingma & Ba 2015 (arXiv:1412.6980); Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063),
         Section 3.2, for the clipping; Williams & Peng 1990, for the truncation.

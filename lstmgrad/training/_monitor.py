@@ -108,6 +108,10 @@ def monitor(
         watch(lg.interop.from_torch(lstm).params, inputs)             # at every reading
         ```
 
+        >>> watch = lg.training.monitor(model, lags=(1, 5))
+        >>> sorted(watch(model.params, (inputs[None],)))[:2]
+        ['horizon/c', 'horizon/h']
+
     References:
         Halko, Martinsson & Tropp 2011 (arXiv:0909.4061), for norms from random vectors. McCandlish
         et al. 2018 (arXiv:1812.06162), Appendix A, for the noise of a gradient.

@@ -55,6 +55,11 @@ def path_dropout(step: StepFn, *, keep: Sequence[str]) -> StepFn:
         lg.unroll(step, params, cell.initial_state(), (inputs, draws))
         ```
 
+        >>> step = lg.training.path_dropout(cell.step, keep=("cell",))
+        >>> draws = lg.training.path_draws(jax.random.key(0), 6, rate=0.25)
+        >>> lg.unroll(step, model.params, model.state, (inputs, draws)).states.h.shape
+        (7, 3)
+
     References:
         Arpit et al. 2019, h-detach (arXiv:1810.03023), Section 2.
     """
@@ -82,6 +87,9 @@ def path_draws(
 
     Example:
         With ``rate=0`` all are 1, and the step is what it was.
+
+        >>> lg.training.path_draws(jax.random.key(0), 6, rate=0.0).tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
     length = check_count(length, "length")
     rate = check_number(rate, "rate", 0.0, 1.0)

@@ -60,6 +60,10 @@ def flossing_regularizer(
     Example:
         ``m = n`` copies of ρ times an orthogonal matrix: (ln ρ - target)².
 
+        >>> turns = lg.DenseChain(jnp.broadcast_to(0.5 * jnp.eye(2), (6, 2, 2)))
+        >>> print(f"{lg.training.flossing_regularizer(turns, num_exponents=2):.4f}")  # (ln 2)²
+        0.4805
+
     References:
         Engelken 2023, Gradient flossing (arXiv:2312.17306).
     """
@@ -94,6 +98,10 @@ def spectral_norm_regularizer(chain: Chain, *, target: float | int = 1.0) -> Flo
 
     Example:
         (ρ - target)² for ρ times orthogonal matrices.
+
+        >>> turns = lg.DenseChain(jnp.broadcast_to(0.5 * jnp.eye(2), (6, 2, 2)))
+        >>> print(f"{lg.training.spectral_norm_regularizer(turns):.4f}")
+        0.2500
 
     References:
         Miyato, Kataoka, Koyama & Yoshida 2018 (arXiv:1802.05957), for the slope.
@@ -131,6 +139,10 @@ def spectral_radius_regularizer(chain: Chain, *, target: float | int = 1.0) -> F
 
     Example:
         (ρ - target)² for ρ times orthogonal matrices.
+
+        >>> turns = lg.DenseChain(jnp.broadcast_to(0.5 * jnp.eye(2), (6, 2, 2)))
+        >>> print(f"{lg.training.spectral_radius_regularizer(turns):.4f}")
+        0.2500
 
     References:
         Horn & Johnson, Matrix Analysis, Theorem 6.3.12, for the slope of an eigenvalue.

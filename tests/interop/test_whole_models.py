@@ -1,4 +1,4 @@
-"""The README's lines for models with an embedding and a head, run as they stand there."""
+"""The guide's lines for models with an embedding and a head, run as they stand there."""
 
 import re
 import warnings
@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     from flax import linen as nn
     from flax import nnx
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = Path(__file__).parents[2] / "examples" / "guides" / "bring_a_model.md"
 WORDS, D, H, CLASSES, T = 9, 3, 4, 5, 6
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(WORDS, size=T))
 LABELS = jnp.asarray(np.random.default_rng(1).integers(CLASSES, size=T))
@@ -35,7 +35,8 @@ def criterion(logits, labels):
 
 def guide():
     """The lines for each framework, and those for all."""
-    block = re.search(r"### A whole model in JAX.*?```text\n(.*?)```", README, re.DOTALL)
+    text = PAGE.read_text(encoding="utf-8")
+    block = re.search(r"## A whole model in JAX.*?```text\n(.*?)```", text, re.DOTALL)
     assert block is not None
     parts = re.split(r"^# (.*)\n", block[1], flags=re.MULTILINE)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
