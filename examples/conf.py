@@ -40,6 +40,7 @@ nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
+suppress_warnings = ["myst-nb.lexer"]  # where cells are not run
 nb_mime_priority_overrides = [("*", "text/plain", 0)]
 
 # The reference, from docstrings.

@@ -6,22 +6,24 @@ own rules of promotion.
 
 import contextlib
 import doctest
+import importlib
 import inspect
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import matplotlib.pyplot as plt
-import nbformat
 import pytest
 from registry import slow
 from test_readme import EXAMPLES, PAGES, assert_same_text
 
 import lstmgrad as lg
 
-COSTLY = {"bring_a_model", "diagnose", "many_devices", "norms", "routes", "spectra", "tasks"}
+COSTLY = {"bring_a_model", "diagnose", "many_devices", "monitor", "norms", "routes", "spectra"}
+COSTLY |= {"tasks"}
 BLOCK = re.compile(
     r"^```(?:python|\{code-cell\} python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?",
     re.DOTALL | re.MULTILINE,
@@ -75,10 +77,88 @@ def as_user(as_installed, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "page",
     [
-        slow(page, id=page.stem) if page.stem in COSTLY else pytest.param(page, id=page.stem)
+        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in COSTLY))
         for page in PAGES
         if blocks_of(page)
     ],
 )
 def test_the_code_of_a_page_runs_and_prints_what_is_shown(page):
     execute(page)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("as_user")
+def test_the_notebook_runs_and_has_nothing_printed():
+    notebook = json.loads((EXAMPLES / "quickstart.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec("".join(cell["source"]), names)
+
+
+MODULES = ("cells", "diagnosis", "interop", "plot", "report", "tasks", "theory", "training")
+# Modules and functions whose examples compile little.
+QUICK = {"tasks", "theory"}
+QUICK |= {"lg.chain", "lg.Model", "lg.DenseChain", "lg.jacobian", "lg.tag", "lg.unroll"}
+QUICK |= {"lg.loss_cotangents", "lg.tagged_values", "lg.scaled", "lg.save", "lg.load"}
+QUICK |= {"lg.effective_rank", "lg.participation_ratio", "lg.log_condition", "lg.entropy_rate"}
+QUICK |= {"lg.isometry_distance", "lg.kaplan_yorke_dimension", "lg.step_eigenvalues"}
+QUICK |= {"lg.backward_norms", "lg.decay_rate", "lg.horizon", "lg.summary", "lg.plot.norms"}
+
+
+def public_names() -> dict[str, Any]:
+    """Every public object by its name, `lg.plot.norms`, but for the modules."""
+    found = {f"lg.{name}": getattr(lg, name) for name in lg.__all__ if name != "__version__"}
+    for room in MODULES:
+        module = importlib.import_module(f"lstmgrad.{room}")
+        names = getattr(module, "__all__", None) or [
+            name for name in vars(module) if name[0] != "_"
+        ]
+        found |= {f"lg.{room}.{name}": getattr(module, name) for name in names}
+    return {name: value for name, value in found.items() if not inspect.ismodule(value)}
+
+
+def docstring(name: str) -> str:
+    return inspect.getdoc(public_names()[name]) or ""
+
+
+def example_cases() -> list:
+    names = [name for name in public_names() if ">>>" in docstring(name)]
+    quick = [name in QUICK or name.split(".")[1] in QUICK for name in names]
+    return [
+        name if cheap else slow(name)
+        for name, cheap in zip(names, quick, strict=True)
+        if name != "lg.diagnosis.diagnose"  # is lg.diagnose
+    ]
+
+
+@pytest.fixture(scope="module")
+def given() -> dict[str, Any]:
+    """What the examples begin with, as the page of the reference says it."""
+    with (
+        jax.enable_x64(False),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
+        return execute(EXAMPLES / "api" / "index.md")
+
+
+@pytest.mark.usefixtures("as_user")
+@pytest.mark.parametrize("name", example_cases())
+def test_the_example_of_a_docstring_runs(name, given):
+    case = doctest.DocTestParser().get_doctest(docstring(name), dict(given), name, None, None)
+    runner, wrong = doctest.DocTestRunner(), io.StringIO()
+    runner.run(case, out=wrong.write)
+    assert not runner.failures, wrong.getvalue()
+
+
+def test_every_public_name_says_what_it_takes_and_has_an_example():
+    for name, value in public_names().items():
+        flat = name.count(".") == 1
+        assert not flat or ">>>" in docstring(name), f"{name} needs an example in >>> form"
+        if flat and inspect.isroutine(value):
+            assert "Args:" in docstring(name), name
+            assert name in ("lg.save", "lg.scaled", "lg.tag") or "Returns:" in docstring(name), name

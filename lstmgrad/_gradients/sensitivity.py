@@ -46,6 +46,10 @@ class Sensitivity(Result):
         of: the part of s_t, None for the whole state.
         length: the steps of the sequence, where it was padded to T (``length=``), otherwise None.
             Later times are NaN.
+
+    Example:
+        >>> lg.sensitivity(chain).state_log_norms.shape
+        (7,)
     """
 
     times: Int[Array, "*batch times"]
@@ -169,6 +173,10 @@ def sensitivity(
 
     Example:
         For s' = λ s + x with white x, the mean of ‖ds_t/dλ‖² tends to (1 + λ²)/(1 - λ²)³.
+
+        >>> found = lg.sensitivity(chain, of="h")
+        >>> found.log_norms.shape, float(found.log_norms[0])
+        ((7,), -inf)
 
     References:
         Zucchet & Orvieto 2024, Recurrent neural networks: vanishing and exploding gradients are not

@@ -56,6 +56,13 @@ class SignalToNoise(Result):
         standard_errors: (T,), of the ratios, by leaving out one sequence at a time.
         log_norms: (T,), ln of the root mean square over the sequences of ‖g_lag‖.
         num_sequences: (T,), how many sequences have this lag.
+
+    Example:
+        >>> batch = jnp.stack([inputs, -inputs, 2 * inputs])
+        >>> chains = jax.vmap(lambda one: lg.chain(model, one))(batch)
+        >>> several = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), cotangents)
+        >>> lg.signal_to_noise(chains, several).ratios.shape
+        (6,)
     """
 
     lags: Int[Array, "*batch T"]
@@ -185,6 +192,12 @@ def signal_to_noise(
 
     Example:
         Equal sequences have no noise: ratios of +inf, and a single one suffices.
+
+        >>> batch = jnp.stack([inputs, -inputs, 2 * inputs])
+        >>> chains = jax.vmap(lambda one: lg.chain(model, one))(batch)
+        >>> several = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), cotangents)
+        >>> lg.signal_to_noise(chains, several).ratios.shape
+        (6,)
 
     References:
         McCandlish, Kaplan, Amodei & OpenAI Dota Team 2018 (arXiv:1812.06162), Section 2.2 and

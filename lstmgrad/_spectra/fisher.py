@@ -67,6 +67,11 @@ class FisherMemory(Result):
             made it, and the value is then the level below which nothing is seen.
         length: the steps of the sequence, where it was padded to T (``length=``), otherwise None.
             Lags of that many steps or more are NaN.
+
+    Example:
+        >>> found = lg.fisher_memory(chain, jnp.array([1.0, 0.0]))
+        >>> found.log_memories.shape
+        (6,)
     """
 
     lags: Int[Array, "*batch T"]
@@ -171,6 +176,10 @@ def fisher_memory(
 
     Example:
         For s' = W s + v x with W normal and ‖v‖ = 1, `total` tends to 1 as T grows.
+
+        >>> found = lg.fisher_memory(chain, jnp.array([1.0, 0.0]))
+        >>> found.log_memories.shape
+        (6,)
 
     References:
         Ganguli, Huh & Sompolinsky 2008, PNAS 105, 18970, Equations 4 to 6, for one matrix W;

@@ -75,6 +75,10 @@ def conv_lstm(
     Example:
         With kernel_size=1, every pixel is a `peephole_lstm` of its own.
 
+        >>> unit = lg.cells.conv_lstm(1, 2, space=(4, 4))
+        >>> unit.initial_state().c.shape[0]
+        2
+
     References:
         Shi et al. 2015 (arXiv:1506.04214), Eq. 3.
     """

@@ -76,6 +76,13 @@ def from_linen(
         variables = cell.init(key, cell.initialize_carry(key, (3,)), inputs[0])
         chain = lg.chain(lg.interop.from_linen(cell, variables), inputs)
         ```
+
+        >>> from flax import linen as nn
+        >>> unit = nn.LSTMCell(3)
+        >>> carry = unit.initialize_carry(jax.random.key(0), (2,))
+        >>> variables = unit.init(jax.random.key(1), carry, inputs[0])
+        >>> lg.unroll(*lg.interop.from_linen(unit, variables), inputs).states.c.shape
+        (7, 3)
     """
     nn = require("flax.linen", "flax")
     if isinstance(variables, str | os.PathLike):

@@ -61,6 +61,11 @@ def from_nnx(cell: Any, *, state: State = None, keys: Keys = None) -> Model:
         model = lg.interop.from_nnx(nnx.LSTMCell(3, 8, rngs=nnx.Rngs(0)))
         chain = lg.chain(model, inputs)
         ```
+
+        >>> from flax import nnx
+        >>> network = lg.interop.from_nnx(nnx.LSTMCell(2, 3, rngs=nnx.Rngs(0)))
+        >>> lg.unroll(*network, inputs).states.c.shape
+        (7, 3)
     """
     nnx = require("flax.nnx", "flax")
     if isinstance(cell, nnx.RNN):

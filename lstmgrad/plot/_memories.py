@@ -39,6 +39,10 @@ def fisher_memory(
         ```python
         lg.plot.fisher_memory(lg.fisher_memory(chain, jnp.ones(3)))
         ```
+
+        >>> ax = lg.plot.fisher_memory(lg.fisher_memory(chain, jnp.array([1.0, 0.0])))
+        >>> ax.get_xlabel()
+        'lag $T - k$ (steps)'
     """
     check_result(result, FisherMemory, "result", "fisher_memory")
     values = members(log10(result.log_memories), 1)
@@ -71,6 +75,10 @@ def sensitivity(result: Sensitivity, *, ax: Axes | None = None, **artist: Any) -
         ```python
         lg.plot.sensitivity(lg.sensitivity(chain, of="h"))
         ```
+
+        >>> ax = lg.plot.sensitivity(lg.sensitivity(chain))
+        >>> ax.get_xlabel()
+        'time step $t$'
     """
     check_result(result, Sensitivity, "result", "sensitivity")
     times = shared(result.times, "times")

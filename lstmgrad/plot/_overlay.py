@@ -38,7 +38,8 @@ def overlay(
 
         >>> profile = lg.backward_norms(chain)
         >>> path = lg.backward_norms(chain, of="c", wrt="c")
-        >>> len(lg.plot.overlay(lg.plot.norms, {"all": profile, "c": path}).get_legend().get_texts())
+        >>> ax = lg.plot.overlay(lg.plot.norms, {"all": profile, "c": path})
+        >>> len(ax.get_legend().get_texts())
         2
     """
     if not callable(draw) or "label" not in inspect.signature(draw).parameters:

@@ -80,6 +80,12 @@ def style() -> AbstractContextManager[None]:
             figure, ax = plt.subplots()
             lg.plot.norms(profile, ax=ax, label="LSTM").legend()
         ```
+
+        >>> import matplotlib.pyplot as plt
+        >>> with lg.plot.style():
+        ...     figure, ax = plt.subplots()
+        >>> lg.plot.norms(lg.backward_norms(chain), ax=ax) is ax
+        True
     """
     return matplotlib.style.context(["default", _SHEET])
 

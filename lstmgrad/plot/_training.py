@@ -34,6 +34,13 @@ def training_curve(
 
     Example:
         ``lg.plot.training_curve(lg.training.fit(model, task, key, delay=99).curve)``
+
+        >>> task = lg.tasks.delayed_recall()
+        >>> unit = lg.cells.rnn(task.input_size, 4)
+        >>> short = unit.model(unit.init(jax.random.key(0)))
+        >>> fit = lg.training.fit(short, task, jax.random.key(1), delay=3, steps=2, every=1)
+        >>> lg.plot.training_curve(fit.curve).get_xlabel()
+        'training step'
     """
     check_result(result, TrainingCurve, "result", "lg.training.fit(...).curve")
     steps, scores = np.asarray(result.steps), members(result.scores, 1)

@@ -39,6 +39,9 @@ def sequential_digits(part: Literal["train", "test"] = "train", dtype=None) -> T
     Example:
         ``test = lg.tasks.sequential_digits("test")`` has the pictures that were not trained on.
 
+        >>> lg.tasks.sequential_digits("test").baseline(1).score <= 0.2
+        True
+
     References:
         Le, Jaitly & Hinton 2015 (arXiv:1504.00941), Section 4.2, with MNIST; the pictures are those
         of Alpaydin & Kaynak 1998, in scikit-learn.

@@ -21,6 +21,14 @@ class TrainingCurve(Result):
         delay: the delay that was trained at.
         baseline_loss: the loss without a memory.
         baseline_score: the score without a memory.
+
+    Example:
+        >>> task = lg.tasks.delayed_recall()
+        >>> unit = lg.cells.rnn(task.input_size, 4)
+        >>> short = unit.model(unit.init(jax.random.key(0)))
+        >>> fit = lg.training.fit(short, task, jax.random.key(1), delay=3, steps=2, every=1)
+        >>> fit.curve.steps.tolist()
+        [1, 2]
     """
 
     steps: Int[Array, "*batch R"]
