@@ -32,12 +32,14 @@ class Reading(NamedTuple):
         concerns: whether there is a reason to look into a jaxpr.
         constant: the value of an array that the jaxpr holds.
         plain: the array that decides where a branch or a loop goes, from a value.
+        looked_into: primitives whose inside is run where it concerns, and not as it is.
     """
 
     at: Callable[[jex.JaxprEqn, list[Any]], Sequence[Any]]
     concerns: Callable[[jex.Jaxpr], bool]
     constant: Callable[[Any], Any] = lambda array: array
     plain: Callable[[Any], Any] = lambda value: value
+    looked_into: tuple[jex.Primitive, ...] = (*CALLS, *LOOPS, *BRANCHES)
 
 
 def run_jaxpr(closed: jex.ClosedJaxpr, values: Sequence[Any], reading: Reading) -> list[Any]:
@@ -76,7 +78,7 @@ def bind(equation: jex.JaxprEqn, values: Sequence[Any]) -> Sequence[Any]:
 
 def _apply(equation: jex.JaxprEqn, values: list[Any], reading: Reading) -> Sequence[Any]:
     primitive, params = equation.primitive, equation.params
-    if primitive in (*CALLS, *LOOPS, *BRANCHES) and any(
+    if primitive in reading.looked_into and any(
         reading.concerns(inner) for inner in jex.jaxprs_in_params(params)
     ):
         with equation.ctx.manager:

@@ -18,6 +18,7 @@ from lstmgrad._chains.dependence import leaf_dependence, mutual_groups, parts_be
 from lstmgrad._chains.run import one_step
 from lstmgrad._gradients.adjoint import pull_cotangents
 from lstmgrad._gradients.local import LocalStep, differentiable, with_room
+from lstmgrad._gradients.outer import is_outer
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, widen
 from lstmgrad._types import Inputs, Params, PartName, State
 
@@ -127,18 +128,23 @@ def weighted_sum(groups: list[Group], found: list[Any], weights: list[Any]) -> A
 
     Args:
         groups: at least one.
-        found: for each group, like (parameters, inputs).
+        found: for each group, like (parameters, inputs), of arrays and `Outer`s.
         weights: as `shared_exponents` gives them, at one step.
     """
-    leaves, treedefs = zip(*map(jax.tree.flatten, found), strict=True)
+    flat = [jax.tree.flatten(tree, is_leaf=is_outer) for tree in found]
+    leaves, treedefs = zip(*flat, strict=True)
 
-    def total(index: int) -> Array:
+    def total(index: int) -> Any:
         terms = []
         for group, own, weight in zip(groups, leaves, weights, strict=True):
             if group.fed_by[index]:
-                leaf, factor = own[index], weight[index]
-                terms.append(leaf if factor is None else leaf * factor.astype(leaf.dtype))
-        return sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(leaves[0][index])
+                terms.append((own[index], weight[index]))
+        if not terms:
+            return jnp.zeros(leaves[0][index].shape, leaves[0][index].dtype)
+        if terms[0][1] is None:
+            return terms[0][0]
+        arrays = [(leaf.to_array() if is_outer(leaf) else leaf, factor) for leaf, factor in terms]
+        return sum(leaf * factor.astype(leaf.dtype) for leaf, factor in arrays)
 
     return treedefs[0].unflatten([total(index) for index in range(len(leaves[0]))])
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from lstmgrad._chains.factors import in_single, nan_with
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.modes import pulling, push_block
+from lstmgrad._gradients.outer import Outer, is_outer, outer_pullback
 from lstmgrad._numeric.scaled import Scaled, exponent_of, power_below, widen
 from lstmgrad._types import Inputs, Params, State, StepFn
 
@@ -40,20 +41,37 @@ class LocalStep(eqx.Module):
             moving: the differentiable leaves of the parameters.
             factor: s_{t-1} and x_t.
         """
-        state, x = factor
-        x_moving, x_fixed = differentiable(x)
-
-        def after_step(moving: Params, x_moving: Inputs) -> Float[Array, " n"]:
-            return self._after(moving, state, eqx.combine(x_moving, x_fixed))
-
-        with jax.default_matmul_precision("highest"):
-            after, vjp = pulling(after_step, moving, x_moving, why=_WHY)
+        after, vjp = self._vjp(moving, factor)
 
         def pull(row: Float[Array, " n"]) -> tuple[Params, Inputs]:
             with jax.default_matmul_precision("highest"):
                 return jax.tree.map(functools.partial(nan_with, after), vjp(row))
 
         return pull
+
+    def outer(
+        self, moving: Params, factor: tuple[State, Inputs], row: Float[Array, " n"]
+    ) -> tuple[list[Outer], Inputs]:
+        """What `pullback` gives for one cotangent, by leaf of the parameters not multiplied out.
+
+        Args:
+            moving: the differentiable leaves of the parameters.
+            factor: s_{t-1} and x_t.
+            row: the cotangent.
+        """
+        after, vjp = self._vjp(moving, factor)
+
+        def leaves(row: Float[Array, " n"]) -> tuple[list[Array], Inputs]:
+            part, x_part = vjp(row)
+            return jax.tree.leaves(part), x_part
+
+        with jax.default_matmul_precision("highest"):
+            parts, x_part = outer_pullback(leaves, row)
+        known = functools.partial(nan_with, after)
+        inputs = jax.tree.map(
+            lambda leaf: known(Outer.of(leaf).to_array()), x_part, is_leaf=is_outer
+        )
+        return [Outer.of(part).each(known) for part in parts], inputs
 
     def pull_all(
         self, moving: Params, factors: tuple[State, Inputs], rows: Scaled
@@ -100,6 +118,17 @@ class LocalStep(eqx.Module):
                 lambda moving: self._after(moving, state, x), moving, tangent
             )
             return jnp.where(jnp.isnan(after), jnp.nan, moved)
+
+    def _vjp(self, moving: Params, factor: tuple[State, Inputs]) -> tuple[Array, Callable]:
+        """The state behind the step, and its pullback to parameters and input."""
+        state, x = factor
+        x_moving, x_fixed = differentiable(x)
+
+        def after_step(moving: Params, x_moving: Inputs) -> Float[Array, " n"]:
+            return self._after(moving, state, eqx.combine(x_moving, x_fixed))
+
+        with jax.default_matmul_precision("highest"):
+            return pulling(after_step, moving, x_moving, why=_WHY)
 
     def _after(self, moving: Params, state: State, x: Inputs) -> Float[Array, " n"]:
         arguments = in_single(self.step, eqx.combine(moving, self.fixed), state, x)

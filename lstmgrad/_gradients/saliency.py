@@ -9,38 +9,24 @@ followed by a probe, as rows are in `backward_norms`, and tells which features a
 
 import math
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lstmgrad._chains.base import Chain, StoredChain, check_stored
-from lstmgrad._chains.dependence import mutual_groups, parts_between
+from lstmgrad._chains.base import Chain, check_stored
+from lstmgrad._chains.dependence import mutual_groups
 from lstmgrad._chains.inputs import InputMap, input_layout, known_steps
-from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import one_step
-from lstmgrad._chains.sweeps import sweep_adjoint
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
 from lstmgrad._gradients.adjoint import flat_cotangents
-from lstmgrad._gradients.local import with_room
+from lstmgrad._gradients.probed import at_inputs, nothing, pulled
 from lstmgrad._labeled import Axes
-from lstmgrad._numeric.gram_schmidt import signs
-from lstmgrad._numeric.rows import least_kept, start_rows, watch_range
-from lstmgrad._numeric.scaled import (
-    LOWEST,
-    Scaled,
-    add,
-    exponent_of,
-    log_of,
-    lower,
-    normalize,
-    scaled,
-)
+from lstmgrad._numeric.scaled import Scaled
 from lstmgrad._result import Result, chosen, number, seen
-from lstmgrad._types import PartName, State
+from lstmgrad._types import State
 
 LARGEST_LOSS = 1e-3
 """The share of a number that may be lost below the range, up to which the number is resolved."""
@@ -175,14 +161,14 @@ def saliency(chain: Chain, cotangents: State) -> Saliency:
     inputs = input_layout(factors[1])
     layout, flat = chain.layout, flat_cotangents(cotangents, chain.layout, len(chain))
     reached = InputMap(step, layout, inputs).fed_by(one_step(factors))
-    found = _nothing(len(chain), inputs, layout.dtype)
+    found = nothing(len(chain), inputs, layout.dtype)
     for parts in mutual_groups(layout):
         fed = np.any([reached[part] for part in parts], axis=0)
         if fed.any():
             entering = InputMap(step, layout.restricted(parts), inputs)
-            rows = _pulled(chain, flat, parts)
-            own = _at_inputs(entering, factors, rows, _of_leaves(fed, inputs))
-            found = _Found(_sum(found.values, own.values), jnp.maximum(found.levels, own.levels))
+            rows = pulled(chain, flat, parts)
+            own = at_inputs(entering, factors, rows, fed)
+            found = found.plus(own)
     log_abs = found.values.log_abs()
     # Of what is known to be exactly zero the level is -inf.
     hidden = (found.levels > -jnp.inf) & (found.levels > log_abs + math.log(LARGEST_LOSS))
@@ -208,124 +194,3 @@ def _log_norms(log_abs: Any, resolved: Any, xp: ModuleType) -> Any:
     # What lies below this level may be more than all that is seen.
     level = xp.max(xp.where(resolved, -xp.inf, log_abs), axis=-1, initial=-xp.inf)
     return xp.where((level > found) | xp.any(xp.isnan(log_abs), axis=-1), xp.nan, found)
-
-
-class _Found(NamedTuple):
-    """Attributes: values, (T, d) with an exponent each; levels, (T, d), ln of what may be lost."""
-
-    values: Scaled
-    levels: Float[Array, "T d"]
-
-
-def _nothing(length: int, inputs: Layout, dtype: Any) -> _Found:
-    shape = (length, inputs.size)
-    zeros = Scaled(jnp.zeros(shape, dtype), jnp.zeros(shape, jnp.int32))
-    return _Found(zeros, jnp.full(shape, -jnp.inf, dtype))
-
-
-def _sum(one: Scaled, other: Scaled) -> Scaled:
-    return jax.vmap(jax.vmap(add))(one, other)
-
-
-def _of_leaves(fed: np.ndarray, inputs: Layout) -> np.ndarray:
-    """Which features belong to leaves that are fed, (d,).
-
-    Args:
-        fed: by leaf of the input that has a derivative.
-        inputs: the layout of the input.
-    """
-    leaves = zip(inputs.shapes, inputs.dtypes, inputs.owners, strict=True)
-    sizes = [
-        math.prod(shape) * (2 if jnp.issubdtype(dtype, jnp.complexfloating) else 1)
-        for shape, dtype, owner in leaves
-        if owner is not None
-    ]
-    return np.repeat(fed, sizes)
-
-
-def _pulled(
-    chain: StoredChain, flat: Float[Array, "times n"], parts: tuple[PartName, ...]
-) -> Scaled:
-    """dL/ds_t at a group of parts and the probe of what was lost there, for t = 1..T.
-
-    Args:
-        chain: T factors.
-        flat: ∂L/∂s_t as flat vectors.
-        parts: that act on one another.
-
-    Returns:
-        (T, 2, m) with exponents (T, 2).
-    """
-    layout = chain.layout
-    behind = parts_between(layout, None, parts[0])
-    if behind != layout.parts:
-        flat = flat[:, layout.coordinates(behind)]
-        chain = check_stored(chain.restricted(behind))
-    sources = jax.vmap(scaled)(flat)
-    lost = jnp.any((flat != 0) & (jnp.abs(sources.mantissa) < least_kept(flat.dtype)), axis=1)
-
-    def inject(block: Scaled, source: tuple[Scaled, Bool[Array, ""]]) -> Scaled:
-        arriving, incomplete = source
-        row, probe = (jax.tree.map(lambda leaf, i=i: leaf[i], block) for i in (0, 1))
-        top = jnp.maximum(exponent_of(row), exponent_of(arriving))
-        for value in (row, arriving):
-            small = jnp.abs(lower(value, top)) < least_kept(flat.dtype)
-            incomplete |= jnp.any((value.mantissa != 0) & small)
-        more = add(probe, _noise(flat.shape[1], top, flat.dtype))
-        probe = jax.tree.map(lambda new, old: jnp.where(incomplete, new, old), more, probe)
-        return jax.tree.map(lambda *two: jnp.stack(two), add(row, arriving), probe)
-
-    watch, start = start_rows(jnp.zeros((1, flat.shape[1]), flat.dtype))
-    entries = sources, lost
-    earlier, last = (jax.tree.map(lambda leaf, s=s: leaf[s], entries) for s in (slice(-1), -1))
-    watch, start = watch_range(watch, inject(start, last))
-    _, rows = sweep_adjoint(
-        chain,
-        start,
-        earlier,
-        inject,
-        lambda factor, block: block,
-        renew=watch_range,
-        carry=watch,
-    )
-    if parts != behind:
-        rows = rows._replace(mantissa=rows.mantissa[:, :, chain.layout.coordinates(parts)])
-    return normalize(rows)
-
-
-def _at_inputs(entering: InputMap, factors: Any, rows: Scaled, fed: np.ndarray) -> _Found:
-    """The gradient by feature, and the level below which nothing of it is seen.
-
-    Args:
-        entering: the step, seen at a group of parts.
-        factors: (s_{t-1}, x_t) with T on axis 0.
-        rows: (T, 2, m), the gradient at these parts and the probe.
-        fed: (d,), the features that these parts depend on.
-    """
-    size, dtype = rows.mantissa.shape[2], rows.mantissa.dtype
-    kinds = [np.zeros((), kind) for kind in entering.inputs.real_dtypes]
-    # Zero where B_t is: a product with it is no number that was lost.
-    test = jnp.asarray(np.random.default_rng(4).uniform(0.5, 1.0, (1, size)), dtype)
-
-    def at(factor: Any, rows: Scaled) -> tuple[Scaled, Float[Array, " d"]]:
-        room = jax.vmap(lambda row: with_room(row, entering.layout, kinds))(rows)
-        moved, probe, there = entering.pull(factor, jnp.concatenate([room.mantissa, test]))
-        level = log_of(jnp.abs(probe), room.exponent[1])
-        least = log_of(jnp.asarray(size * least_kept(dtype), dtype), room.exponent[0])
-        unseen = (moved == 0) & (there != 0) & jnp.any(rows.mantissa[0] != 0)
-        level = jnp.where(fed, jnp.maximum(level, jnp.where(unseen, least, -jnp.inf)), -jnp.inf)
-        return normalize(Scaled(moved, jnp.broadcast_to(room.exponent[0], moved.shape))), level
-
-    return _Found(*jax.vmap(at)(factors, rows))
-
-
-def _noise(size: int, exponent: Array, dtype: Any) -> Scaled:
-    """A random vector of the size of what numbers with an exponent lose below the range.
-
-    Args:
-        size: of the vector.
-        exponent: of the largest number.
-        dtype: of the numbers.
-    """
-    below = jnp.maximum(exponent, LOWEST // 2) + int(jnp.finfo(dtype).minexp)
-    return normalize(Scaled(jnp.asarray(signs((size,)), dtype), below))
