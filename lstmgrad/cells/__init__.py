@@ -26,6 +26,7 @@ from lstmgrad.cells._oscillator import (
     co_rnn as co_rnn,
 )
 from lstmgrad.cells._gru import GRUParams as GRUParams, GRUState as GRUState, gru as gru
+from lstmgrad.cells._closed_form import CfCParams as CfCParams, cfc as cfc
 from lstmgrad.cells._mgu import MGUParams as MGUParams, mgu as mgu
 from lstmgrad.cells._minimal import MinGRUParams as MinGRUParams, min_gru as min_gru
 from lstmgrad.cells._lstm import LSTMParams as LSTMParams, LSTMState as LSTMState, lstm as lstm
@@ -55,6 +56,23 @@ from lstmgrad.cells._selective_ssm import (
     SelectiveSSMState as SelectiveSSMState,
     selective_ssm as selective_ssm,
 )
+from lstmgrad.cells._mamba_2 import Mamba2Params as Mamba2Params, mamba_2 as mamba_2
+from lstmgrad.cells._diagonal_ssm import (
+    S4DParams as S4DParams,
+    S4DState as S4DState,
+    S5Params as S5Params,
+    s4d as s4d,
+    s5 as s5,
+)
+from lstmgrad.cells._lin_oss import LinOSSParams as LinOSSParams, lin_oss as lin_oss
+from lstmgrad.cells._delta_net import (
+    DeltaNetParams as DeltaNetParams,
+    GatedDeltaNetParams as GatedDeltaNetParams,
+    MatrixState as MatrixState,
+    delta_net as delta_net,
+    gated_delta_net as gated_delta_net,
+)
+from lstmgrad.cells._rwkv_7 import RWKV7Params as RWKV7Params, rwkv_7 as rwkv_7
 
 # What is not a cell.
 from lstmgrad.cells._cell import Cell as Cell, ForgetGate as ForgetGate, HiddenState as HiddenState
@@ -84,8 +102,8 @@ def registry() -> dict[str, Callable[..., Cell]]:
         A new dict from the name of each function to the function itself,
         ``constructor(input_size, hidden_size, *, dtype=None, ...) -> Cell``. With the defaults of
         the other options, every cell reads inputs of shape (d,), and every state has a part "h",
-        the one that a readout looks at: of shape (h,), complex for `lru`, and (h, N) for
-        `selective_ssm`.
+        the one that a readout looks at: of shape (h,), complex for `lru` and `s5`, and (h, N) for
+        `selective_ssm`, `mamba_2` and, complex, `s4d`.
 
     Example:
         ``registry()["lstm"] is lg.cells.lstm``.

@@ -1,5 +1,6 @@
 """What a cell is: three pure functions; and what the files of cells share."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,6 +31,8 @@ class Cell(NamedTuple):
             same object for every cell of its kind, so it is a stable key of the compilation cache.
         diagonal: whether the step Jacobian is diagonal, so that `linearize_diagonal` may be used.
         held: the parts of the state that the step holds constant: they have no derivative.
+        one_sided: whether each matrix of the state is multiplied from the right, so that
+            `linearize_one_sided` may be used.
     """
 
     init: Callable[[PRNGKeyArray], Params]
@@ -37,6 +40,7 @@ class Cell(NamedTuple):
     step: StepFn
     diagonal: bool = False
     held: tuple[str, ...] = ()
+    one_sided: bool = False
 
     def model(self, params: Params) -> Model:
         """Returns the cell with these parameters as a `Model` that starts from the zero state.
@@ -141,6 +145,18 @@ def init_weights(
     key_ih, key_hh = jax.random.split(key)
     weight_ih = init_stacked(GLOROT, key_ih, gates, (h, d), dtype)
     return weight_ih, init_stacked(recurrent_init, key_hh, gates, (h, h), dtype)
+
+
+def init_time_step(key: PRNGKeyArray, shape: tuple[int, ...], kind) -> Array:
+    """Biases whose softplus is log-uniform in [0.001, 0.1], the time steps of state-space models.
+
+    Args:
+        key: random key.
+        shape: of the biases.
+        kind: their dtype.
+    """
+    delta = jnp.exp(jax.random.uniform(key, shape, kind, math.log(1e-3), math.log(0.1)))
+    return delta + jnp.log(-jnp.expm1(-delta))  # the inverse of softplus
 
 
 def resolve_dtype(dtype):

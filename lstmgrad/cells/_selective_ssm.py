@@ -8,7 +8,6 @@ Nothing but the first factor meets h, so the step Jacobian is diag exp(Δ A): us
 `lg.linearize_diagonal`.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -18,7 +17,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lstmgrad._calls import public
 from lstmgrad._checks import check_count
 from lstmgrad._tag import tag
-from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked, resolve_dtype, zero_state
+from lstmgrad.cells._cell import (
+    GLOROT,
+    Cell,
+    check_sizes,
+    init_stacked,
+    init_time_step,
+    resolve_dtype,
+    zero_state,
+)
 
 
 class SelectiveSSMParams(NamedTuple):
@@ -87,12 +94,11 @@ def selective_ssm(input_size: int, hidden_size: int, *, state_size: int = 16, dt
     def init(key: PRNGKeyArray) -> SelectiveSSMParams:
         kind = resolve_dtype(dtype)
         key_ih, key_delta, key_b, key_time = jax.random.split(key, 4)
-        delta = jnp.exp(jax.random.uniform(key_time, (h,), kind, math.log(1e-3), math.log(0.1)))
         return SelectiveSSMParams(
             init_stacked(GLOROT, key_ih, 1, (h, d), kind),
             jnp.zeros(h, kind),
             init_stacked(GLOROT, key_delta, 1, (h, h), kind),
-            delta + jnp.log(-jnp.expm1(-delta)),  # the inverse of softplus
+            init_time_step(key_time, (h,), kind),
             init_stacked(GLOROT, key_b, 1, (size, h), kind),
             jnp.tile(jnp.log(jnp.arange(1, size + 1, dtype=kind)), (h, 1)),
         )

@@ -188,9 +188,9 @@ def mlstm(input_size: int, hidden_size: int, *, forget_bias: float = 1.0, dtype=
 
     Notes:
         The forget gate is a sigmoid, one of the paper's two choices. The gates do not look at the
-        state: dc_t/dc_k is the product of the scalars f, in the gauge of the trajectory. The
-        stabilizer is held, and the 1 in the output's denominator is exp(-m) in its gauge, as in the
-        authors' code; see the head of this file.
+        state: dc_t/dc_k is the product of the scalars f, in the gauge of the trajectory (use
+        `lg.linearize_one_sided`). The stabilizer is held, and the 1 in the output's denominator is
+        exp(-m) in its gauge, as in the authors' code; see the head of this file.
 
     Example:
         Dividing c and n by exp(s) and adding s to m changes no output.
@@ -220,7 +220,7 @@ def mlstm(input_size: int, hidden_size: int, *, forget_bias: float = 1.0, dtype=
         shapes = (h,), (h, h), (h,), ()
         return MLSTMState(*[jnp.zeros(shape, kind) for shape in shapes])
 
-    return Cell(init, initial_state, mlstm_step, held=("m",))
+    return Cell(init, initial_state, mlstm_step, held=("m",), one_sided=True)
 
 
 def mlstm_step(params: MLSTMParams, state: MLSTMState, x: Float[Array, " d"]) -> MLSTMState:

@@ -228,3 +228,82 @@ def selective_ssm(p, s, x):
             written = (left - 1) / A[channel, j] * B[j] * u[channel]
             h[channel, j] = left * s.h[channel, j] + written
     return [h]
+
+
+@oracle("carry", at_zero=np.eye(2 * H) / 2, options={"state_size": 2, "num_heads": H})
+def mamba_2(p, s, x):
+    u = p.weight_ih @ x + p.bias
+    delta = np.log1p(np.exp(p.weight_delta @ x + p.bias_delta))
+    left = np.exp(-np.exp(p.a_log) * delta)  # as many heads as channels
+    return [np.diag(left) @ s.h + np.outer(delta * u, p.weight_b @ x)]
+
+
+@oracle("carry", options={"state_size": 2})
+def s4d(p, s, x):
+    u = p.weight_ih @ x + p.bias
+    h = np.zeros_like(s.h)
+    for channel in range(H):
+        for n in range(h.shape[1]):
+            pole = -np.exp(p.decay_log[channel, n]) + 1j * p.frequency[channel, n]
+            left = np.exp(np.exp(p.step_log[channel]) * pole)
+            h[channel, n] = left * s.h[channel, n] + (left - 1) / pole * u[channel]
+    return [h]
+
+
+@oracle("carry")
+def s5(p, s, x):
+    pole = -np.exp(p.decay_log) + 1j * p.frequency
+    left = np.exp(np.exp(p.step_log) * pole)
+    return [left * s.h + (left - 1) / pole * ((p.weight_re + 1j * p.weight_im) @ x)]
+
+
+@oracle("fast slow time", at_zero=np.zeros((H, H)), options={"backbone_size": 4})
+def cfc(p, s, x):
+    z = 1.7159 * np.tanh(2 / 3 * (p.weight_ih @ x + p.weight_hh @ s.h + p.bias))
+    g, k, f = np.split(p.weight_heads @ z + p.bias_heads, 3)
+    return [sigmoid(-f) * np.tanh(g) + sigmoid(f) * np.tanh(k)]
+
+
+@oracle("position velocity", at_zero=np.kron([[1, 0.5], [0, 1]], np.eye(H)))
+def lin_oss(p, s, x):
+    """The implicit step as the solution of its linear equations, oscillator by oscillator."""
+    a, time, drive = np.maximum(p.frequency, 0), sigmoid(p.time), p.weight_ih @ x
+    found = [
+        np.linalg.solve([[1, -dt], [dt * stiff, 1]], [h, z + dt * push])
+        for stiff, dt, h, z, push in zip(a, time, s.h, s.z, drive, strict=True)
+    ]
+    return list(np.transpose(found))
+
+
+def unit(x):
+    return x / np.sqrt(x @ x + 1e-6)
+
+
+def matrix_memory(at_zero):
+    """The Jacobian of (h, S) where no query reads: S by itself alone."""
+    return np.kron(np.diag([0.0] + H * [1.0]), np.diag(at_zero))
+
+
+@oracle("carry erase", at_zero=matrix_memory(np.ones(H)))
+def delta_net(p, s, x, alpha=1.0):
+    y = p.weight_ih @ x
+    q, k, v = np.split(y * sigmoid(y), 3)
+    q, k, beta = unit(q), unit(k), sigmoid(p.weight_beta @ x)
+    S = alpha * s.s @ (np.eye(H) - beta * np.outer(k, k)) + beta * np.outer(v, k)
+    return [S @ q, S]
+
+
+@oracle("carry erase", at_zero=matrix_memory(np.full(H, 0.5)))
+def gated_delta_net(p, s, x):
+    softplus = np.log1p(np.exp(p.weight_alpha @ x + p.bias_alpha))
+    return delta_net(p, s, x, np.exp(-np.exp(p.a_log) * softplus))
+
+
+@oracle("carry erase", at_zero=matrix_memory(np.full(H, np.exp(-np.exp(-0.5) / 2))))
+def rwkv_7(p, s, x):
+    r, k, v = np.split(p.weight_ih @ x, 3)
+    w, a = np.split(sigmoid(p.weight_gates @ x + p.bias_gates), 2)
+    kappa = unit(k * p.removal)
+    kept = np.diag(np.exp(-np.exp(-0.5) * w)) - np.outer(kappa, a * kappa)
+    S = s.s @ kept + np.outer(v, k * (1 - p.replacement + a * p.replacement))
+    return [S @ r, S]

@@ -25,6 +25,7 @@ REGISTRY = lg.cells.registry()
 ALIKE = {
     "leaky_rnn", "residual_rnn", "antisymmetric_rnn", "co_rnn", "mgu", "min_lstm", "rg_lru",
     "lstm_1997", "peephole_lstm", "coupled_lstm", "min_gru", "lru", "orthogonal_rnn", "slstm",
+    "mamba_2", "s4d", "s5", "delta_net", "rwkv_7", "lin_oss",
 }  # fmt: skip
 every_cell = pytest.mark.parametrize("name", REGISTRY)
 
@@ -164,7 +165,7 @@ def test_float32_is_kept(name):
 
     params, states, factors = jax.eval_shape(run, jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    state_dtype = "complex64" if name == "lru" else "float32"
+    state_dtype = "complex64" if name in ("lru", "s4d", "s5") else "float32"
     assert {leaf.dtype for leaf in jax.tree.leaves(states)} == {jnp.dtype(state_dtype)}
     assert factors.dtype == "float32"
 
@@ -383,6 +384,10 @@ OUT_OF_RANGE = [
     ("lru", {"dtype": "bfloat16"}, "dtype: expected float32 or float64"),
     ("orthogonal_rnn", {"dtype": "bfloat16"}, "dtype: expected float32 or float64"),
     ("selective_ssm", {"state_size": 0}, "state_size: expected a whole number, 1 or more"),
+    ("mamba_2", {"num_heads": 2}, "num_heads: expected a divisor of hidden_size = 3"),
+    ("s4d", {"dtype": "bfloat16"}, "dtype: expected float32 or float64"),
+    ("s5", {"dtype": "bfloat16"}, "dtype: expected float32 or float64"),
+    ("cfc", {"step_size": 0.0}, "step_size: expected a number above zero"),
 ]
 
 
@@ -403,6 +408,8 @@ def test_options_out_of_range(name, options, message):
         ("co_rnn", {"step_size": 0.5}),
         ("co_rnn", {"frequency": 0.5}),
         ("co_rnn", {"damping": 0.5}),
+        ("cfc", {"step_size": 0.5}),
+        ("lin_oss", {"scheme": "IMEX"}),
     ],
 )
 def test_options_of_the_step_matter(name, options):

@@ -32,10 +32,12 @@ def test_every_cell_has_a_readout_and_parts(name):
     loss, gradients = jax.eval_shape(jax.value_and_grad(model.loss), params, rows)
     assert (loss.shape, loss.dtype) == ((), jnp.float32)
     assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
-    features = {"lru": 6, "selective_ssm": 48}.get(name, 3)
+    sizes = {"lru": 6, "s5": 6, "selective_ssm": 48, "mamba_2": 48, "s4d": 96}
+    features = sizes.get(name, 3)
     assert params.weight.shape == (sequence.width, features)
     # The stabilizer m is held.
-    two = {"co_rnn": "hz", "slstm": "hcn", "mlstm": "hcn", "min_lstm": "h"}
+    two = {"co_rnn": "hz", "lin_oss": "hz", "slstm": "hcn", "mlstm": "hcn", "min_lstm": "h"}
+    two |= dict.fromkeys(("delta_net", "gated_delta_net", "rwkv_7"), "hs")
     assert kind.parts(3) == tuple(two.get(name, "hc" if "lstm" in name[-9:] else "h"))
 
 
