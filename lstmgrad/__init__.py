@@ -22,6 +22,7 @@ from lstmgrad._chains.base import Chain
 from lstmgrad._chains.dense import DenseChain
 from lstmgrad._chains.diagonal import DiagonalChain, linearize_diagonal
 from lstmgrad._chains.implicit import chain, linearize
+from lstmgrad._chains.one_sided import OneSidedChain, linearize_one_sided
 from lstmgrad._chains.products import (
     Method,
     prefix_products,
@@ -88,6 +89,7 @@ __all__ = [
     "DenseChain",
     "DiagonalChain",
     "Model",
+    "OneSidedChain",
     "StreamedChain",
     "Trajectory",
     "cells",
@@ -95,6 +97,7 @@ __all__ = [
     "interop",
     "linearize",
     "linearize_diagonal",
+    "linearize_one_sided",
     "stream",
     "tag",
     "unroll",

@@ -7,7 +7,8 @@
     modes        derivatives by the mode of differentiation that a step has
     saturation   slopes of tanh that hold where its value is 1; `half` precision held in float32;
                  `interpret` runs a jaxpr for both
-    base         what every chain can do; `dense`, `diagonal`, `stream` are other kinds of it
+    base         what every chain can do; `dense`, `diagonal`, `one_sided`, `stream` are other
+                 kinds of it, and `probes` is how a wrong declaration is noticed
     layout       the state as a flat vector with named parts; `dependence` which act on which
     inputs       B_t = ds_t/dx_t, and the chain that has each input as a part of its state
     blocks       one block ∂of_t/∂wrt_k, with the parts that it takes

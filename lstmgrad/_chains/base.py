@@ -11,6 +11,7 @@ of m flat vectors as the rows of an (m, n) array, which is the fast layout in ei
     └── StoredChain          keeps its factors: pulls, too
         ├── ImplicitChain    the trajectory and the step; a push is a jvp and a pull is a vjp
         ├── DiagonalChain    the diagonals of a recurrence that has nothing else
+        ├── OneSidedChain    what multiplies the matrices of the state from the right
         ├── DenseChain       (T, n, n) matrices
         ├── InputChain       a chain with the input of each step as one more part of the state
         └── RouteChain       one route of an implicit chain (in the wing `_routes`)
@@ -49,6 +50,18 @@ class Walk(NamedTuple):
     entries: Any
     memory: Any
     meet: Callable[[Any, Any], tuple[Any, Any]]
+
+
+class Copies(NamedTuple):
+    """Smaller chains that a chain consists of, with nothing between them.
+
+    Attributes:
+        chains: a batch of them, on one axis in front of the time axis: read them under `jax.vmap`.
+        count: how often each of them stands there.
+    """
+
+    chains: "StoredChain"
+    count: int
 
 
 class Chain(eqx.Module):
@@ -97,6 +110,14 @@ class Chain(eqx.Module):
 
     def log_gains(self) -> Float[Array, "T n"] | None:
         """Ln |a_t| by flat coordinate where every J_t is known to be diag(a_t), else None."""
+        return None
+
+    def copies(self) -> list[Copies] | None:
+        """Smaller chains whose singular values are those of this one, if it is known to have any.
+
+        Up to a change of coordinates that keeps all norms, every J_t is block-diagonal, with the
+        factors of these chains as its blocks.
+        """
         return None
 
     @property
@@ -203,8 +224,8 @@ def known_run(chain: Chain) -> Run:
     """
     if chain.run is None:
         raise ValueError(
-            "chain: expected one that knows its model and states, from chain(model, inputs), "
-            "linearize or linearize_diagonal, or a slice of such a chain, but got a "
+            "chain: expected one that knows its model and states, from chain(model, inputs) or "
+            "linearize, or a slice of such a chain, but got a "
             f"{type(chain).__name__}."
         )
     return chain.run

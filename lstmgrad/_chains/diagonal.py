@@ -26,6 +26,7 @@ from lstmgrad._chains.factors import in_single
 from lstmgrad._chains.implicit import run_of
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.modes import push_block
+from lstmgrad._chains.probes import differs, inexact_leaves, noise, with_inexact
 from lstmgrad._chains.run import Run
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._compile import compiled
@@ -142,34 +143,27 @@ def _linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) ->
     function, weights = run.step.parts()
     first = jax.tree.map(lambda leaf: leaf[0], run.factors)
     _, state, _ = in_single(function, weights, *first)
-    one = _tangent(state, lambda leaf: np.ones(leaf.shape))
-    # No two entries alike: signs alone would coincide in a small state, and see nothing.
     generator = np.random.default_rng(0)
-
-    def noise(leaf: Array) -> Any:
-        real, imaginary = generator.standard_normal((2, *leaf.shape))
-        # Complex where the leaf is: an entry that is not holomorphic has no complex factor.
-        return real + 1j * imaginary if jnp.iscomplexobj(leaf) else real
-
-    probe = _tangent(state, noise)
+    one, probe = (
+        [jnp.asarray(values(leaf), leaf.dtype) for leaf in inexact_leaves(state)]
+        for values in (lambda leaf: np.ones(leaf.shape), lambda leaf: noise(leaf, generator))
+    )
     rows = jax.tree.map(lambda *pair: jnp.stack(pair), one, probe)
 
     def derivatives(state: State, x: Any) -> tuple[list[Array], Array]:
         params, state, x = in_single(function, weights, state, x)
 
         def inexact(leaves: list[Array]) -> list[Array]:
-            after = _inexact(function(params, _with_inexact(state, leaves), x))
+            after = inexact_leaves(function(params, with_inexact(state, leaves), x))
             return [new.astype(old.dtype) for new, old in zip(after, leaves, strict=True)]
 
         with jax.default_matmul_precision("highest"):
-            after, pushed = push_block(inexact, _inexact(state), rows)
+            after, pushed = push_block(inexact, inexact_leaves(state), rows)
             broken = jnp.any(jnp.stack([jnp.any(jnp.isnan(leaf)) for leaf in after]))
             diagonals, seen = ([leaf[row] for leaf in pushed] for row in (0, 1))
         wrong = jnp.zeros((), bool)
         for diagonal, one_seen, one_probe in zip(diagonals, seen, probe, strict=True):
-            size = jnp.max(jnp.abs(diagonal), initial=0)
-            tolerance = jnp.sqrt(jnp.finfo(diagonal.dtype).eps) * size
-            wrong |= jnp.any(jnp.abs(one_seen - diagonal * one_probe) > 8 * tolerance)
+            wrong |= differs(one_seen, diagonal * one_probe, diagonal)
         # As in `ImplicitChain`: what led to NaN has no derivative.
         return [jnp.where(broken, jnp.nan, leaf) for leaf in diagonals], wrong
 
@@ -183,22 +177,6 @@ def _linearize_diagonal(step: StepFn, params: Params, trajectory: Trajectory) ->
     alone = tuple(tuple(i == j for j in count) for i in count)
     layout = dataclasses.replace(layout, dependence=alone)
     return DiagonalChain(factors=factors, layout=layout, along=run)
-
-
-def _inexact(state: State) -> list[Array]:
-    leaves = jax.tree.leaves(state)
-    return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-
-
-def _with_inexact(state: State, values: list[Array]) -> State:
-    leaves, treedef = jax.tree.flatten(state)
-    queue = iter(values)
-    filled = [next(queue) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf for leaf in leaves]
-    return jax.tree.unflatten(treedef, filled)
-
-
-def _tangent(state: State, values: Any) -> list[Array]:
-    return [jnp.asarray(values(leaf), leaf.dtype) for leaf in _inexact(state)]
 
 
 def _multiply(factor: list[Array], rows: Float[Array, "m n"]) -> Float[Array, "m n"]:

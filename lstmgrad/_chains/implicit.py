@@ -134,7 +134,8 @@ def chain(
         model: a step, its parameters and the starting state: ``cell.model(params)``, what
             `lg.interop` returns, or ``Model(step, params, state)`` of your own.
         inputs: a pytree of arrays with T on axis 0. A step without inputs gets ``jnp.arange(T)``.
-        linearize: `linearize_diagonal` for a recurrence whose step Jacobian is diagonal.
+        linearize: `linearize_diagonal` for a recurrence whose step Jacobian is diagonal,
+            `linearize_one_sided` for one that multiplies a matrix from the right.
 
     Returns:
         A `Chain` of T factors, which every analysis takes. ``chain[k:t]`` is the chain of
@@ -157,8 +158,8 @@ def chain(
     check_kind(model, Model, "model")
     if not callable(linearize):
         raise ValueError(
-            "linearize: expected lg.linearize or lg.linearize_diagonal, but got "
-            f"{shown(linearize)}."
+            "linearize: expected lg.linearize, lg.linearize_diagonal or lg.linearize_one_sided, "
+            f"but got {shown(linearize)}."
         )
     step = current_step(*model, inputs)
     return linearize(step, model.params, unroll(step, model.params, model.state, inputs))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._chains.base import Chain, StoredChain, check_spacing, check_stored
+from lstmgrad._chains.base import Chain, Copies, StoredChain, check_spacing, check_stored
 from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.padded import check_length, repeating_last
@@ -230,6 +230,13 @@ class _Until(StoredChain):
         if gains is None:
             return None
         return jnp.where((self.factors[0] <= self.time)[:, None], gains, 0.0)
+
+    def copies(self) -> list[Copies] | None:
+        copies = self.chain.copies()
+        if copies is None:
+            return None
+        made = jax.vmap(lambda chain: _until(chain, self.time))
+        return [each._replace(chains=made(each.chains)) for each in copies]
 
     def _replaced(self, chain: Chain, indices: Int[Array, " T"]) -> "_Until":
         chain = check_stored(chain)

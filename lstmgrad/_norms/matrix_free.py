@@ -21,7 +21,7 @@ from lstmgrad._chains.sweeps import Renew, read_nothing, sweep_backward, sweep_f
 from lstmgrad._checks import check_count, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._leaves import shown
-from lstmgrad._norms.profiles import diagonal_norms, within_range
+from lstmgrad._norms.profiles import diagonal_norms, read_norms, within_range
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.krylov import CAPACITY, dominant, start_frame
 from lstmgrad._numeric.rows import Watch, log_size, start_rows, watch_range
@@ -105,9 +105,14 @@ def _norms_at(
     block = block_between(chain, of, wrt)
     # The dtype of the vectors; the chain may be in half precision.
     dtype = widen(jnp.zeros((), chain.layout.dtype)).dtype
-    gains = block.chain.log_gains()
-    known = not block.connected or gains is not None
-    if known:
+    gains, copies = block.chain.log_gains(), block.chain.copies()
+    known = not block.connected or gains is not None or copies is not None
+    if copies is not None and block.connected:
+        # So few coordinates that all of them are carried.
+        tail = block._replace(chain=block.chain[len(chain) - lags[-1] :])
+        reading = read_norms(tail, 1, rtol, fixed="end")
+        log_norms, errors = (values[jnp.asarray(lags)] for values in reading)
+    elif known:
         log_norms = jnp.full(len(chain) + 1, -jnp.inf, dtype)
         log_norms = log_norms.at[0].set(0.0 if block.shared else -jnp.inf)
         if gains is not None and block.connected:

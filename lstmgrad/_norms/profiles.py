@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import (
     Chain,
+    Copies,
     StoredChain,
     check_chain,
     check_spacing,
@@ -223,9 +224,11 @@ def read_norms(
         skip: where it is traced, the first `skip` readings of the sweep are not made, and NaN.
     """
     check_number(rtol, "rtol", 0.0)
-    gains = block.chain.log_gains()
+    gains, copies = block.chain.log_gains(), block.chain.copies()
     if not block.connected:
         later = _nothing(block, every)
+    elif copies is not None:
+        return _largest([_norms_of_copies(each, every, rtol, fixed, skip) for each in copies])
     elif gains is not None:
         later = diagonal_norms(gains if fixed == "start" else gains[::-1], block, every)
     else:
@@ -233,6 +236,28 @@ def read_norms(
     known = (0.0 if block.shared else -jnp.inf, 0.0)  # the identity
     first = NormReading(*(jnp.full(1, value, later.error.dtype) for value in known))
     return jax.tree.map(lambda one, rest: jnp.concatenate([one, rest]), first, later)
+
+
+def _norms_of_copies(
+    copies: Copies, every: int, rtol: float | int, fixed: Fixed, skip: int | Int[Array, ""]
+) -> NormReading:
+    """The norms of each of some chains, which are those of all their copies together."""
+
+    def read(chain: Chain) -> NormReading:
+        return read_norms(block_between(chain, None, None), every, rtol, fixed=fixed, skip=skip)
+
+    return jax.vmap(read)(copies.chains)
+
+
+def _largest(readings: list[NormReading]) -> NormReading:
+    """The norms of block-diagonal products: the largest of those of the blocks."""
+    log_norms, errors = (jnp.concatenate(values) for values in zip(*readings, strict=True))
+    largest = jnp.max(log_norms, axis=0)
+    error = jnp.take_along_axis(errors, jnp.argmax(log_norms, axis=0)[None], axis=0)[0]
+    # One that is smaller may be larger within its error; one out of sight is at most its level.
+    reach = jnp.max(jnp.where(jnp.isinf(errors), log_norms, log_norms + errors), axis=0)
+    beyond = jnp.where(jnp.isfinite(largest), reach - largest, 0.0)
+    return NormReading(largest, jnp.maximum(error, beyond))
 
 
 def _sweep_norms(

@@ -5,6 +5,7 @@ determinant is a product of pivots, each with a small relative error, however fa
 it is right where a QR of the same matrix has lost its smallest entries to rounding.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -43,9 +44,16 @@ def log_abs_det(chain: Chain) -> Float[Array, " T"]:
         Oseledets 1968. Higham 2002, Accuracy and Stability, Section 9.8 (scaling in LU).
     """
     check_chain(chain)
-    gains = chain.log_gains()
+    return _log_abs_det(chain)
+
+
+def _log_abs_det(chain: Chain) -> Float[Array, " T"]:
+    gains, copies = chain.log_gains(), chain.copies()
     if gains is not None:
         return jnp.sum(gains, axis=1)
+    if copies is not None:
+        each = [count * jax.vmap(_log_abs_det)(chains) for chains, count in copies]
+        return jnp.sum(jnp.concatenate(each), axis=0)
     size, identity = chain.layout.size, scaled(identity_rows(chain))
 
     def read(carry: None, block: Scaled) -> tuple[None, Scaled, Array]:

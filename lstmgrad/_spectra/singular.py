@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import (
     Chain,
+    Copies,
     StoredChain,
     check_chain,
     check_spacing,
@@ -186,14 +187,39 @@ def _values_by_lag(
     block: Block, every: int, fixed: Fixed
 ) -> tuple[Float[Array, "L m"], Float[Array, "L m"]]:
     """The logarithms of the values and their errors at every lag but 0."""
-    gains = block.chain.log_gains()
+    gains, copies = block.chain.log_gains(), block.chain.copies()
     if not block.connected:
         dtype = widen(jnp.zeros((), block.chain.layout.dtype)).dtype
         values = jnp.full((len(block.chain) // every, min(block.shape)), -jnp.inf, dtype)
         return values, jnp.zeros_like(values)
+    if copies is not None:
+        return _sorted([_values_of_copies(each, every, fixed) for each in copies])
     if gains is not None:
         return _diagonal_values(gains if fixed == "start" else gains[::-1], block, every)
     return _read_values(block, every, fixed)
+
+
+def _values_of_copies(
+    copies: Copies, every: int, fixed: Fixed
+) -> tuple[Float[Array, "L m"], Float[Array, "L m"]]:
+    """The values of some chains, each as often as there are copies of it."""
+
+    def read(chain: Chain) -> tuple[Float[Array, "L m"], Float[Array, "L m"]]:
+        return _values_by_lag(block_between(chain, None, None), every, fixed)
+
+    def repeated(values: Float[Array, "chains L m"]) -> Float[Array, "L all"]:
+        values = jnp.moveaxis(values, 0, 1)
+        return jnp.repeat(values.reshape(len(values), -1), copies.count, axis=1)
+
+    values, errors = jax.vmap(read)(copies.chains)
+    return repeated(values), repeated(errors)
+
+
+def _sorted(found: list[tuple[Float[Array, "L m"], Float[Array, "L m"]]]):
+    """All values in descending order, with their errors."""
+    values, errors = (jnp.concatenate(each, axis=1) for each in zip(*found, strict=True))
+    order = jnp.argsort(-values, axis=1)
+    return tuple(jnp.take_along_axis(each, order, axis=1) for each in (values, errors))
 
 
 def _size(part: slice) -> int:
