@@ -149,7 +149,7 @@ CALLS = {
     ),
     "a word for a function": (
         lambda c, m, t, x: loose.chain(m, x, linearize="diagonal"),
-        "^linearize: expected lg.linearize or lg.linearize_diagonal, but got 'diagonal'",
+        "^linearize: expected lg.linearize, .* or lg.linearize_one_sided, but got 'diagonal'",
     ),
     "a word for an initializer": (
         lambda c, m, t, x: loose.cells.rnn(2, 3, recurrent_init="zeros").init(jax.random.key(0)),

@@ -132,7 +132,7 @@ class OneSidedChain(StoredChain):
         """
         if part is None and len(self.matrices) == 1:
             part = self.matrices[0]
-        if part not in self.matrices:
+        if part is None or part not in self.matrices:
             known = ", ".join(map(repr, self.matrices))
             raise ValueError(
                 f"part: expected one of the matrices of the state, {known}, but got {part!r}."

@@ -30,6 +30,7 @@ from lstmgrad._leaves import shown
 from lstmgrad._numeric.frame import Sums, orthonormal, probed, renewal
 from lstmgrad._numeric.frame_errors import displacement_errors
 from lstmgrad._numeric.scaled import Scaled, scaled
+from lstmgrad._spectra.copied import Swept, joined_sweeps
 from lstmgrad._spectra.records import LyapunovSpectrum, LyapunovState
 
 READINGS = 200
@@ -82,7 +83,8 @@ def lyapunov_spectrum(
         products and an inverse for its errors, per interval and for each of the running estimates;
         memory O(n m + m²) besides the chain. Under `jax.vmap` all frames pay for
         a QR where one of them needs it. Differentiable in reverse mode where `interval` is given.
-        A diagonal chain without a `start` needs no QR: its exponents are the means of ln |a_t|.
+        Without a `start`, a diagonal chain needs no QR: its exponents are the means of ln |a_t|;
+        and a matrix that is multiplied on one side has those of one of its rows, d_v times each.
 
         A given `interval` is not corrected where it is too long; `resolved` says so: what rounding
         does inside an interval is carried along by one more tangent. -inf stands for tangents that
@@ -141,9 +143,45 @@ def _exponents(
     most = steps - burn_in
     counted = jnp.int32(most) if length is None else length.astype(jnp.int32) - burn_in
     cell = (interval or 1) * math.ceil(most / (READINGS * (interval or 1)))
-    gains = chain.log_gains()
+    gains, copies = chain.log_gains(), chain.copies()
     if gains is not None and start is None:
         return _diagonal_spectrum(gains[burn_in:], state, counted, cell)
+    plan = _Plan(counted, burn_in, cell, interval, length)
+    if copies is not None and start is None:
+        sweeps = [jax.vmap(lambda chain: _swept_whole(chain, plan))(each.chains) for each in copies]
+        joined = joined_sweeps(sweeps, [each.count for each in copies], state.frame.shape[1])
+        return _spectrum(state, _End(*joined, None), counted, cell)
+    return _spectrum(state, _swept(chain, state, plan), counted, cell)
+
+
+class _Plan(NamedTuple):
+    """How a chain is swept.
+
+    Attributes:
+        counted: how many steps count.
+        burn_in: steps before them.
+        cell: steps of one sum.
+        interval: steps between re-orthogonalizations, or None.
+        length: of a padded sequence, or None.
+    """
+
+    counted: Int[Array, ""]
+    burn_in: int
+    cell: int
+    interval: int | None
+    length: Any
+
+
+def _swept_whole(chain: Chain, plan: _Plan) -> Swept:
+    """What a sweep of all exponents leaves."""
+    end = _swept(chain, starting_state(chain, None, None), plan)
+    return Swept(end.frame, end.cells, end.roundings, end.displaced)
+
+
+def _swept(chain: Chain, state: LyapunovState, plan: _Plan) -> "_End":
+    """Sweeps a frame through a chain."""
+    counted, burn_in, cell, interval, length = plan
+    most = len(chain) - burn_in
     end = counted + burn_in
     renew = renewal(chain.layout.dtype, end, burn_in, cell, interval)
     if length is not None:
@@ -159,8 +197,7 @@ def _exponents(
     carry = sums if length is None else (sums, block)
     ((model_state, block), carry), _ = sweep_forward(chain, block, read_nothing, carry, renew=renew)
     sums = carry if length is None else carry[0]
-    last = _End(block.mantissa[:-1].T, sums.cells, sums.roundings, sums.displaced, model_state)
-    return _spectrum(state, last, counted, cell)
+    return _End(block.mantissa[:-1].T, sums.cells, sums.roundings, sums.displaced, model_state)
 
 
 def _until(end: Int[Array, ""], renew: Callable) -> Callable:

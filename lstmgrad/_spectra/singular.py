@@ -219,7 +219,7 @@ def _sorted(found: list[tuple[Float[Array, "L m"], Float[Array, "L m"]]]):
     """All values in descending order, with their errors."""
     values, errors = (jnp.concatenate(each, axis=1) for each in zip(*found, strict=True))
     order = jnp.argsort(-values, axis=1)
-    return tuple(jnp.take_along_axis(each, order, axis=1) for each in (values, errors))
+    return jnp.take_along_axis(values, order, axis=1), jnp.take_along_axis(errors, order, axis=1)
 
 
 def _size(part: slice) -> int:

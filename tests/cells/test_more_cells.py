@@ -5,6 +5,7 @@ The forward step is held against the equations of the papers, written down anew 
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -17,6 +18,8 @@ from oracles import flatten, loop_product, pairwise_jacobians
 from registry import D, H, Problem, slow
 
 import lstmgrad as lg
+from lstmgrad._chains.declared import linearize_as_declared
+from lstmgrad.cells._delta_net import delta_rule
 
 T = 3
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -58,7 +61,7 @@ def given(name) -> Problem:
 
 
 @eqx.filter_jit
-def measure(given: Problem, diagonal: bool) -> dict[str, Any]:
+def measure(given: Problem, linearize: Callable) -> dict[str, Any]:
     trajectory = given.run()
     chain = lg.linearize(given.step, given.params, trajectory)
     routes = lg.routes(chain)
@@ -70,9 +73,10 @@ def measure(given: Problem, diagonal: bool) -> dict[str, Any]:
         "batch": jax.vmap(given.step, (None, 0, 0))(given.params, before, given.inputs),
         "broken": given.step(given.params, given.state, jnp.nan * given.inputs[0]),
     }
-    if diagonal:
-        declared = lg.linearize_diagonal(given.step, given.params, trajectory)
+    if linearize is not lg.linearize:
+        declared = linearize(given.step, given.params, trajectory)
         found["declared"] = lg.DenseChain.of(declared).factors
+    if linearize is lg.linearize_diagonal:
         for norms in (lg.backward_norms, lg.forward_norms):
             found[norms.__name__] = [norms(each).log_norms for each in (declared, chain)]
     return found
@@ -80,7 +84,7 @@ def measure(given: Problem, diagonal: bool) -> dict[str, Any]:
 
 @functools.cache
 def battery(name) -> dict[str, Any]:
-    return measure(given(name), make(name).diagonal)
+    return measure(given(name), linearize_as_declared(make(name)))
 
 
 @every_battery
@@ -132,8 +136,8 @@ def test_complex_states_do_not_underflow():
     np.testing.assert_allclose(profile.log_norms, want, rtol=1e-5)
 
 
-@battery_of(name for name in ORACLES if make(name).diagonal)
-def test_declared_diagonal_it_is_the_same_chain(name):
+@battery_of(name for name in ORACLES if make(name).diagonal or make(name).one_sided)
+def test_declared_it_is_the_same_chain(name):
     found = battery(name)
     np.testing.assert_allclose(found["declared"], found["factors"], **EXACT)
     for norms in ("backward_norms", "forward_norms"):
@@ -249,6 +253,40 @@ def test_an_orthogonal_network_loses_nothing():
     assert not np.allclose(product, np.eye(H), atol=0.1)
     closed = lg.unroll(cell.step, params._replace(bias=-100 * jnp.ones(H)), problem.state, inputs)
     np.testing.assert_array_equal(closed.states.h[1:], 0)
+
+
+def test_oscillators_keep_their_energy_or_lose_what_the_paper_says():
+    """The moduli of the eigenvalues are 1 with IMEX, and 1/√(1 + Δt² A) with IM."""
+    problem = given("lin_oss")
+    params = problem.params._replace(frequency=jnp.asarray([0.2, 1.0, 2.5]))
+    time, a = 1 / (1 + np.exp(-np.asarray(params.time))), np.asarray(params.frequency)
+    for scheme, want in (("IM", (1 + time**2 * a) ** -0.5), ("IMEX", np.ones(H))):
+        step = make("lin_oss", scheme=scheme).step
+        chain = lg.chain(problem.model._replace(step=step, params=params), problem.inputs)
+        moduli = np.abs(np.linalg.eigvals(lg.DenseChain.of(chain[:1]).factors[0]))
+        np.testing.assert_allclose(np.sort(moduli), np.sort(np.repeat(want, 2)), rtol=1e-12)
+
+
+def test_s5_starts_at_the_poles_of_hippo():
+    params = make("s5").init(jax.random.key(0))
+    n = np.arange(2 * H)
+    hippo = -np.sqrt(np.outer(2 * n + 1, 2 * n + 1)) * np.tri(2 * H, k=-1) - np.diag(n + 1)
+    normal = hippo + np.outer(np.sqrt(n + 0.5), np.sqrt(n + 0.5))
+    poles = np.linalg.eigvals(normal)
+    want = np.sort_complex(poles[poles.imag > 0])
+    got = -np.exp(np.asarray(params.decay_log)) + 1j * np.asarray(params.frequency)
+    np.testing.assert_allclose(np.sort(got.imag), np.sort(want.imag), rtol=1e-12)
+    np.testing.assert_allclose(got.real, want.real, rtol=1e-12)
+
+
+def test_the_delta_rule_reads_what_it_wrote():
+    """With β = 1 the value under a key of length 1 is the one just written, whatever was there."""
+    s, k, v = (
+        jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(3, 4), 4, 3])
+    )
+    k = k / jnp.linalg.norm(k)
+    after = delta_rule(s, k, v, jnp.asarray(1.0))
+    np.testing.assert_allclose(after @ k, v, **EXACT)
 
 
 def test_a_convolution_over_one_pixel_is_a_peephole_lstm():

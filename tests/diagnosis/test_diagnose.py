@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import lstmgrad as lg
+from lstmgrad._chains.declared import linearize_as_declared
 from lstmgrad.diagnosis._chunks import chunk_bias
 from lstmgrad.diagnosis._readings import flat_of
 
@@ -151,7 +152,7 @@ def test_a_horizon_beyond_the_sequence_is_no_infinity(found):
 def test_every_cell_has_a_diagnosis(name):
     cell = lg.cells.registry()[name](3, 4)
     model = cell.model(cell.init(jax.random.key(0)))
-    linearize = lg.linearize_diagonal if cell.diagonal else lg.linearize
+    linearize = linearize_as_declared(cell)
     inputs = jax.random.normal(jax.random.key(1), (4, 12, 3))
     chains = jax.vmap(lambda one: lg.chain(model, one, linearize=linearize))(inputs)
     found = lg.diagnose(chains, lag=8)

@@ -40,7 +40,8 @@ class Kind(NamedTuple):
         layout = layout_of(jax.eval_shape(cell.initial_state))
         sizes = {str(p): size for p, size in layout.part_sizes().items() if p not in cell.held}
         part = max(sizes, key=lambda part: sizes[part])
-        if not cell.diagonal and sizes[part] > max(WIDEST, hidden):
+        structured = cell.diagonal or cell.one_sided
+        if not structured and sizes[part] > max(WIDEST, hidden):
             raise CommandError(
                 f"--hidden: expected less than {hidden} with {self.title}, whose {part} would have "
                 f"{sizes[part]} numbers: its norms take an array of their square, and {WIDEST} "

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 import lstmgrad as lg
+from lstmgrad._chains.declared import linearize_as_declared
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.kinds import Kind
 from lstmgrad.cli._shared.sequences import Sequence
@@ -99,7 +100,7 @@ def chain_of(model: Readout, params: Params, rows: jax.Array) -> lg.Chain:
         params: its parameters.
         rows: what it reads, from the zero state.
     """
-    linearize = lg.linearize_diagonal if model.cell.diagonal else lg.linearize
+    linearize = linearize_as_declared(model.cell)
     return lg.chain(model.cell.model(params.cell), model.encode(rows), linearize=linearize)
 
 

@@ -72,7 +72,7 @@ def lasting_reader(
         options: what the user asked for.
     """
     inputs = sequences_far(task, options)
-    read_norms = norm_reader(model, inputs, part, False, max(1, inputs.shape[1] // LAGS))
+    read_norms = norm_reader(model, inputs, part, lg.linearize, max(1, inputs.shape[1] // LAGS))
     forget = _forget_gates(model, inputs)
     gates = None if forget is None else _gates(np.asarray(forget))
     floor = math.log(float(jnp.finfo(inputs.dtype).tiny))

@@ -9,10 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
+from lstmgrad._chains.base import StoredChain
 from lstmgrad.cli._shared.compiler import jit_quickly
 from lstmgrad.cli._shared.kinds import KINDS
 from lstmgrad.cli._shared.networks import CHRONO, draw_networks
 from lstmgrad.cli.recall._options import Options
+
+Linearize = Callable[..., StoredChain]
+"""`lg.linearize`, or one for a declared structure."""
 
 PATH = "cell"
 """The tag of c_{t-1} in c_t = f ⊙ c_{t-1} + ...: the route of the additive path."""
@@ -146,7 +150,7 @@ def score_key(options: Options) -> jax.Array:
 
 
 def norm_reader(
-    model: lg.Model, inputs: jax.Array, part: str, diagonal: bool, every: int = 1
+    model: lg.Model, inputs: jax.Array, part: str, linearize: Linearize, every: int = 1
 ) -> Callable[[lg.Model, jax.Array], Reading]:
     """Returns what reads the norms of models and inputs like these, compiled but not called yet.
 
@@ -156,19 +160,17 @@ def norm_reader(
         model: networks on axis 0 of the parameters, of any values.
         inputs: (networks, T, d), of any values.
         part: which part.
-        diagonal: whether the step Jacobian is diagonal.
+        linearize: what makes their chain out of a trajectory.
         every: read the lags 0, every, 2·every, ...
     """
     jitted = _read_short if inputs.shape[1] <= SHORT else _read_long
-    compiled = jitted.lower(model, inputs, part, diagonal, every).compile()
-    return lambda model, inputs: compiled(model, inputs, part, diagonal, every)
+    compiled = jitted.lower(model, inputs, part, linearize, every).compile()
+    return lambda model, inputs: compiled(model, inputs, part, linearize, every)
 
 
 def _read_norms(
-    model: lg.Model, inputs: jax.Array, part: str, diagonal: bool, every: int
+    model: lg.Model, inputs: jax.Array, part: str, linearize: Linearize, every: int
 ) -> Reading:
-    linearize = lg.linearize_diagonal if diagonal else lg.linearize
-
     def of_network(params: Any, inputs: jax.Array) -> Reading:
         chain = lg.chain(model._replace(params=params), inputs, linearize=linearize)
         routes = lg.routes(chain)

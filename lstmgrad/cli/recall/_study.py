@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
+from lstmgrad._chains.declared import linearize_as_declared
 from lstmgrad.cli._shared.command import Plan
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.networks import forget_bias_of, label_of, title_of
@@ -192,7 +193,9 @@ def _norm_reader(name: str, task: lg.tasks.Task, part: str, options: Options) ->
     params, state, inputs = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (model.params, model.state, inputs)
     )
-    return norm_reader(lg.Model(model.step, params, state), inputs, part, cell.diagonal)
+    return norm_reader(
+        lg.Model(model.step, params, state), inputs, part, linearize_as_declared(cell)
+    )
 
 
 def _trained(
