@@ -140,7 +140,7 @@ def test_complex_states_do_not_underflow():
 def test_declared_it_is_the_same_chain(name):
     found = battery(name)
     np.testing.assert_allclose(found["declared"], found["factors"], **EXACT)
-    for norms in ("backward_norms", "forward_norms"):
+    for norms in ("backward_norms", "forward_norms") if make(name).diagonal else ():
         np.testing.assert_allclose(*found[norms], **EXACT)
 
 
