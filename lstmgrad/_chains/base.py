@@ -57,11 +57,11 @@ class Copies(NamedTuple):
 
     Attributes:
         chains: a batch of them, on one axis in front of the time axis: read them under `jax.vmap`.
-        count: how often each of them stands there.
+        multiplicity: how often each of them stands there.
     """
 
     chains: "StoredChain"
-    count: int
+    multiplicity: int
 
 
 class Chain(eqx.Module):

@@ -149,7 +149,7 @@ def _exponents(
     plan = _Plan(counted, burn_in, cell, interval, length)
     if copies is not None and start is None:
         sweeps = [jax.vmap(lambda chain: _swept_whole(chain, plan))(each.chains) for each in copies]
-        joined = joined_sweeps(sweeps, [each.count for each in copies], state.frame.shape[1])
+        joined = joined_sweeps(sweeps, [each.multiplicity for each in copies], state.frame.shape[1])
         return _spectrum(state, _End(*joined, None), counted, cell)
     return _spectrum(state, _swept(chain, state, plan), counted, cell)
 

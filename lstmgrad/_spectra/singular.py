@@ -209,7 +209,7 @@ def _values_of_copies(
 
     def repeated(values: Float[Array, "chains L m"]) -> Float[Array, "L all"]:
         values = jnp.moveaxis(values, 0, 1)
-        return jnp.repeat(values.reshape(len(values), -1), copies.count, axis=1)
+        return jnp.repeat(values.reshape(len(values), -1), copies.multiplicity, axis=1)
 
     values, errors = jax.vmap(read)(copies.chains)
     return repeated(values), repeated(errors)
