@@ -76,8 +76,9 @@ def measure(given: Problem, linearize: Callable) -> dict[str, Any]:
     if linearize is not lg.linearize:
         declared = linearize(given.step, given.params, trajectory)
         found["declared"] = lg.DenseChain.of(declared).factors
-    if linearize is lg.linearize_diagonal:
-        for norms in (lg.backward_norms, lg.forward_norms):
+        # Those of matrices are in chains/test_one_sided.py.
+        diagonal = linearize is lg.linearize_diagonal
+        for norms in (lg.backward_norms, lg.forward_norms) if diagonal else ():
             found[norms.__name__] = [norms(each).log_norms for each in (declared, chain)]
     return found
 
@@ -281,9 +282,8 @@ def test_s5_starts_at_the_poles_of_hippo():
 
 def test_the_delta_rule_reads_what_it_wrote():
     """With β = 1 the value under a key of length 1 is the one just written, whatever was there."""
-    s, k, v = (
-        jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(3, 4), 4, 3])
-    )
+    keys = jax.random.split(jax.random.key(0), 3)
+    s, k, v = map(jax.random.normal, keys, ((3, 4), (4,), (3,)))
     k = k / jnp.linalg.norm(k)
     after = delta_rule(s, k, v, jnp.asarray(1.0))
     np.testing.assert_allclose(after @ k, v, **EXACT)
