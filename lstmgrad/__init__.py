@@ -59,7 +59,15 @@ from lstmgrad._spectra.determinant import log_abs_det
 from lstmgrad._spectra.dimension import entropy_rate, kaplan_yorke_dimension
 from lstmgrad._spectra.eigenvalues import step_eigenvalues
 from lstmgrad._spectra.fisher import FisherMemory, fisher_memory
+from lstmgrad._spectra.forcing import (
+    ForcingInterval,
+    Growth,
+    forcing_interval,
+    forcing_strength,
+)
 from lstmgrad._spectra.lyapunov import lyapunov_spectrum
+from lstmgrad._spectra.newton import NewtonIterations, newton_iterations
+from lstmgrad._spectra.parallel import NewtonRun, newton_unroll
 from lstmgrad._spectra.rank import (
     effective_rank,
     isometry_distance,
@@ -177,6 +185,17 @@ __all__ += [
     "participation_ratio",
     "step_eigenvalues",
     "theory",
+]
+# Is it chaotic, and can it be evaluated in parallel?
+__all__ += [
+    "ForcingInterval",
+    "Growth",
+    "NewtonIterations",
+    "NewtonRun",
+    "forcing_interval",
+    "forcing_strength",
+    "newton_iterations",
+    "newton_unroll",
 ]
 # What is wrong, and what helps?
 __all__ += [

@@ -207,6 +207,37 @@ def fisher_memory() -> lg.FisherMemory:
     )
 
 
+def forcing_interval() -> lg.ForcingInterval:
+    """Of an exponent of 0.01 per step."""
+    return lg.ForcingInterval(
+        interval=jnp.asarray(69.3), standard_error=jnp.asarray(2.1), least=jnp.asarray(65.4)
+    )
+
+
+def newton_iterations() -> lg.NewtonIterations:
+    """Of a network that forgets."""
+    return lg.NewtonIterations(
+        iterations=jnp.asarray(8.27),
+        converges=jnp.asarray(True),
+        exponent=jnp.asarray(-0.274),
+        log_overshoot=jnp.asarray(1.84),
+        log_mu=jnp.asarray(-5.5),
+        log_rounding=jnp.asarray(-33.3),
+    )
+
+
+def newton_run() -> lg.NewtonRun:
+    """Of an LSTM, converged after five iterations of at most twelve."""
+    return lg.NewtonRun(
+        states=lg.cells.LSTMState(h=jnp.zeros((13, 2)), c=jnp.zeros((13, 2))),
+        num_iterations=jnp.asarray(5),
+        converged=jnp.asarray(True),
+        changes=jnp.where(jnp.arange(12) < 5, 10.0 ** -(2.0 ** jnp.arange(12.0)), NAN),
+        rounding=jnp.asarray(1e-15),
+        tolerance=1e-8,
+    )
+
+
 def first_non_finite() -> lg.FirstNonFinite:
     """States of an LSTM that overflow at 87, h before c."""
     return lg.FirstNonFinite(
@@ -275,6 +306,9 @@ RECORDS = {
         sensitivity,
         signal_to_noise,
         fisher_memory,
+        forcing_interval,
+        newton_iterations,
+        newton_run,
         first_non_finite,
         training_curve,
         batch_summary,

@@ -24,6 +24,8 @@ _KINDS = {
     "TrainingState": "what fit passes to observe has one, and load returns one",
     "Diagnosis": "lstmgrad.diagnose makes one",
     "NormProfile": "backward_norms and forward_norms make one",
+    "Growth": "Growth.product, Growth.geometric_mean and three more are what it may be",
+    "LyapunovSpectrum": "lyapunov_spectrum makes one",
     "Method": "Method.sequential, Method.parallel and Method.blocked(block_size) are the methods",
 }
 

@@ -28,6 +28,7 @@ from lstmgrad.plot._lyapunov import lyapunov_convergence, lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
 from lstmgrad.plot._memories import fisher_memory, sensitivity, signal_to_noise
 from lstmgrad.plot._memory import Memory, memory
+from lstmgrad.plot._newton import newton_unroll
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._overlay import overlay
 from lstmgrad.plot._page import encode, page
@@ -54,6 +55,7 @@ __all__ = [
     "lyapunov_convergence",
     "lyapunov_spectrum",
     "memory",
+    "newton_unroll",
     "norm_map",
     "norms",
     "overlay",

@@ -20,12 +20,14 @@ from lstmgrad._result import Result
 from lstmgrad._routes.budget import GainBudget
 from lstmgrad._routes.shares import RouteShares
 from lstmgrad._spectra.fisher import FisherMemory
+from lstmgrad._spectra.parallel import NewtonRun
 from lstmgrad._spectra.records import LyapunovSpectrum, SingularSpectrum
 from lstmgrad.plot._batch_summary import batch_summary
 from lstmgrad.plot._contributions import contributions, truncation_bias
 from lstmgrad.plot._lyapunov import lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
 from lstmgrad.plot._memories import fisher_memory, sensitivity, signal_to_noise
+from lstmgrad.plot._newton import newton_unroll
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._palette import style
 from lstmgrad.plot._routes import gain_budget, route_shares
@@ -41,6 +43,7 @@ DRAWN: dict[type[Result], Callable[..., Any]] = {
     FisherMemory: fisher_memory,
     GainBudget: gain_budget,
     LyapunovSpectrum: lyapunov_spectrum,
+    NewtonRun: newton_unroll,
     NormMap: norm_map,
     NormProfile: norms,
     RouteShares: route_shares,

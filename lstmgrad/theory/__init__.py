@@ -8,6 +8,7 @@ from lstmgrad.theory._bounds import pascanu_log_bound
 from lstmgrad.theory._gates import (
     chrono_expectation,
     critical_log_decay,
+    forget_bias,
     forget_half_life,
     forget_time_constant,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "chrono_expectation",
     "critical_gain",
     "critical_log_decay",
+    "forget_bias",
     "forget_half_life",
     "forget_time_constant",
     "gaussian_product_errors",

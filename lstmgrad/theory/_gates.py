@@ -6,6 +6,7 @@ from scipy.integrate import quad_vec
 
 from lstmgrad._calls import public
 from lstmgrad._checks import check_number
+from lstmgrad._leaves import shown
 
 
 @public
@@ -58,6 +59,33 @@ def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[n
         [1.0, 103.2]
     """
     return np.asarray(np.log(2.0) * forget_time_constant(bias))
+
+
+@public
+def forget_bias(
+    half_life: Float[Array | np.ndarray, "*any"] | float | int,
+) -> Float[np.ndarray, "*any"]:
+    """Returns the bias of a forget gate with a given half-life, -ln(2^(1/l) - 1).
+
+    Args:
+        half_life: l, steps, above zero.
+
+    Returns:
+        b, in the shape of the half-lives: σ(b)^l = 1/2.
+
+    Raises:
+        ValueError: a half-life that is not above zero.
+
+    Notes:
+        The inverse of `forget_half_life`, exact for zero weights, as `forget_time_constant` is.
+
+    Example:
+        0 for a half-life of one step, 2.634 for ten.
+    """
+    steps = np.asarray(half_life, np.float64)
+    if not (steps > 0).all():
+        raise ValueError(f"half_life: expected numbers above zero, but got {shown(half_life)}.")
+    return np.asarray(-np.log(np.expm1(np.log(2.0) / steps)))
 
 
 @public

@@ -50,6 +50,7 @@ def test_random_directions_err_as_they_say():
         np.testing.assert_allclose(found.state_log_norms, exact.state_log_norms, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_slice_a_padded_sequence_and_a_batch():
     chain = chain_of("lstm")
     alone = lg.sensitivity(chain[:3])

@@ -27,6 +27,7 @@ DRAWN = {
     "sensitivity": [plot.sensitivity],
     "signal_to_noise": [plot.signal_to_noise],
     "fisher_memory": [plot.fisher_memory],
+    "newton_run": [plot.newton_unroll],
     "training_curve": [plot.training_curve],
 }
 WRONG = (jnp.inf, -jnp.inf, jnp.nan)

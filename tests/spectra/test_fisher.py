@@ -95,6 +95,7 @@ def test_inputs_enter_through_the_step():
     np.testing.assert_allclose(twice.log_memories, found.log_memories - np.log(2), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_padded_sequence_is_the_sequence_alone():
     chain, direction = chain_of("lstm"), jnp.ones(2)
     alone = lg.fisher_memory(chain[:3], direction)
