@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from lstmgrad._batch_summary import BatchSummary
 from lstmgrad.plot._curves import add_curve, median_label, next_style
+from lstmgrad.plot._headline import headline, left_after
 from lstmgrad.plot._palette import drawing
 from lstmgrad.plot._style import axes_of, check_result, number_steps
 from lstmgrad.plot._values import gapped, log10
@@ -62,6 +63,8 @@ def batch_summary(
     ax.autoscale_view()
     number_steps(ax)
     ax.set_xlabel(result.point)
+    if logarithms and result.point == "lag":
+        headline(ax, left_after(points, values[2], resolved[2]))
     name = result.quantity.removeprefix("log_").replace("_", " ")
     ax.set_ylabel(rf"$\log_{{10}}$ of {name}" if logarithms else name)
     return ax

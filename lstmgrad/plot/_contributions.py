@@ -14,6 +14,7 @@ from lstmgrad._gradients.contributions import Contributions
 from lstmgrad._gradients.truncation import TruncationBias
 from lstmgrad._result import up_to_length
 from lstmgrad.plot._curves import band_of, draw_curve, median_label
+from lstmgrad.plot._headline import decimal, headline
 from lstmgrad.plot._palette import ACCENT, COLORS, REFERENCE, drawing
 from lstmgrad.plot._style import (
     axes_of,
@@ -22,6 +23,9 @@ from lstmgrad.plot._style import (
     number_steps,
 )
 from lstmgrad.plot._values import gapped, log10, members
+
+_MOST = 0.9
+"""The share of the gradient whose steps a title counts."""
 
 _FEW = 40
 """Up to so many steps can be told apart one by one, with words below them and points on them."""
@@ -75,6 +79,10 @@ def contributions(
     steps = np.arange(1, values.shape[1] + 1)
     few = {"marker": "o", "markersize": 4} if len(steps) <= _FEW else {}
     draw_curve(ax, steps, values, label, artist, **few)
+    middle = band_of(values)[0][1]
+    if np.isfinite(middle[[0, -1]]).all():
+        ratio = decimal(middle[0] - middle[-1])
+        headline(ax, f"Step 1 adds {ratio} of what step {len(steps)} adds")
     name_steps(ax, len(steps), labels)
     ax.set_ylabel(r"$\log_{10}\,\Vert g_t\Vert$, what step $t$ adds to $dL/d\theta$")
     return ax
@@ -146,6 +154,9 @@ def contribution_shares(
     drawn = np.concatenate([low, shares, high, least, most])
     drawn = drawn[np.isfinite(drawn)]
     legend_over_data(ax, [bars, line], drawn.min(initial=0.0), drawn.max(initial=1.0))
+    last = _steps_until(together[::-1] >= _MOST)
+    if last is not None:
+        headline(ax, f"{100 * _MOST:.0f} % come from the last {last + 1} of {len(steps)} steps")
     name_steps(ax, len(steps), labels)
     ax.set_xlim(0.5, len(steps) + 0.5)
     ax.set_ylabel(r"share in the gradient $dL/d\theta$")
@@ -195,10 +206,21 @@ def truncation_bias(
         values = np.log10(members(result.residuals, 1))
     ax = axes_of(ax, batch=len(values))
     draw_curve(ax, np.arange(values.shape[1]), values, label, artist)
+    length = _steps_until(band_of(values)[0][1] <= -1)
+    if length is not None:
+        headline(ax, f"10 % is missing at $L = {length}$ of {values.shape[1] - 1} steps")
     number_steps(ax)
     ax.set_xlabel("truncation length $L$ (steps)")
     ax.set_ylabel(r"$\log_{10}\,\Vert g - g_L\Vert/\Vert g\Vert$")
     return ax
+
+
+def _steps_until(reached: np.ndarray) -> int | None:
+    """The first index from which something holds for good; None where it never does."""
+    if not reached[-1]:
+        return None
+    misses = np.flatnonzero(~reached)
+    return int(misses[-1]) + 1 if misses.size else 0
 
 
 def _from_each_step(result: Contributions) -> np.ndarray:

@@ -81,6 +81,7 @@ def diagnosis(result: Diagnosis) -> dict[str, Illustration]:
             return lambda ax: panel.draw(ax, result)
 
         figure = page([drawer(panel) for panel in panels], width=5.2, height=2.4)
+        figure.suptitle(finding.title, x=0.01, ha="left")
         drawn[finding.rule] = Illustration(figure, " ".join(panel.alt(result) for panel in panels))
     return drawn
 

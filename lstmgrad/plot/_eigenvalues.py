@@ -9,6 +9,7 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.collections import PathCollection
 from matplotlib.patches import Circle
 
+from lstmgrad.plot._headline import headline
 from lstmgrad.plot._palette import COLORS, REFERENCE, drawing
 from lstmgrad.plot._style import (
     axes_of,
@@ -67,6 +68,10 @@ def step_eigenvalues(result: Array | np.ndarray, *, ax: Axes | None = None, **ar
         figure_of(ax).colorbar(points, ax=ax).set_label(
             "time step $t$" + (f", {count} sequences" if count > 1 else "")
         )
+    sizes = np.abs(values[np.isfinite(values)])
+    if sizes.size:
+        outside = 100 * float(np.mean(sizes > 1))
+        headline(ax, f"Largest size {sizes.max():.3g}; {outside:.2g} % outside the circle")
     ax.set_aspect("equal", adjustable="datalim")
     ax.autoscale_view()
     ax.set_xlabel("real part")

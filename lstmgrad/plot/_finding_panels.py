@@ -15,7 +15,7 @@ from lstmgrad._norms.records import NormProfile
 from lstmgrad.diagnosis import Diagnosis
 from lstmgrad.plot._curves import Curve, draw_curve
 from lstmgrad.plot._norms import norms
-from lstmgrad.plot._palette import ACCENT, COLORS, REFERENCE
+from lstmgrad.plot._palette import ACCENT, COLORS, PATH, REFERENCE
 from lstmgrad.plot._values import log10
 
 _EDGE = math.atanh(0.9)
@@ -50,9 +50,17 @@ def _power(decades: float) -> str:
 
 
 def _draw_norms(ax: Axes, result: Diagnosis) -> None:
-    for name, profile in _profiles(result).items():
-        norms(profile, ax=ax, label=name)
-        next(line for line in ax.lines[::-1] if isinstance(line, Curve)).set_label(name)
+    count, lines = len(result.readings.norms), {}
+    for index, (name, profile) in enumerate(_profiles(result).items()):
+        style = {}
+        if index >= count:  # a path has the color of its part
+            part = list(result.readings.paths)[index - count]
+            beside = {"color": lines[part].get_color()} if part in lines else {}
+            style = {**PATH, **beside, "markevery": 0.1}
+        norms(profile, ax=ax, label=name, **style)
+        line = next(line for line in ax.lines[::-1] if isinstance(line, Curve))
+        line.set_label(name)
+        lines[name] = line
     floor = math.log10(float(np.finfo(result.settings.dtype).eps))
     ax.axhline(floor, **REFERENCE, linestyle="--")
     ax.annotate(

@@ -17,6 +17,7 @@ from lstmgrad.plot._curves import (
     median_label,
     named_legend,
 )
+from lstmgrad.plot._headline import headline
 from lstmgrad.plot._palette import MARKS, REFERENCE, drawing, line_style, next_turn, turns_of
 from lstmgrad.plot._style import (
     axes_of,
@@ -92,6 +93,8 @@ def lyapunov_spectrum(
     _mark_exceptions(ax, bars.lines[0], index, values, resolved)
     if theory is not None:
         ax.plot(index, gapped(theory), color=color, linewidth=0.9, label="theory", zorder=1.5)
+    if np.isfinite(values[0]):
+        headline(ax, f"{_first(values, errors)}; {(values > 0).sum()} of {len(values)} above zero")
     named_legend(ax)
     number_steps(ax)
     ax.set_xlabel("exponent $i$")
@@ -144,6 +147,8 @@ def lyapunov_convergence(
     what = r"$\lambda_{}$", "exponent $i$", artist
     lines = draw_family(ax, times, running, *what, unresolved=unresolved)
     last, errors, _, _ = _of_batch(result, running[:, -1])
+    if np.isfinite(last[0]):
+        headline(ax, _first(last, errors))
     known = np.isfinite(last) & np.isfinite(errors).all(axis=0)
     if known.any():
         colors = [line.get_color() for line, good in zip(lines, known, strict=True) if good]
@@ -154,6 +159,13 @@ def lyapunov_convergence(
     ax.set_xlabel("steps")
     ax.set_ylabel("running estimate (nats per step)")
     return ax
+
+
+def _first(values: np.ndarray, errors: np.ndarray) -> str:
+    """The first exponent with its error, as math text."""
+    error = float(np.nan_to_num(errors.max(axis=0)[0]))
+    digits = 2 if error <= 0 else min(6, max(0, 1 - int(np.floor(np.log10(error)))))
+    return rf"$\lambda_1 = {values[0]:.{digits}f} \pm {error:.{digits}f}$"
 
 
 def _of_batch(

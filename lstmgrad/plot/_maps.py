@@ -16,6 +16,7 @@ from lstmgrad._gradients.saliency import Saliency
 from lstmgrad._norms.maps import NormMap
 from lstmgrad.plot._contributions import name_steps
 from lstmgrad.plot._curves import NOT_RESOLVED, band_of, median_label
+from lstmgrad.plot._headline import decimal, headline
 from lstmgrad.plot._palette import drawing
 from lstmgrad.plot._style import axes_of, check_result, figure_of
 from lstmgrad.plot._symbols import symbol
@@ -61,6 +62,10 @@ def norm_map(result: NormMap, *, ax: Axes | None = None, **artist: Any) -> Axes:
     label = median_label(label, len(logs))
     _draw_heat_map(ax, times, times, values, label, artist)
     _hatch(ax, times, times, hidden)
+    if np.isfinite(middle[-1, 0]):
+        less = "" if resolved[1][-1, 0] else "less than "
+        left = f"{less}{decimal(middle[-1, 0])} is left from {times[0]} to {times[-1]}"
+        headline(ax, left.capitalize())
     ax.set_xlabel("time of the cause $k$ (steps)")
     ax.set_ylabel("time of the effect $t$ (steps)")
     return ax
@@ -166,6 +171,11 @@ def saliency(
     artist = {"aspect": "auto", **artist}
     _draw_heat_map(ax, steps, rows, np.where(hidden, np.nan, values), label, artist)
     _hatch(ax, steps, rows, hidden)
+    if np.isfinite(values).any():
+        place = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
+        row, step = divmod(place, len(steps))
+        name = f"feature {row}" if features is None else str(features[row])
+        headline(ax, f"Largest at step {step + 1}, {name}")
     name_steps(ax, len(steps), labels)
     if features is None:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

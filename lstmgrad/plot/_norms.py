@@ -5,7 +5,8 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from lstmgrad._norms.records import NormProfile
-from lstmgrad.plot._curves import draw_curve
+from lstmgrad.plot._curves import band_of, draw_curve
+from lstmgrad.plot._headline import headline, left_after
 from lstmgrad.plot._palette import drawing
 from lstmgrad.plot._style import axes_of, check_result, label_once
 from lstmgrad.plot._symbols import lag_label, symbol, times
@@ -59,6 +60,8 @@ def norms(
     lags, batch, unresolved = by_lag(result)
     ax = axes_of(ax, batch=len(batch))
     draw_curve(ax, lags, batch, label, artist, unresolved=unresolved)
+    (_, middle, _), (_, resolved, _) = band_of(batch, unresolved)
+    headline(ax, left_after(lags, middle, resolved))
     later, earlier = times(result.fixed)
     label_once(ax, symbol(result, later, earlier), symbol(None, later, earlier))
     if not ax.get_xlabel():

@@ -49,6 +49,7 @@ REFERENCE: dict[str, Any] = {"color": "0.55", "linewidth": 0.8, "zorder": 1}
 """A line to compare with: zero, a threshold, a score without memory."""
 
 PATH: dict[str, Any] = {
+    "linestyle": "-",
     "linewidth": 0.9,
     "marker": "o",
     "markersize": 3.5,

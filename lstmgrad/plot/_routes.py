@@ -12,6 +12,7 @@ from matplotlib.patches import StepPatch
 from lstmgrad._routes.budget import STATE, GainBudget
 from lstmgrad._routes.shares import RouteShares
 from lstmgrad.plot._curves import band_of, draw_curve, note
+from lstmgrad.plot._headline import decimal, headline
 from lstmgrad.plot._palette import area_style, drawing, line_style, turns_of
 from lstmgrad.plot._style import (
     axes_of,
@@ -65,6 +66,11 @@ def route_shares(result: RouteShares, *, ax: Axes | None = None, **artist: Any) 
     parts = {name: members(share, 1) for name, share in result.shares.items()}
     seen = {name: share for name, share in parts.items() if np.any(np.abs(share) >= _SEEN)}
     handles, (low, high) = _draw(ax, seen, {}, artist)
+    middles = {name: gapped(band_of(share)[0][1]) for name, share in seen.items()}
+    means = {name: np.nanmean(x) for name, x in middles.items() if np.isfinite(x).any()}
+    if means:
+        most = max(means, key=means.__getitem__)
+        headline(ax, f"{100 * means[most]:.0f} % through {most}, on average")
     ax.axhline(1.0, color="black", linewidth=0.9)
     ax.axhline(0.0, color="black", linewidth=0.6)
     handles.append(note(f"size: {_size(result.log_norm)}"))
@@ -120,6 +126,11 @@ def gain_budget(
     gains = {name: members(log10(gain), 1) for name, gain in result.station_log_gains.items()}
     called = {STATE: "$s_{t-1}$" if len(gains) > 1 else "step $t$", **(names or {})}
     handles, (low, high) = _draw(ax, gains, called, artist)
+    totals = {name: float(np.median(gain.sum(axis=1))) for name, gain in gains.items()}
+    least = min(totals, key=totals.__getitem__)
+    if np.isfinite(totals[least]) and totals[least] < 0:
+        name = called.get(least, least)
+        headline(ax, f"In all, {name} leaves {decimal(totals[least])}")
     ax.axhline(0.0, color="black", linewidth=0.6)
     for area, gain in zip(list(handles), gains.values(), strict=True):
         # Of a batch, where it does in any of the sequences.

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lstmgrad._spectra.records import SingularSpectrum
-from lstmgrad.plot._curves import draw_family
+from lstmgrad.plot._curves import band_of, draw_family
+from lstmgrad.plot._headline import headline
 from lstmgrad.plot._palette import drawing
 from lstmgrad.plot._style import axes_of, check_result
 from lstmgrad.plot._symbols import lag_label, singular_symbol, times
@@ -56,6 +57,11 @@ def singular_spectrum(result: SingularSpectrum, *, ax: Axes | None = None, **art
         artist,
         unresolved=unresolved & np.isfinite(values),
     )
+    (_, middle, _), _ = band_of(values, unresolved & np.isfinite(values))
+    near = int((middle[-1] >= middle[-1, 0] - 3).sum())
+    if np.isfinite(middle[-1, 0]):
+        count = f"{near} of {values.shape[-1]}"
+        headline(ax, rf"At lag {lags[-1]}: {count} above $\sigma_1/1000$")
     ax.set_xlabel(lag_label(result.fixed))
     ax.set_ylabel(singular_symbol(result, *times(result.fixed)))
     return ax

@@ -10,6 +10,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
 from lstmgrad._quantiles import BAND
+from lstmgrad.plot._headline import expect_headline
 from lstmgrad.plot._palette import style
 from lstmgrad.plot._symbols import SYMBOL, letters
 
@@ -38,13 +39,14 @@ def axes_of(ax: Any, *, batch: int = 1) -> Axes:
 
     Args:
         ax: Axes, or None for those of a new figure.
-        batch: the members of a batch, whose number a new figure has as its title.
+        batch: the members of a batch, whose number a new figure says on the right.
     """
     if ax is None:
         import matplotlib.pyplot as plt
 
         with style():
             made = plt.subplots(layout="constrained")[1]
+        expect_headline(made)
         if batch > 1:
             made.set_title(f"median and {BAND_NAME} band of {batch}", fontsize="small", loc="right")
         return made

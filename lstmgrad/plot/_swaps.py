@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from lstmgrad._responses.swaps import SwapResponse
 from lstmgrad.plot._curves import band_of, draw_curve
+from lstmgrad.plot._headline import decimal, headline
 from lstmgrad.plot._palette import REFERENCE, drawing
 from lstmgrad.plot._style import axes_of, check_result, number_steps
 from lstmgrad.plot._values import members
@@ -51,6 +52,10 @@ def swap_response(
     ax = axes_of(ax, batch=len(distances))
     below = members(~np.asarray(result.resolved), 1)[:, moving] > 0
     draw_curve(ax, times, distances, label, artist, unresolved=below & np.isfinite(distances))
+    (_, middle, _), (_, known, _) = band_of(distances, below & np.isfinite(distances))
+    if np.isfinite(middle[-1]):
+        less = "" if known[-1] else "less than "
+        headline(ax, f"The last state moves by {less}{decimal(middle[-1])}")
     (_, noise, _), _ = band_of(noise)
     named = any(line.get_label() == NOISE for line in ax.lines)
     name = "_" + NOISE if named else NOISE

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._quantiles import BAND
 from lstmgrad.plot._curves import NOT_RESOLVED, band_of, draw_curve, note
+from lstmgrad.plot._headline import headline
 from lstmgrad.plot._palette import drawing, line_style, turns_of
 from lstmgrad.plot._style import (
     axes_of,
@@ -92,6 +93,9 @@ def tagged_values(
             ax.fill_between(steps, *band, color=line.get_color(), alpha=0.25, linewidth=0)
         finite = units[np.isfinite(units)] if count == 1 else means[np.isfinite(means)]
         low, high = finite.min(initial=low), finite.max(initial=high)
+    if len(values) <= 3 and all(np.isfinite(units).all() for units in values.values()):
+        means = ", ".join(f"{name} {units.mean():.2g}" for name, units in values.items())
+        headline(ax, f"Mean {means}")
     twins = ()
     if profile is not None:
         twin = _draw_norm_beside(ax, profile, length)

@@ -24,6 +24,7 @@ from lstmgrad._spectra.parallel import NewtonRun
 from lstmgrad._spectra.records import LyapunovSpectrum, SingularSpectrum
 from lstmgrad.plot._batch_summary import batch_summary
 from lstmgrad.plot._contributions import contributions, truncation_bias
+from lstmgrad.plot._headline import expect_headline
 from lstmgrad.plot._lyapunov import lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
 from lstmgrad.plot._memories import fisher_memory, sensitivity, signal_to_noise
@@ -73,7 +74,9 @@ def thumbnail(result: Result) -> bytes | None:
     with style():
         figure = Figure(figsize=(3.6, 2.4), layout="constrained")
         try:
-            draw(result, ax=figure.subplots())
+            ax = figure.subplots()
+            expect_headline(ax)
+            draw(result, ax=ax)
         except ValueError:  # as of the summary of maps
             return None
         buffer = io.BytesIO()

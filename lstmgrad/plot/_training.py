@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from lstmgrad.plot._curves import draw_curve
+from lstmgrad.plot._curves import band_of, draw_curve
+from lstmgrad.plot._headline import headline
 from lstmgrad.plot._palette import REFERENCE, drawing
 from lstmgrad.plot._style import axes_of, check_result, number_steps
 from lstmgrad.plot._values import members
@@ -48,6 +49,8 @@ def training_curve(
     if not ax.lines:
         ax.axhline(result.baseline_score, **REFERENCE)
     draw_curve(ax, steps.reshape(-1, steps.shape[-1])[0], scores, label, artist)
+    last, alone = float(band_of(scores)[0][1][-1]), result.baseline_score
+    headline(ax, f"{last:.2f} at the end, {alone:.2f} without a memory")
     if not ax.get_xlabel():
         ax.set_xlabel("training step")
     if not ax.get_ylabel():
