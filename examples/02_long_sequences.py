@@ -16,6 +16,10 @@ remembers is what `python -m lstmgrad` shows.
 A curve is the median, in its band from the 10 % to the 90 % quantile, over 15 networks with Glorot
 input weights on 15 standard normal sequences. All of it in float32, where numbers end at 1e-38 and
 the logarithms of these norms go on to -6000.
+
+Alt: Two panels of norms by lag up to 20 000 steps, for forget biases of 1, 3 and 5. With recurrent
+weights a tenth of Glorot's all curves fall near the thin lines of the bias; with Glorot's own
+those of 3 and 5 stay up, while the paths alone, with markers, fall as before.
 """
 
 import argparse
@@ -33,6 +37,7 @@ EVERY = 10
 PATH = {"linewidth": 0.9, "markersize": 3.5, "markerfacecolor": "white"}
 GLOROT = jax.nn.initializers.glorot_normal()
 
+plt.style.use(["default", "lstmgrad.plot.paper"])
 parser = argparse.ArgumentParser(description="The norm of dc_T/dc_k in LSTMs over 20 000 steps.")
 parser.add_argument("figure", nargs="?", default="long_sequences.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
@@ -67,7 +72,7 @@ print(
     f"first lag below {THRESHOLD:g} for good   never"
 )
 print("recurrent      b   sigma(b)^lag    path   median   sigma(b)^lag  median, in tens  below")
-figure, panels = plt.subplots(1, 2, figsize=(7, 3.4), layout="constrained", sharey=True)
+figure, panels = plt.subplots(1, 2, figsize=(6.9, 2.9), sharey=True)
 lags = np.arange(1, length + 1)
 for ax, gain, weights in zip(panels, (0.1, 1.0), ("Glorot / 10", "Glorot"), strict=True):
     for bias in (1, 3, 5):
@@ -85,12 +90,12 @@ for ax, gain, weights in zip(panels, (0.1, 1.0), ("Glorot / 10", "Glorot"), stri
         exact = math.ceil(-math.log(THRESHOLD) / rate)
         table = f"{line[-1]:14.1f} {alone[-1]:7.1f} {last:8.1f} {exact:14} {reach:16.0f} {never:6}"
         print(f"{weights:11} {bias:4} {table}")
-    ax.axhline(math.log10(THRESHOLD), color="0.6", linewidth=0.7, zorder=0)
+    ax.axhline(math.log10(THRESHOLD), color="0.55", linewidth=0.8, zorder=0)
     ax.set(xscale="log", xlim=(EVERY, length), ylim=(-15, 15))
-    ax.set_title(f"recurrent weights: {weights}", fontsize="medium")
+    ax.set_title(f"Recurrent weights: {weights}")
     ax.label_outer()
 panels[0].plot([], [], color="black", linewidth=0.7, label=r"$\sigma(b)^{T-k}$")
 panels[0].plot([], [], color="black", marker="o", label="path alone", **PATH)
-panels[0].plot([], [], color="0.6", linewidth=0.7, label=f"norm {THRESHOLD:g}")
+panels[0].plot([], [], color="0.55", linewidth=0.8, label=f"norm {THRESHOLD:g}")
 panels[0].legend(loc="upper left", ncols=2)
-figure.savefig(args.figure, dpi=200)
+figure.savefig(args.figure)

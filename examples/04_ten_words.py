@@ -5,6 +5,9 @@ step that the gradient does not reach adds nothing to it: the network cannot lea
 what is asked for ten words later. Over 50 draws of the weights, at initialization and after a short
 training in which the first word is another one every time: the median of each word's share, and of
 its norm relative to the last word, in the band from the 10 % to the 90 % quantile.
+
+Alt: Share of each of ten words in the gradient, and the norm of what it adds over that of the last
+word, for RNN, GRU and LSTMs, at initialization and after training on recalling the first word.
 """
 
 import argparse
@@ -91,7 +94,7 @@ for name, model in kinds.items():
                 f"{name}: {np.median(last):.2f} right answers at the end of the training (median)"
             )
 figure = lg.plot.words(found, words=WORDS)
-figure.savefig(args.figure, dpi=200)
+figure.savefig(args.figure)
 
 for title, results in found.items():
     print(f"\n{title}, share of the gradient in percent and log10 of the norm over the last word's")

@@ -4,6 +4,10 @@ Through one layer h' = φ(W h) the norm of the Jacobian has three factors: the s
 1/4 for the sigmoid, the largest singular value of W, and how well the two are aligned, at most 1.
 Ten layers multiply thirty of them, and hardly anything is left for the first one to learn from. A
 residual layer, h' = h + φ(W h), is to depth what the LSTM's cell is to time.
+
+Alt: Left, the gradient at the weights of ten layers: it falls by powers of ten toward the first
+layer of the plain stack and hardly in the residual one. Right, what each layer of the plain stack
+gains or loses, by slope and weights.
 """
 
 import argparse
@@ -15,6 +19,7 @@ import numpy as np
 
 import lstmgrad as lg
 
+plt.style.use(["default", "lstmgrad.plot.paper"])
 parser = argparse.ArgumentParser(description="The gradient through ten layers, factor by factor.")
 parser.add_argument("figure", nargs="?", default="depth.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
@@ -46,14 +51,16 @@ for chain in (plain[:1], plain):
     norm = jnp.linalg.norm(lg.jacobian(chain), 2)
     print(f"their product {np.exp(factors.log_norm):.4g}, norm of the Jacobian {norm:.4g}\n")
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.6))
 depths = np.arange(1, count + 1)
-left.plot(depths, of_residual, "s--", color="#e69f00", label=r"residual, $h + \sigma(W h)$")
-left.plot(depths, of_plain, "o-", color="black", label=r"plain, $\sigma(W h)$")
+left.plot(depths, of_residual, "s--", color="C1", label=r"residual, $h + \sigma(W h)$")
+left.plot(depths, of_plain, "o-", color="C0", label=r"plain, $\sigma(W h)$")
 left.set(xlabel="layer $l$", ylabel=r"$\log_{10}\,\Vert dL/dW_l\Vert$")
+left.set_title("Plain layers lose the gradient")
 left.legend()
 budget = lg.gain_budget(plain, through=["branch"])
 lg.plot.gain_budget(budget, names={"branch": "slope", "state": "weights"}, ax=right)
+right.set_title("What each layer of the plain stack loses")
 right.set_xlabel("layer $l$")
-right.set_ylabel(r"gain of $\Vert\partial h_L/\partial h_0\Vert$ in layer $l$ ($\log_{10}$)")
-figure.savefig(args.figure, dpi=200)
+right.set_ylabel(r"gain in layer $l$ ($\log_{10}$)")
+figure.savefig(args.figure)

@@ -5,6 +5,9 @@ input: an autonomous system of 60 dimensions. If it has learned the dynamics and
 value, its first exponents are those of Lorenz: a positive one, a zero one along the flow, and a
 strongly negative one; the other 57 lie lower. The weights, and the exponents published for them,
 are those of MagriLab (tests/data/README.md).
+
+Alt: Left, six exponents of the trained LSTM; the first three lie on what was published. Right,
+their running estimates settle on the published lines.
 """
 
 import argparse
@@ -20,6 +23,7 @@ DT = 0.01  # time units a step
 PUBLISHED = (0.8319, -0.0012, -14.0565)  # over 200 Lyapunov times
 LORENZ = (0.9056, 0.0, -14.5723)
 
+plt.style.use(["default", "lstmgrad.plot.paper"])
 parser = argparse.ArgumentParser(description="Lyapunov exponents of an LSTM that learned Lorenz.")
 parser.add_argument("figure", nargs="?", default="lyapunov.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
@@ -52,14 +56,14 @@ dimension = lg.kaplan_yorke_dimension(found.exponents)
 entropy = lg.entropy_rate(found.exponents) / DT
 print(f"Kaplan-Yorke dimension {dimension:.3f} (Lorenz 2.062), entropy rate {entropy:.3f} nats")
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7))
 lg.plot.lyapunov_spectrum(found, ax=left, label="LSTM, 60 dimensions")
 numbers = np.arange(1, 4)
-left.plot(numbers, DT * np.asarray(PUBLISHED), "x", color="#d55e00", label="published")
-left.plot(numbers, DT * np.asarray(LORENZ), "_", color="#0072b2", markersize=14, label="Lorenz")
-left.legend(fontsize="small")
+left.plot(numbers, DT * np.asarray(PUBLISHED), "x", color="black", zorder=4, label="published")
+left.plot(numbers, DT * np.asarray(LORENZ), "_", color="C0", markersize=14, label="Lorenz")
+left.legend()
 first = lg.lyapunov_spectrum(chain, num_exponents=2, burn_in=burn_in)
 lg.plot.lyapunov_convergence(first, ax=right)
 for value in PUBLISHED[:2]:
-    right.axhline(DT * value, color="#d55e00", linewidth=0.8)
-figure.savefig(args.figure, dpi=200)
+    right.axhline(DT * value, color="C3", linewidth=0.8)
+figure.savefig(args.figure)

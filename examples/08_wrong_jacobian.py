@@ -6,6 +6,10 @@ hundred their product is wrong by tens of orders of magnitude. The larger the bi
 gate, the worse: what the cell keeps, σ(b) a step, is what is left out.
 
 Random networks, weights uniform within ±1/√h, driven by normal inputs.
+
+Alt: Left, the largest exponent by forget bias: that of the whole Jacobian approaches 0, that of
+the h-block alone stays near -2. Right, the norms by lag of one network, 90 powers of ten apart
+after 100 steps.
 """
 
 import argparse
@@ -17,6 +21,7 @@ import numpy as np
 
 import lstmgrad as lg
 
+plt.style.use(["default", "lstmgrad.plot.paper"])
 parser = argparse.ArgumentParser(description="An LSTM's exponent without its cell, and exact.")
 parser.add_argument("figure", nargs="?", default="wrong_jacobian.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
@@ -71,17 +76,16 @@ gate = -np.log1p(np.exp(-biases))
 print(f"bias{names[0]:>18}{names[1]:>18}{'ln sigma(b)':>14}")
 for bias, values, rate in zip(biases, medians, gate, strict=True):
     print(f"{bias:4.1f}{values[0]:18.3f}{values[1]:18.3f}{rate:14.3f}")
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
-for values, name, color, marker in zip(
-    medians.T, names, ("#d55e00", "black"), ("s", "o"), strict=True
-):
+figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7))
+for values, name, color, marker in zip(medians.T, names, ("C3", "C0"), ("s", "o"), strict=True):
     left.plot(biases, values, color=color, marker=marker, markersize=4, label=name)
 left.plot(biases, gate, color="0.6", linewidth=0.9, label=r"$\ln\,\sigma(b)$", zorder=0)
 left.set(xlabel="bias $b$ of the forget gate", ylabel=r"$\lambda_1$ (nats per step)")
-left.legend(fontsize="small")
-for chain, name, color in zip(chains(keys[0], 1.0), names, ("#d55e00", "black"), strict=True):
+left.set_title("Without $c$, every bias seems to forget at once")
+left.legend()
+for chain, name, color in zip(chains(keys[0], 1.0), names, ("C3", "C0"), strict=True):
     profile = lg.forward_norms(chain[: min(100, length)])
     lg.plot.norms(profile, ax=right, label=name, color=color)
-right.set_title("one network, $b = 1$", fontsize="medium")
-right.legend(fontsize="small")
-figure.savefig(args.figure, dpi=200)
+right.set_title("One network, $b = 1$")
+right.legend()
+figure.savefig(args.figure)

@@ -3,6 +3,9 @@
 Give it a `.safetensors`, `.pt` or `.ckpt` file of an `nn.LSTM` or `nn.GRU` of any number of layers,
 or nothing: then a small one is trained to recall its input of some steps ago, and is written in
 PyTorch's layout first. Reading and writing take `pip install ".[safetensors]"`, and no PyTorch.
+
+Alt: Norms by lag of each part of the two layers of a trained PyTorch LSTM, falling beyond the
+eight steps that it was trained for.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import safetensors.numpy
 
 import lstmgrad as lg
 
+plt.style.use(["default", "lstmgrad.plot.paper"])
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("figure", nargs="?", default="trained_torch_lstm.png", help="file to write")
 parser.add_argument("--weights", type=Path, help="a file of weights; by default one is made")
@@ -90,10 +94,10 @@ features = jax.tree.leaves(model.params)[0].shape[1]  # weight_ih of the lowest 
 inputs = jax.random.uniform(jax.random.key(1), (4 * length, features), minval=-1.0, maxval=1.0)
 chain = lg.chain(model, inputs)
 
-figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
+figure, ax = plt.subplots(figsize=(3.3, 2.5))
 for part in chain.layout.parts:
     profile = lg.backward_norms(chain, of=part, wrt=part)
     lg.plot.norms(profile, ax=ax, label=str(part))
     print(f"{part:2}: horizon {lg.horizon(profile):.0f} steps")
 ax.legend()
-figure.savefig(args.figure, dpi=200)
+figure.savefig(args.figure)

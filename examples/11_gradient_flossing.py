@@ -7,6 +7,8 @@ of its first 75 Lyapunov exponents (`lg.training.flossing_regularizer`), so that
 of the state neither vanish nor explode (Engelken 2023, arXiv:2312.17306). The same training without
 that, from the same weights on the same sequences, stays at chance: 1.00 of the answers are right
 with flossing, and 0.50 without. It takes minutes on two cores, nearly all of them for flossing.
+
+Alt: The share of right answers during the training: 1 with flossing, one half without.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import optax
 
 import lstmgrad as lg
 
+plt.style.use(["default", "lstmgrad.plot.paper"])
 parser = argparse.ArgumentParser(description="Gradient flossing on delayed XOR.")
 parser.add_argument("figure", nargs="?", default="flossing.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
@@ -96,7 +99,7 @@ def run(flossed: bool) -> tuple[list[float], float]:
     return scores, float(np.mean(ends))
 
 
-figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
+figure, ax = plt.subplots(figsize=(3.3, 2.2))
 for flossed, name, style in ((True, "with flossing", "-"), (False, "without", "--")):
     print(name)
     scores, end = run(flossed)
@@ -104,5 +107,6 @@ for flossed, name, style in ((True, "with flossing", "-"), (False, "without", "-
     ax.plot(report * np.arange(1, len(scores) + 1), scores, style, label=name)
 ax.axhline(0.5, color="0.5", linewidth=0.8)
 ax.set(xlabel="training step", ylabel="share of right answers", ylim=(0.45, 1.02))
+ax.set_title("The task is learned with flossing alone")
 ax.legend()
-figure.savefig(args.figure, dpi=200)
+figure.savefig(args.figure)

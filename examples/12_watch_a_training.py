@@ -4,6 +4,10 @@ Two LSTMs learn to recall the first symbol after 60 steps of noise, one with for
 with chrono biases. Every few steps `lg.training.monitor` reads some thirty numbers off the network,
 which go into a CSV beside the figure; its docstring has the lines for TensorBoard and Weights &
 Biases. The one learns from a gradient that reaches the first step, and the other one has none.
+
+Alt: Four panels by training step, for a forget bias of 1 and for chrono biases: the score, the
+gradient over the whole delay, the path alone, the share of the first quarter. Those with chrono
+biases rise.
 """
 
 import argparse
@@ -15,6 +19,7 @@ import matplotlib.pyplot as plt
 
 import lstmgrad as lg
 
+plt.style.use(["default", "lstmgrad.plot.paper"])
 parser = argparse.ArgumentParser(description="A training, watched.")
 parser.add_argument("figure", nargs="?", default="watched.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
@@ -55,7 +60,7 @@ panels = {
     path: "additive path alone",
     "share_of_first_quarter": "share of first quarter",
 }
-figure, axes = plt.subplots(len(panels), sharex=True, figsize=(5, 8), layout="constrained")
+figure, axes = plt.subplots(len(panels), sharex=True, figsize=(3.3, 5.4))
 for ax, (number, label) in zip(axes, panels.items(), strict=True):
     for name, style in zip(kinds, ("--", "-"), strict=True):
         mine = [row for row in rows if row["network"] == name]
@@ -63,7 +68,7 @@ for ax, (number, label) in zip(axes, panels.items(), strict=True):
     ax.set_ylabel(label)
 axes[0].legend()
 axes[-1].set_xlabel("training step")
-figure.savefig(args.figure, dpi=200)
+figure.savefig(args.figure)
 
 print(f"{'network':14} {'step':>5} {'score':>6} {'ln dc_T/dc_0':>13} {'path':>7} {'horizon':>8}")
 for row in rows[:: max(1, len(rows) // 10)]:

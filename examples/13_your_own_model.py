@@ -5,6 +5,9 @@ batch of unequal sequences learn to name the first symbol. The training is PyTor
 block around one loss and its backward pass records what each layer read and what came back to it,
 and `lg.contributions` says what each step adds to the gradient of each layer, before the training
 and after it. It takes `pip install ".[torch]"`.
+
+Alt: What each step adds to the gradient in two layers of a PyTorch model, at initialization and
+after training, when the first steps add most.
 """
 
 import argparse
@@ -20,6 +23,7 @@ except ImportError:
     raise SystemExit('This example needs PyTorch: pip install ".[torch]".') from None
 from torch import nn
 
+plt.style.use(["default", "lstmgrad.plot.paper"])
 parser = argparse.ArgumentParser(description="A PyTorch model and its own loss.")
 parser.add_argument("figure", nargs="?", default="your_own_model.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
@@ -57,7 +61,7 @@ def loss_of_a_batch(net):
 torch.manual_seed(0)
 net = Recall()
 optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-figure, axes = plt.subplots(1, 2, sharey=True, figsize=(8, 3.5), layout="constrained")
+figure, axes = plt.subplots(1, 2, sharey=True, figsize=(6.9, 2.6))
 for ax, title in zip(axes, ("at initialization", f"after {steps} steps"), strict=True):
     net.zero_grad()
     with lg.interop.record(net) as recording:
@@ -75,4 +79,4 @@ for ax, title in zip(axes, ("at initialization", f"after {steps} steps"), strict
         loss_of_a_batch(net).backward()
         optimizer.step()
 axes[0].legend()
-figure.savefig(args.figure, dpi=200)
+figure.savefig(args.figure)
