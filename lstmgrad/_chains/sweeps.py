@@ -3,7 +3,8 @@
 Forward:  v ↦ J_T ··· J_1 v.   Backward:  u ↦ u J_T ··· J_1.
 
 After every factor the block is normalized by an exact power of two, so the result is a `Scaled`
-that neither under- nor overflows, whatever T.
+that neither under- nor overflows, whatever T. Reverse mode goes back through long sweeps in
+stretches (see `scans`).
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, StoredChain, Walk
+from lstmgrad._chains.scans import scan
 from lstmgrad._numeric.scaled import Scaled, normalize
 
 Read = Callable[[Any, Scaled], tuple[Any, Scaled, Any]]
@@ -132,7 +134,7 @@ def sweep_adjoint(
         return (carry, block) if renew is None else renew(carry, block), reading
 
     entries = chain.factors, sources, watched
-    (_, block), readings = jax.lax.scan(back, (carry, block), entries, reverse=True)
+    (_, block), readings = scan(back, (carry, block), entries, reverse=True)
     return block, readings
 
 
@@ -169,7 +171,7 @@ def _sweep(
         if every == 1:
             loop, _ = factor_by_factor(loop, entries)
         else:
-            loop, _ = jax.lax.scan(factor_by_factor, loop, entries, reverse=reverse)
+            loop, _ = scan(factor_by_factor, loop, entries, reverse=reverse)
         (memory, block), carry = loop
         carry, block, reading = read(carry, block)
         return ((memory, block), carry), reading
@@ -183,7 +185,7 @@ def _sweep(
             lambda leaf: leaf[used].reshape(count, every, *leaf.shape[1:]), entries
         )
     loop = ((walk.memory, block), carry)
-    loop, readings = jax.lax.scan(stretch, loop, entries, reverse=reverse)
+    loop, readings = scan(stretch, loop, entries, reverse=reverse, steps=every)
     if reverse:
         readings = jax.tree.map(lambda leaf: leaf[::-1], readings)
     return loop, readings

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from lstmgrad._calls import public
 from lstmgrad._chains.elsewhere import current_step
+from lstmgrad._chains.scans import scan
 from lstmgrad._checks import check_arrays, check_state, check_step, check_time_axis
 from lstmgrad._compile import compiled
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -78,7 +79,7 @@ def _unroll(step: StepFn, params: Params, state: State, inputs: Inputs) -> Traje
         after = step(params, state, x)
         return after, after
 
-    _, later = jax.lax.scan(body, state, inputs)
+    _, later = scan(body, state, inputs)
     states = jax.tree.map(
         lambda first, rest: jnp.concatenate([first[None], rest], axis=0), state, later
     )
