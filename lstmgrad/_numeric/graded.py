@@ -21,9 +21,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._numeric import lapack
-from lstmgrad._numeric.scaled import log_of, shifted
+from lstmgrad._numeric.scaled import exponent_above, log_of, shifted
 
 _SWEEPS = 40
+
+_WIDTH = 16  # of the blocks on the diagonal, in an inverse
 
 
 class Graded(NamedTuple):
@@ -45,7 +47,7 @@ def graded(matrix: Float[Array, "p n"], exponent: Int[Array, ""]) -> Graded:
 
 def multiply(left: Float[Array, "q p"], right: Graded) -> Graded:
     """Left · right, each row accurate relative to the largest term in its own sum."""
-    _, sizes = jnp.frexp(left)
+    sizes = exponent_above(left)
     # A zero has no size: its terms must not set the exponent of their row.
     counts = (left != 0) & jnp.any(right.mantissa != 0, axis=1)[None]
     exponents = right.exponents[None]
@@ -79,7 +81,7 @@ def log_singular_values(
     lower = lower + jnp.diag(jnp.where((jnp.diagonal(lower) == 0) & ~zero[order], left, 0.0))
     # ... and its columns D L e_j are nearly orthogonal where their sizes differ, so that few
     # rotations are left to do. They are the rows from here on.
-    sizes = jnp.frexp(lower)[1] + exponents[:, None]
+    sizes = exponent_above(lower) + exponents[:, None]
     lowest = jnp.iinfo(jnp.int32).min
     tops = jnp.max(jnp.where(lower != 0, sizes, lowest), axis=0)
     tops = jnp.where(tops == lowest, 0, tops)
@@ -129,25 +131,44 @@ def inverse_beside_zeros(upper: Float[Array, "p n"]) -> Float[Array, "p p"]:
 
 
 def inverse_of_upper(upper: Float[Array, "p p"]) -> Float[Array, "p p"]:
-    """The inverse of an upper triangle; inf and NaN where its diagonal has a zero.
+    """The inverse of an upper triangle; inf and NaN from the first zero on its diagonal on.
 
-    By products of blocks that double in size, not by the triangular solve of BLAS: that one starts
-    threads for every matrix, however small, and many of them side by side wait for each other.
+    Column by column inside the blocks of the diagonal, all of which are one batch, and then block
+    by block in products: a short loop each. The triangular solve of BLAS starts threads for every
+    matrix, however small, and many of them side by side wait for each other.
     """
     size = upper.shape[0]
-    total = 1 << max(0, size - 1).bit_length()
-    filling = (jnp.arange(total) >= size).astype(upper.dtype)
-    padded = jnp.pad(upper, (0, total - size)) + jnp.diag(filling)
-    blocks = (1 / jnp.diagonal(padded))[:, None, None]
-    while (count := blocks.shape[0]) > 1:
+    width = min(size, _WIDTH)
+    count = -(-size // width)
+    padding = count * width - size
+    rows = np.arange(count * width)
+    padded = jnp.pad(upper, (0, padding)) + jnp.diag((rows >= size).astype(upper.dtype))
+    grid = padded.reshape(count, width, count, width)
+    corners = grid[np.arange(count), :, np.arange(count)]
+
+    def next_column(j: Array, inverses: Array) -> Array:
+        column = jax.lax.dynamic_index_in_dim(corners, j, axis=2)
+        known = jnp.matmul(inverses, column, precision="highest")[..., 0]
+        pivot = jax.lax.dynamic_index_in_dim(column, j, axis=1, keepdims=False)
+        place = jnp.arange(width) - j
+        found = jnp.where(place == 0, 1.0, -known) / pivot
+        return inverses.at[:, :, j].set(jnp.where(place <= 0, found, 0.0))
+
+    inverses = jax.lax.fori_loop(0, width, next_column, jnp.zeros_like(corners))
+    if count == 1:
+        return inverses[0]
+
+    def next_block(i: Array, inverse: Array) -> Array:
+        start = i * width
         # [A B; 0 C] has the inverse [A⁻¹ X; 0 C⁻¹] with X = -A⁻¹ B C⁻¹.
-        grid = padded.reshape(count, blocks.shape[1], count, blocks.shape[1])
-        corners = grid[np.arange(0, count, 2), :, np.arange(1, count, 2)]
-        first, second = blocks[::2], blocks[1::2]
-        corners = -jnp.matmul(first, corners, precision="highest")
-        corners = jnp.matmul(corners, second, precision="highest")
-        blocks = jnp.block([[first, corners], [jnp.zeros_like(corners), second]])
-    return blocks[0, :size, :size]
+        columns = jax.lax.dynamic_slice_in_dim(padded, start, width, axis=1)
+        own = jax.lax.dynamic_index_in_dim(inverses, i, keepdims=False)
+        above = jnp.matmul(inverse, columns, precision="highest")
+        above = jnp.where((rows < start)[:, None], jnp.matmul(-above, own, precision="highest"), 0)
+        above = jax.lax.dynamic_update_slice_in_dim(above, own, start, axis=0)
+        return jax.lax.dynamic_update_slice_in_dim(inverse, above, start, axis=1)
+
+    return jax.lax.fori_loop(0, count, next_block, jnp.zeros_like(padded))[:size, :size]
 
 
 def norms_along(matrix: Float[Array, "p n"], axis: int) -> Float[Array, " m"]:
@@ -165,8 +186,7 @@ def shift_within(array: Float[Array, "..."], exponents: Int[Array, "..."]) -> Fl
 
 def _normalize_rows(rows: Float[Array, "p n"], exponents: Int[Array, " p"]) -> Graded:
     tops = jnp.max(jnp.abs(rows), axis=1, initial=0.0)
-    _, sizes = jnp.frexp(jnp.where(jnp.isfinite(tops), tops, 0.0))
-    sizes = sizes.astype(jnp.int32)
+    sizes = exponent_above(tops)
     return Graded(shifted(rows, -sizes[:, None]), exponents + sizes)
 
 
@@ -235,5 +255,6 @@ def _unit_rows(rows, lengths, exponents):
     """Rows of length one, and `lengths` times their lengths before, in unbounded range."""
     norms = jnp.linalg.norm(rows, axis=1)
     unit = rows / jnp.where(norms == 0, 1.0, norms)[:, None]
-    lengths, sizes = jnp.frexp(lengths * norms)
-    return unit, lengths, exponents + sizes.astype(jnp.int32)
+    lengths = lengths * norms
+    sizes = exponent_above(lengths)
+    return unit, shifted(lengths, -sizes), exponents + sizes

@@ -28,7 +28,7 @@ from lstmgrad._numeric.graded import (
     shift_within,
 )
 from lstmgrad._numeric.gram_schmidt import orthonormalize, signs
-from lstmgrad._numeric.scaled import Scaled, log_of, normalize, shifted
+from lstmgrad._numeric.scaled import Scaled, exponent_above, log_of, normalize, shifted
 from lstmgrad._spectra.displaced import Split, carried
 
 
@@ -77,7 +77,9 @@ def apply(
     block, exponent = normalize(Scaled(matrix, factor.exponent))
     (rows, exponents), losses = product.graded, product.losses
     gone = jnp.all(rows == 0, axis=1)
-    heights, sizes = jnp.frexp(jnp.max(jnp.abs(block), axis=0))
+    tops = jnp.max(jnp.abs(block), axis=0)
+    sizes = exponent_above(tops)
+    heights = shifted(tops, -sizes)
 
     # What the range of the dtype may have cost each column, and which of them nothing is left of.
     least = block.shape[0] * float(finfo.tiny)
