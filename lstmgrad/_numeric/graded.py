@@ -133,42 +133,45 @@ def inverse_beside_zeros(upper: Float[Array, "p n"]) -> Float[Array, "p p"]:
 def inverse_of_upper(upper: Float[Array, "p p"]) -> Float[Array, "p p"]:
     """The inverse of an upper triangle; inf and NaN from the first zero on its diagonal on.
 
-    Column by column inside the blocks of the diagonal, all of which are one batch, and then block
-    by block in products: a short loop each. The triangular solve of BLAS starts threads for every
-    matrix, however small, and many of them side by side wait for each other.
+    By substitution from the last row up: row by row inside the blocks of the diagonal, all of which
+    are one batch, and then block by block in products. Both are short loops, because a triangular
+    solve of BLAS starts threads for every matrix, however small, and many of them side by side wait
+    for each other.
     """
     size = upper.shape[0]
     width = min(size, _WIDTH)
     count = -(-size // width)
-    padding = count * width - size
-    rows = np.arange(count * width)
-    padded = jnp.pad(upper, (0, padding)) + jnp.diag((rows >= size).astype(upper.dtype))
+    columns, padding = np.arange(count * width), count * width - size
+    padded = jnp.pad(upper, (0, padding)) + jnp.diag((columns >= size).astype(upper.dtype))
     grid = padded.reshape(count, width, count, width)
     corners = grid[np.arange(count), :, np.arange(count)]
 
-    def next_column(j: Array, inverses: Array) -> Array:
-        column = jax.lax.dynamic_index_in_dim(corners, j, axis=2)
-        known = jnp.matmul(inverses, column, precision="highest")[..., 0]
-        pivot = jax.lax.dynamic_index_in_dim(column, j, axis=1, keepdims=False)
-        place = jnp.arange(width) - j
-        found = jnp.where(place == 0, 1.0, -known) / pivot
-        return inverses.at[:, :, j].set(jnp.where(place <= 0, found, 0.0))
+    def row_above(step: Array, inverses: Array) -> Array:
+        i = width - 1 - step
+        row = jax.lax.dynamic_slice_in_dim(corners, i, 1, axis=1)
+        pivot = jax.lax.dynamic_slice_in_dim(row, i, 1, axis=2)
+        known = jnp.matmul(row, inverses, precision="highest")
+        place = np.arange(width) - i
+        found = jnp.where(place < 0, 0.0, jnp.where(place == 0, 1.0, -known) / pivot)
+        return jax.lax.dynamic_update_slice_in_dim(inverses, found, i, axis=1)
 
-    inverses = jax.lax.fori_loop(0, width, next_column, jnp.zeros_like(corners))
+    inverses = jax.lax.fori_loop(0, width, row_above, jnp.zeros_like(corners))
     if count == 1:
         return inverses[0]
 
-    def next_block(i: Array, inverse: Array) -> Array:
-        start = i * width
+    def block_above(step: Array, inverse: Array) -> Array:
+        start = (count - 1 - step) * width
         # [A B; 0 C] has the inverse [A⁻¹ X; 0 C⁻¹] with X = -A⁻¹ B C⁻¹.
-        columns = jax.lax.dynamic_slice_in_dim(padded, start, width, axis=1)
-        own = jax.lax.dynamic_index_in_dim(inverses, i, keepdims=False)
-        above = jnp.matmul(inverse, columns, precision="highest")
-        above = jnp.where((rows < start)[:, None], jnp.matmul(-above, own, precision="highest"), 0)
-        above = jax.lax.dynamic_update_slice_in_dim(above, own, start, axis=0)
-        return jax.lax.dynamic_update_slice_in_dim(inverse, above, start, axis=1)
+        rows = jax.lax.dynamic_slice_in_dim(padded, start, width)
+        own = jax.lax.dynamic_index_in_dim(inverses, count - 1 - step, keepdims=False)
+        beside = jnp.matmul(
+            -own, jnp.matmul(rows, inverse, precision="highest"), precision="highest"
+        )
+        beside = jnp.where(columns >= start + width, beside, 0.0)
+        beside = jax.lax.dynamic_update_slice_in_dim(beside, own, start, axis=1)
+        return jax.lax.dynamic_update_slice_in_dim(inverse, beside, start, axis=0)
 
-    return jax.lax.fori_loop(0, count, next_block, jnp.zeros_like(padded))[:size, :size]
+    return jax.lax.fori_loop(0, count, block_above, jnp.zeros_like(padded))[:size, :size]
 
 
 def norms_along(matrix: Float[Array, "p n"], axis: int) -> Float[Array, " m"]:

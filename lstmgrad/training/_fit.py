@@ -18,7 +18,7 @@ from lstmgrad._types import Inputs, PartName
 from lstmgrad.tasks import Performance, Task
 from lstmgrad.training._curve import TrainingCurve
 from lstmgrad.training._limits import limits_of
-from lstmgrad.training._loop import batched, draw_batches, outputs_of, train_steps
+from lstmgrad.training._loop import batched, draw_batches, outputs_of, start_optimizer, train_steps
 from lstmgrad.training._progress import progress_bar
 from lstmgrad.training._readout import Readout, init_readout
 from lstmgrad.training._state import TrainingState, resumed, words_of
@@ -189,7 +189,7 @@ def fit(
     limits = limits_of(truncation, clip, len(keys))
     if optimizer is None:
         optimizer = default_optimizer() if clip is None else unclipped_optimizer()
-    carry, reports = (network, jax.vmap(optimizer.init)(network)), []
+    carry, reports = (network, start_optimizer(network, optimizer)), []
     if start is not None:
         carry = resumed(start, carry, keys, task, (delay, size, steps))
         reports = _reports_of(start.curve)

@@ -122,6 +122,17 @@ def train_steps(
     return carry, jax.tree.map(lambda total: total / count, sums)
 
 
+@compiled
+def start_optimizer(network: Any, optimizer: optax.GradientTransformation) -> Any:
+    """The optimizer's first state for all networks, by one program: there are many small arrays.
+
+    Args:
+        network: what is trained, networks on axis 0.
+        optimizer: of optax.
+    """
+    return jax.vmap(optimizer.init)(network)
+
+
 def batched(tree: Any) -> Any:
     """One network as a batch of one."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)

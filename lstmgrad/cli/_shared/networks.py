@@ -62,8 +62,13 @@ def draw_networks(
     keys = [jax.random.fold_in(base, index) for index in range(count)]
     # Not compiled: drawing weights takes longer to compile than all networks take to be drawn.
     with _DRAWING:
-        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(init, keys))
+        params = _stacked([init(key) for key in keys])
     return cell, params, jnp.stack(keys)
+
+
+@jax.jit
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def forget_bias_of(params: Any) -> float | None:

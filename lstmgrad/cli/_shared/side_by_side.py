@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from lstmgrad.cli._shared.networks import CHRONO
 
@@ -44,7 +44,7 @@ def side_by_side(tasks: Iterable[Callable[[Report], Any]]) -> list[Any]:
             takes turns.
     """
     stopped = threading.Event()
-    wide = jnp.zeros(()).dtype == jnp.float64
+    wide = jax.dtypes.canonicalize_dtype(float) == np.float64
 
     def report(_: int) -> None:
         if stopped.is_set():

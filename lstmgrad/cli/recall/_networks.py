@@ -223,4 +223,4 @@ _swap_long = eqx.filter_jit(_swap_each)
 def _doubled(leaf: Any) -> Any:
     array = np.asarray(leaf)
     wide = {"f": np.float64, "c": np.complex128}.get(array.dtype.kind, array.dtype)
-    return jnp.asarray(array.astype(wide))
+    return jax.device_put(array.astype(wide))

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
@@ -191,7 +190,8 @@ def _norm_reader(name: str, task: lg.tasks.Task, part: str, options: Options) ->
     cell, model, _ = eqx.filter_eval_shape(make_networks, name, task, options)
     inputs = jax.eval_shape(lambda: sequences(task, options)[: options.seeds])
     params, state, inputs = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (model.params, model.state, inputs)
+        lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype)),
+        (model.params, model.state, inputs),
     )
     return norm_reader(
         lg.Model(model.step, params, state), inputs, part, linearize_as_declared(cell)
