@@ -31,7 +31,8 @@ def test_the_sign_of_the_least_eigenvalue_decides(size, dtype):
 def test_a_nearly_singular_corner_is_not_what_decides(dtype):
     """The direction that nearly vanishes lies in the first panel, and leaves the rest no error."""
     size = 2 * WIDTH
-    tight = 20 * eps(dtype)
+    # In float64 the matrix itself, which is made in it, is no closer than that to what is meant.
+    tight = (1000 if dtype == "float64" else 20) * eps(dtype)
     for least in (tight, -tight):
         matrix = with_least(0.1, size)
         first = with_least(tight, WIDTH, seed=1)
