@@ -1,21 +1,20 @@
-"""What contributions cost against one gradient of the same loss: time in turn, and peak memory.
+"""What contributions cost against one gradient of the same loss.
 
-    python tests/benchmarks/contributions.py [--quick] [--repeats N]
-
-An LSTM in float32 with as many inputs as units, a squared error at the last step. Time is compared
-round by round, the ratio being the median (and the least) over rounds; memory is what the compiled
-programs reserve for temporaries and results, next to the size of one gradient and of the
-trajectory.
+An LSTM in float32 with as many inputs as units, a squared error at the last step. The floor is
+`jax.grad`; PyTorch's backward pass through `nn.LSTM` stands beside it where that is installed.
+Memory that the compiled programs reserve for temporaries and results is in the remarks, next to
+the size of one gradient and of the trajectory.
 """
 
-import argparse
+import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from measure import Contender, interleave, machine, span
+from measure import Contender, Row, beyond, in_child, interleave, peak_memory, small_product
 
 import lstmgrad as lg
 
@@ -65,38 +64,98 @@ def reserved(function: Any, arguments: tuple) -> float:
     return (analysis.temp_size_in_bytes + analysis.output_size_in_bytes) / 1e6
 
 
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run?")
-    parser.add_argument("--repeats", type=int, default=25, help="rounds at most (25)")
-    options = parser.parse_args()
-    hidden, length = (16, 50) if options.quick else (128, 1000)
-    table = contenders(hidden, length)
-    timings = interleave(
-        {
-            name: Contender(((lambda f=f, arguments=arguments: f(*arguments), 1.0),))
-            for name, (f, arguments) in table.items()
-        },
-        options.repeats,
-    )
-    _, (chain, _) = table["contributions"]
-    print(machine())
-    print(
-        f"h = d = {hidden}, T = {length}; one gradient {megabytes(chain.model.params):.2f} MB, "
-        f"trajectory {megabytes(chain.trajectory):.2f} MB"
-    )
-    floor = timings["jax.grad"].rounds
-    print(f"{'':14} {'least':>9} {'median':>9} {'x grad':>7} {'least':>6} {'reserved':>9}")
-    for name, (function, arguments) in table.items():
-        rounds = timings[name].rounds
-        ratios = rounds / floor[: len(rounds)]
-        print(
-            f"{name:14} {span(rounds.min()):>9} {span(np.median(rounds)):>9} "
-            f"{np.median(ratios):7.2f} {rounds.min() / floor.min():6.2f} "
-            f"{reserved(function, arguments):6.1f} MB"
-        )
+def torch_backward(hidden: int, length: int) -> Callable[[], Any]:
+    """One backward pass of PyTorch through an LSTM of the same sizes.
+
+    Args:
+        hidden: units, and inputs.
+        length: T.
+    """
+    import torch
+
+    device = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
+    net = torch.nn.LSTM(hidden, hidden).to(device)
+    inputs, target = (torch.randn(size, device=device) for size in ((length, hidden), (hidden,)))
+
+    def run() -> np.ndarray:
+        loss = ((net(inputs)[0][-1] - target) ** 2).sum()
+        found = torch.autograd.grad(loss, list(net.parameters()))
+        return found[0].cpu().numpy()
+
+    return run
 
 
-if __name__ == "__main__":
-    main()
+def runs(hidden: int, length: int) -> dict[str, Callable[[], Any]]:
+    """What is timed by name.
+
+    Args:
+        hidden: units, and inputs.
+        length: T.
+    """
+    table: dict[str, Callable[[], Any]] = {
+        name: lambda f=function, given=given: f(*given)
+        for name, (function, given) in contenders(hidden, length).items()
+    }
+    if importlib.util.find_spec("torch") is not None:
+        table["PyTorch backward"] = torch_backward(hidden, length)
+    return table
+
+
+def against_a_gradient(hidden: int, length: int, repeats: int) -> None:
+    """The rows of one size.
+
+    Args:
+        hidden: units, and inputs.
+        length: T.
+        repeats: rounds at most.
+    """
+    table, programs = runs(hidden, length), contenders(hidden, length)
+    chain = programs["contributions"][1][0]
+    sizes = (
+        f"gradient {megabytes(chain.model.params):.2f} MB, trajectory "
+        f"{megabytes(chain.trajectory):.2f} MB"
+    )
+    timings = interleave({name: Contender(((run, 1.0),)) for name, run in table.items()}, repeats)
+    for name, timing in timings.items():
+        remark = sizes if name == "jax.grad" else ""
+        if name in programs:
+            remark = f"reserved {reserved(*programs[name]):.1f} MB; {remark}".removesuffix("; ")
+        Row(
+            f"contributions-{hidden}-{length}",
+            name,
+            timing,
+            floor=timings["jax.grad"],
+            compile=max(timing.first - timing.median, 0.0) if name in programs else None,
+            peak=beyond(in_child("contributions", name, hidden, length)),
+            remark=remark,
+        ).print()
+
+
+def child(_: str, name: str, hidden: str, length: str) -> dict[str, float]:
+    """Runs one contender alone, and says what memory that took.
+
+    Args:
+        _: the part.
+        name: of the contender.
+        hidden: units, and inputs.
+        length: T.
+    """
+    if "PyTorch" in name:
+        __import__("torch")  # a large library: its own memory is not counted
+    run, base = runs(int(hidden), int(length))[name], small_product()
+    jax.block_until_ready(run())
+    return {"beyond": peak_memory() - base}
+
+
+def parts(quick: bool, repeats: int) -> dict[str, Callable[[], None]]:
+    """The parts of the table by name.
+
+    Args:
+        quick: small sizes.
+        repeats: rounds.
+    """
+    sizes = [(16, 50)] if quick else [(64, 1000), (128, 1000), (128, 4000), (256, 1000)]
+    return {
+        f"contributions-{h}-{T}": lambda h=h, T=T: against_a_gradient(h, T, max(repeats, 15))
+        for h, T in sizes
+    }

@@ -1,33 +1,27 @@
-"""What Lyapunov exponents cost: ours, a NumPy loop and lyapax, in one run. One table.
+"""What Lyapunov exponents cost: ours, a NumPy loop and lyapax.
 
-    python tests/benchmarks/lyapunov.py [--quick] [--repeats N]
+rate network  x' = x + dt (-x + J tanh x), gain 4, dt = 0.1, Euler steps in float64, all exponents
+              and the first ten, made orthonormal every ten steps by everyone; and with the
+              intervals that ours chooses.
+Lorenz LSTM   30 units in closed loop (tests/data), six exponents.
 
-rate network  x' = x + dt (-x + J tanh x), N = 100, gain 4, dt = 0.1, 10 000 Euler steps in float64,
-              all exponents and the first ten, made orthonormal every ten steps by everyone; and
-              with the intervals that ours chooses.
-Lorenz LSTM   30 units in closed loop (tests/data), six exponents over 100 000 steps.
-
-Columns: median time, least and largest; the median ratio, round by round, to ours; compile time;
-the largest exponent and the sum, per time unit. One thread for linear algebra, for everyone:
+The error is the largest difference to the exponents of the NumPy loop from the same first frame,
+per time unit; lyapax has a first frame of its own. One thread for linear algebra, for everyone:
 matrices of 100 are faster with one than with two, and threads that wait for each other on a loaded
 machine measure the load. lyapax compiles in every call, unless its user wraps it in jax.jit; it is
 left out where it is not installed (pip install lyapax).
 """
 
-import argparse
+import functools
 import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy and JAX are imported
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from measure import Contender, Timing, interleave, machine, span
+from measure import Contender, Row, beyond, in_child, interleave, peak_memory, small_product
 
 import lstmgrad as lg
 
@@ -60,6 +54,16 @@ def summary(exponents: Any, dt: float) -> Result:
     return float(values[0]), float(values.sum())
 
 
+def first_frame(size: int, count: int) -> np.ndarray:
+    """The orthonormal tangents that ours and the NumPy loop start from.
+
+    Args:
+        size: N.
+        count: of the tangents.
+    """
+    return np.linalg.qr(np.random.default_rng(2).normal(size=(size, count)))[0]
+
+
 def ours(weights: np.ndarray, start: np.ndarray, steps: int, count: int, interval: int | None):
     """A stream, so that the network runs in the same scan.
 
@@ -73,7 +77,8 @@ def ours(weights: np.ndarray, start: np.ndarray, steps: int, count: int, interva
 
     def run() -> jax.Array:
         chain = lg.stream(euler, jnp.asarray(weights), jnp.asarray(start), jnp.arange(steps))
-        return lg.lyapunov_spectrum(chain, num_exponents=count, interval=interval).exponents
+        frame = first_frame(len(start), count)
+        return lg.lyapunov_spectrum(chain, start=frame, interval=interval).exponents
 
     return run
 
@@ -91,7 +96,7 @@ def numpy_loop(weights: np.ndarray, start: np.ndarray, steps: int, count: int, i
 
     def run() -> np.ndarray:
         x, sums = start.copy(), np.zeros(count)
-        frame = np.linalg.qr(np.random.default_rng(2).normal(size=(x.size, count)))[0]
+        frame = first_frame(x.size, count)
         for t in range(1, steps + 1):
             rate = np.tanh(x)
             frame = frame + DT * (weights @ ((1 - rate**2)[:, None] * frame) - frame)
@@ -150,72 +155,123 @@ def lstm(steps: int) -> Callable[[], jax.Array]:
     return run
 
 
-def table(runs: dict[str, Callable[[], Any]], dt: float, base: str, repeats: int) -> None:
-    """Times all runs in turn and prints their lines.
+def network(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """J and x_0 of a rate network.
 
     Args:
-        runs: by name, each of which returns exponents per step.
-        dt: time units a step.
-        base: the run that the others are compared with.
-        repeats: rounds at most.
+        size: N.
     """
-    timings = interleave({name: Contender(((run, 1.0),)) for name, run in runs.items()}, repeats)
-    for name, timing in timings.items():
-        print(line(name, timing, timings[base], summary(timing.results[0], dt)), flush=True)
-
-
-def line(name: str, timing: Timing, base: Timing, result: Result) -> str:
-    """One line of the table.
-
-    Args:
-        name: of the contender.
-        timing: its own.
-        base: what it is compared with.
-        result: what it found.
-    """
-    low, high = span(np.min(timing.rounds)), span(np.max(timing.rounds))
-    compile_time = max(timing.first - timing.median, 0.0)
-    return (
-        f"{name:<34} {span(timing.median):>8}  {low + '..' + high:>18} {timing.over(base):8.2f} "
-        f"{compile_time:8.2f} s {result[0]:10.4f} {result[1]:10.3f}"
-    )
-
-
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run?")
-    parser.add_argument("--repeats", type=int, default=7, help="rounds at most (7)")
-    options = parser.parse_args()
-    jax.config.update("jax_enable_x64", True)
-    size, steps, lstm_steps = (20, 200, 1000) if options.quick else (100, 10_000, 100_000)
     generator = np.random.default_rng(0)
     weights = GAIN * generator.normal(size=(size, size)) / np.sqrt(size)
-    task = weights, generator.normal(size=size), steps
-    runs = {
+    return weights, generator.normal(size=size)
+
+
+def rate_runs(size: int, steps: int) -> dict[str, Callable[[], Any]]:
+    """The contenders on a rate network by name.
+
+    Args:
+        size: N.
+        steps: T.
+    """
+    task, first = (*network(size), steps), min(FIRST, size)
+    runs: dict[str, Callable[[], Any]] = {
         "ours, all": ours(*task, size, INTERVAL),
-        "ours, all, intervals of its choice": ours(*task, size, None),
-        "ours, first ten": ours(*task, FIRST, INTERVAL),
+        "ours, all, own intervals": ours(*task, size, None),
+        "ours, first ten": ours(*task, first, INTERVAL),
         "NumPy loop, all": numpy_loop(*task, size, INTERVAL),
-        "NumPy loop, first ten": numpy_loop(*task, FIRST, INTERVAL),
+        "NumPy loop, first ten": numpy_loop(*task, first, INTERVAL),
     }
-    rival = importlib.util.find_spec("lyapax") is not None
-    if rival:
+    if importlib.util.find_spec("lyapax") is not None:
         plain, jitted = lyapax_loop(*task, size, INTERVAL)
         runs |= {"lyapax, all": plain, "lyapax in jax.jit, all": jitted}
-        runs["lyapax in jax.jit, first ten"] = lyapax_loop(*task, FIRST, INTERVAL)[1]
-    print(machine())
-    print(
-        f"{'contender':<34} {'time':>8}  {'spread':>18} {'x ours':>8} {'compile':>10} "
-        f"{'first':>10} {'sum':>10}"
-    )
-    print(f"rate network of {size} units, {steps} steps, a QR every {INTERVAL}")
-    table(runs, DT, "ours, all", max(options.repeats, 1))
-    if not rival:
-        print("lyapax is not installed, and left out")
-    print(f"Lorenz LSTM, {lstm_steps} steps, {LSTM_EXPONENTS} exponents of 60")
-    table({"ours": lstm(lstm_steps)}, LORENZ_DT, "ours", max(options.repeats, 1))
+        runs["lyapax in jax.jit, ten"] = lyapax_loop(*task, first, INTERVAL)[1]
+    return runs
 
 
-if __name__ == "__main__":
-    main()
+def in_double(function: Callable) -> Callable:
+    """The function, run with float64."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        with jax.enable_x64(True):
+            return function(*arguments)
+
+    return call
+
+
+@in_double
+def rate(size: int, steps: int, repeats: int) -> None:
+    """All contenders on a rate network.
+
+    Args:
+        size: N.
+        steps: T.
+        repeats: rounds at most.
+    """
+    runs = rate_runs(size, steps)
+    timings = interleave({name: Contender(((run, 1.0),)) for name, run in runs.items()}, repeats)
+    for name, timing in timings.items():
+        memory = in_child("rate", name, size, steps)
+        found = np.asarray(timing.results[0]) / DT
+        loop = "NumPy loop, first ten" if len(found) < size else "NumPy loop, all"
+        exact = np.asarray(timings[loop].results[0]) / DT
+        Row(
+            f"rate-{size}-{steps}",
+            name,
+            timing,
+            ours=timings["ours, all"],
+            compile=None if "NumPy" in name else max(timing.first - timing.median, 0.0),
+            peak=beyond(memory),
+            error=None if "lyapax" in name else float(np.max(np.abs(found - exact))),
+            remark=f"largest {found[0]:.4f}, sum {found.sum():.3f}",
+        ).print()
+
+
+@in_double
+def lorenz(steps: int, repeats: int) -> None:
+    """Ours on the trained LSTM.
+
+    Args:
+        steps: T.
+        repeats: rounds at most.
+    """
+    timing = interleave({"ours": Contender(((lstm(steps), 1.0),))}, repeats)["ours"]
+    largest, total = summary(timing.results[0], LORENZ_DT)
+    Row(
+        f"lorenz-30-{steps}",
+        "ours, first six",
+        timing,
+        compile=max(timing.first - timing.median, 0.0),
+        remark=f"largest {largest:.4f}, sum {total:.3f}",
+    ).print()
+
+
+@in_double
+def child(_: str, name: str, size: str, steps: str) -> dict[str, float]:
+    """Runs one contender alone, and says what memory that took.
+
+    Args:
+        _: the part.
+        name: of the contender.
+        size: N.
+        steps: T.
+    """
+    base = small_product()
+    jax.block_until_ready(rate_runs(int(size), int(steps))[name]())
+    return {"beyond": peak_memory() - base}
+
+
+def parts(quick: bool, repeats: int) -> dict[str, Callable[[], None]]:
+    """The parts of the table by name.
+
+    Args:
+        quick: small sizes.
+        repeats: rounds.
+    """
+    sizes = [(20, 200)] if quick else [(50, 10_000), (100, 10_000), (256, 1000), (256, 4000)]
+    steps = 1000 if quick else 100_000
+    table: dict[str, Callable[[], None]] = {
+        f"rate-{size}-{T}": lambda size=size, T=T: rate(size, T, repeats) for size, T in sizes
+    }
+    table[f"lorenz-30-{steps}"] = lambda: lorenz(steps, repeats)
+    return table

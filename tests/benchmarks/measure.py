@@ -1,9 +1,14 @@
 """Contenders timed in turn in one process, the memory of each in a process of its own, one table.
 
+`python -m tests.benchmarks` prints it (see `__main__.py`); `PRINTED` is what it writes as JSON.
+
 Others load the machine: so every round runs all contenders one after another, ratios are taken
 within a round, and what is reported is the median over rounds, with the spread beside it.
 """
 
+import contextlib
+import datetime
+import importlib.metadata
 import json
 import os
 import platform
@@ -36,6 +41,10 @@ HEADS = (
     "over",
     "remarks",
 )
+
+
+PRINTED: list[dict[str, Any]] = []
+"""The rows that have been printed, in their order."""
 
 
 class Contender(NamedTuple):
@@ -164,22 +173,43 @@ def beyond(memory: dict[str, float] | None) -> float | None:
     return None if memory is None else memory["beyond"]
 
 
-def machine() -> str:
-    """One line about the machine, and another where others load it."""
+def machine() -> dict[str, Any]:
+    """The machine, the versions and the time."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count()
-    load = os.getloadavg()[0]
-    text = (
-        f"{models[0] if models else platform.processor()}, {cores} cores, "
-        f"{jax.devices()[0].device_kind} ({jax.default_backend()}), jax {jax.__version__}, "
-        f"numpy {np.__version__}, load {load:.2f}"
+    packages = ("jax", "jaxlib", "equinox", "numpy", "torch", "lyapax")
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": cores,
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "load": os.getloadavg()[0],
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def print_machine(about: dict[str, Any]) -> None:
+    """Prints a line about the machine, and another where others load it.
+
+    Args:
+        about: from `machine`.
+    """
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    print(
+        f"{about['date']}: {about['processor']}, {about['cores']} cores, {about['device']}, "
+        f"{versions}, load {about['load']:.2f}"
     )
-    if load > 1.5:
-        text += "\nWARNING: others load this machine; times are upper bounds, trust the ratios."
-    return text
+    if about["load"] > 1.5:
+        print("WARNING: others load this machine; times are upper bounds, trust the ratios.")
 
 
 def print_head() -> None:
@@ -218,6 +248,7 @@ class Row(NamedTuple):
         remark: in words.
         estimated: whether the time is extrapolated.
         scale: what the times are multiplied by.
+        more: what else is known, for the JSON file.
     """
 
     part: str
@@ -233,9 +264,29 @@ class Row(NamedTuple):
     remark: str = ""
     estimated: bool = False
     scale: float = 1.0
+    more: dict[str, Any] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The numbers of the line, times in seconds, sizes in MB; None where there are none."""
+        timing, others = self.timing, {"floor": self.floor, "ours": self.ours}
+        ratios = {
+            f"times_{name}": None
+            if timing is None or one is None
+            else self.scale * timing.over(one)
+            for name, one in others.items()
+        }
+        kept = ("part", "name", "compile", "peak", "error", "met", "over", "remark", "estimated")
+        return {
+            **{name: getattr(self, name) for name in kept},
+            "seconds": None if timing is None else self.scale * timing.median,
+            "rounds": [] if timing is None else (self.scale * timing.rounds).tolist(),
+            **ratios,
+            **(self.more or {}),
+        }
 
     def print(self) -> None:
-        """Prints the line."""
+        """Prints the line, and keeps its numbers."""
+        PRINTED.append(self.record())
         about, timing, scale = "~" if self.estimated else "", self.timing, self.scale
 
         def cell(value: Any, text: str) -> str:

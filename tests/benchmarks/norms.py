@@ -1,25 +1,13 @@
-"""What the norms cost: ours, the rivals, and the products that nobody can avoid. One table.
+"""What the norms cost: ours, the rivals, and the products that nobody can avoid.
 
-    python tests/benchmarks/norms.py [--only NAME ...] [--quick] [--repeats N]
-
-All in float32, ∂c/∂c of an LSTM. Columns: median time, least and largest; the median ratio, round
-by round, to the floor (a single scan of the bare products of the same shapes; for a stream, of the
-bare steps) and to ours (for rivals: from the inputs on); compile time (first call less a later
-one); peak memory beyond a process that has run one small jitted product, each in its own process;
-the largest |log-norm - reference|, the reference in float64 along the same rounded trajectory; the
-share of the lags that claim to have met their tolerance, and how many of these have not. A "~"
-marks a time that is extrapolated from fewer steps or lags.
+All in float32, ∂c/∂c of an LSTM. The floor is a single scan of the bare products of the same
+shapes; for a stream, of the bare steps. Rivals are compared with ours from the inputs on. The
+reference is in float64 along the same rounded trajectory.
 """
 
-import argparse
-import json
 import math
-import os
 from collections.abc import Callable
 from typing import Any
-
-# Of a device's memory, take what is needed: several processes share it.
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import jax.numpy as jnp
@@ -41,9 +29,7 @@ from measure import (
     beyond,
     in_child,
     interleave,
-    machine,
     peak_memory,
-    print_head,
     small_product,
 )
 from rivals import present, problem
@@ -205,43 +191,3 @@ def parts(quick: bool, repeats: int) -> dict[str, Callable[[], None]]:
     for h, T in scans:
         table[f"parallel-{h}-{T}"] = lambda h=h, T=T: parallel_in_time(h, T, repeats)
     return table
-
-
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        metavar="NAME",
-        help="these parts, e.g. profile, profile-64, profile-64-100, map",
-    )
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run?")
-    parser.add_argument("--repeats", type=int, default=7, help="rounds at most (7)")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    with jax.default_matmul_precision("highest"):
-        if options.child:
-            print(json.dumps(child(*options.child)))
-            return
-        table = parts(options.quick, max(options.repeats, 1))
-        # A whole name means this part alone, although it may begin the name of another.
-        chosen = [
-            name
-            for name in table
-            if not options.only
-            or any(name == only or name.startswith(only + "-") for only in options.only)
-        ]
-        if not chosen:
-            parser.error(f"--only: expected (the words before a dash of) one of {', '.join(table)}")
-        print(machine())
-        print_head()
-        for name in chosen:
-            try:
-                table[name]()
-            except (RuntimeError, MemoryError) as failure:  # XLA's out of memory is the former
-                print(f"{name}: skipped, {str(failure).splitlines()[0]}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
