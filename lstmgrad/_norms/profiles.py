@@ -29,7 +29,7 @@ from lstmgrad._checks import check_number
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.rows import Watch, joined, log_size, start_rows, watch_range
-from lstmgrad._numeric.scaled import Scaled, exponent_of, log_of, widen
+from lstmgrad._numeric.scaled import Scaled, exponent_of, largest, log_of, widen
 from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._types import Fixed, PartName
 
@@ -252,12 +252,12 @@ def _norms_of_copies(
 def _largest(readings: list[NormReading]) -> NormReading:
     """The norms of block-diagonal products: the largest of those of the blocks."""
     log_norms, errors = (jnp.concatenate(values) for values in zip(*readings, strict=True))
-    largest = jnp.max(log_norms, axis=0)
+    top = largest(log_norms, axis=0)
     error = jnp.take_along_axis(errors, jnp.argmax(log_norms, axis=0)[None], axis=0)[0]
     # One that is smaller may be larger within its error; one out of sight is at most its level.
     reach = jnp.max(jnp.where(jnp.isinf(errors), log_norms, log_norms + errors), axis=0)
-    beyond = jnp.where(jnp.isfinite(largest), reach - largest, 0.0)
-    return NormReading(largest, jnp.maximum(error, beyond))
+    beyond = jnp.where(jnp.isfinite(top), reach - top, 0.0)
+    return NormReading(top, jnp.maximum(error, beyond))
 
 
 def _sweep_norms(
@@ -337,7 +337,7 @@ def diagonal_norms(gains: Float[Array, "T n"], block: Block, every: int) -> Norm
         every: the lags to read.
     """
     sums = jnp.cumsum(gains[:, block.rows], axis=0)[every - 1 :: every]
-    log_norms = jnp.max(sums, axis=1, initial=-jnp.inf)
+    log_norms = largest(sums, axis=1)
     return NormReading(
         log_norms, jnp.where(jnp.isnan(log_norms), log_norms, jnp.zeros_like(log_norms))
     )

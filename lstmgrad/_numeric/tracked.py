@@ -31,7 +31,7 @@ from jaxtyping import Array, Float
 from lstmgrad._numeric import lapack
 from lstmgrad._numeric.definite import is_definite
 from lstmgrad._numeric.krylov import Leading, dominant, proved_error, start_frame
-from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, widen
+from lstmgrad._numeric.scaled import Scaled, largest, log_of, norm_of, normalize, widen
 
 SMALL = 32
 """Up to this many rows or columns an SVD costs no more than tracking."""
@@ -91,7 +91,7 @@ def norm_reader(
         mantissa, exponent = normalize(Scaled(widen(block.mantissa), block.exponent))
         constant = jax.lax.stop_gradient(mantissa)
         vectors, error = _leading_vectors(constant, frame, rtol)
-        top = jnp.max(jnp.abs(constant))
+        top = largest(jnp.abs(constant))
         usable = jnp.isfinite(top) & (top > 0)
         # A zero or broken block has no vectors: the next one starts from those before it.
         frame = jnp.where(usable, vectors, frame)
@@ -118,7 +118,7 @@ def svd_norm(block: Scaled) -> NormReading:
     log_sigma = log_of(jnp.max(sigma, initial=0.0), block.exponent)
     # Without a slope: that of a maximum divides by the number of entries that equal it, and where
     # the compiler rounds the entries anew, none does.
-    broken = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix), initial=0.0))
+    broken = jax.lax.stop_gradient(largest(jnp.abs(matrix), initial=0.0))
     log_norm = jnp.where(finite, log_sigma, broken)
     size = jnp.where(broken > 0, _svd_error(matrix.dtype), 0.0)
     error = jnp.where(finite, size, jnp.nan).astype(matrix.dtype)

@@ -23,7 +23,7 @@ from lstmgrad._checks import check_kind, check_not_empty
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric import lapack
-from lstmgrad._numeric.scaled import LOG_2, Scaled, add, log_of, scaled, widen
+from lstmgrad._numeric.scaled import LOG_2, Scaled, add, largest, log_of, scaled, widen
 from lstmgrad._result import Result, number
 from lstmgrad._spectra.records import LyapunovSpectrum
 
@@ -171,7 +171,7 @@ class Growth:
 
 
 def _largest(steps: Steps) -> Float[Array, ""]:
-    return jnp.max(jnp.where(steps.there, steps.log_norms, -jnp.inf))
+    return largest(jnp.where(steps.there, steps.log_norms, -jnp.inf))
 
 
 def _arithmetic_mean(steps: Steps) -> Float[Array, ""]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from lstmgrad._checks import check_array
 from lstmgrad._compile import compiled
+from lstmgrad._numeric.scaled import largest
 
 
 @compiled
@@ -80,8 +81,8 @@ def log_condition(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch"
         5.0
     """
     log_values = _checked(log_values)
-    least = jnp.min(log_values, axis=-1)
-    return jnp.where(least == -jnp.inf, jnp.inf, jnp.max(log_values, axis=-1) - least)
+    least = -largest(-log_values, axis=-1)
+    return jnp.where(least == -jnp.inf, jnp.inf, largest(log_values, axis=-1) - least)
 
 
 @compiled
@@ -103,7 +104,7 @@ def isometry_distance(log_values: Float[Array, "*batch m"]) -> Float[Array, "*ba
         >>> print(f"{lg.isometry_distance(jnp.full(4, 3 * jnp.log(0.5))):.3f}")  # 3 ln 2
         2.079
     """
-    return jnp.max(jnp.abs(_checked(log_values)), axis=-1)
+    return largest(jnp.abs(_checked(log_values)), axis=-1)
 
 
 def _checked(log_values: Any) -> Array:

@@ -10,7 +10,17 @@ from hypothesis.extra import numpy as hnp
 from oracles import eps
 
 import lstmgrad as lg
-from lstmgrad._numeric.scaled import LOWEST, add, exponent_of, lower, normalize, power_below
+from lstmgrad._numeric.scaled import (
+    LOWEST,
+    add,
+    exponent_above,
+    exponent_of,
+    largest,
+    lower,
+    normalize,
+    power_below,
+    power_of_two,
+)
 
 
 def normal_floats(dtype):
@@ -221,3 +231,29 @@ def test_the_exponent_of_nothing_is_below_all_others():
     assert exponent_of(as_scaled(1.5, -(10**6), "float32")) == 1 - 10**6
     assert exponent_of(lg.Scaled(jnp.zeros(2), jnp.int32(10**6))) == LOWEST
     assert exponent_of(lg.scaled(jnp.asarray([jnp.nan, 0.0]))) == 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_exponents_and_powers_are_those_of_numpy(dtype):
+    finfo = jnp.finfo(dtype)
+    generator = np.random.default_rng(0)
+    ends = [0, 1, -1, 0.5, -7, np.inf, -np.inf, np.nan, float(finfo.max), -float(finfo.tiny)]
+    some = generator.normal(size=40) * 10.0 ** generator.uniform(-4, 4, 40)
+    array = jnp.asarray(np.concatenate([ends, some]), dtype)
+    exact = np.asarray(array, np.float64)
+    expected = np.where(np.isfinite(exact), np.frexp(exact)[1], 0)
+    np.testing.assert_array_equal(exponent_above(array), expected)
+    exponents = np.arange(finfo.minexp, finfo.maxexp).astype(np.int32)
+    powers = power_of_two(jnp.asarray(exponents), dtype)
+    assert powers.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(powers, np.float64), 2.0**exponents)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_the_largest_of_what_holds_nan_is_nan(axis):
+    array = np.random.default_rng(1).normal(size=(70, 130)).astype(np.float32)
+    array[3, 4] = -np.inf
+    find = jax.jit(largest, static_argnums=1)
+    np.testing.assert_array_equal(find(array, axis), np.max(array, axis=axis))
+    array[60, 100] = np.nan
+    np.testing.assert_array_equal(find(array, axis), np.max(array, axis=axis))

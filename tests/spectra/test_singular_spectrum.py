@@ -311,6 +311,9 @@ def test_numbers_of_a_spectrum():
     )
     np.testing.assert_allclose(lg.log_condition(logs), [np.log(6.0), np.inf, np.inf], rtol=1e-9)
     np.testing.assert_allclose(lg.isometry_distance(logs), [1e4 + np.log(3), np.inf, np.inf])
+    many = jnp.zeros((70, 130), jnp.float32).at[60, 100].set(jnp.nan)
+    for measure in (lg.isometry_distance, lg.log_condition, lg.effective_rank):
+        assert np.flatnonzero(np.isnan(measure(many))).tolist() == [60]
     for number in (lg.effective_rank, lg.participation_ratio, lg.log_condition):
         assert np.isnan(number(jnp.asarray([0.0, np.nan])))
 
