@@ -13,12 +13,14 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 import lstmgrad
 
 PUBLIC = re.compile(r"lg((?:\.(?!X\b)[a-zA-Z]\w*)+)")
 FENCE = re.compile(r"^( *)```\w*$")
 CODE = re.compile(r"(``.+?``|(?<!`)`[^`]+`)")
+PRIVATE = re.compile(r"\b(?:jax\.)?jaxlib\._jax\.(?=Array)")
 MODULES = ("cells", "diagnosis", "interop", "plot", "report", "tasks", "theory", "training")
 
 
@@ -44,6 +46,18 @@ class Names(SphinxTransform):
                 )
                 literal.replace_self(reference)
                 reference += literal
+
+
+class Types(SphinxPostTransform):
+    """Writes `Array` for the private name of JAX's class in the types of arguments."""
+
+    default_priority = 200
+
+    def run(self, **kwargs: Any) -> None:
+        """Changes the texts in place."""
+        for text in list(self.document.findall(nodes.Text)):
+            if PRIVATE.search(text):
+                text.parent.replace(text, nodes.Text(PRIVATE.sub("", text)))
 
 
 def public_name(text: str, module: str) -> str | None:
@@ -107,8 +121,9 @@ def types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Adds them to the build."""
+    """Adds all of it to the build."""
     app.add_transform(Names)
+    app.add_post_transform(Types)
     app.connect("autodoc-process-docstring", as_rst, priority=100)
     app.connect("autodoc-process-docstring", types, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

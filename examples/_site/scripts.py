@@ -45,6 +45,11 @@ class Script:
         """Without its number: that of its page and of its figure."""
         return re.sub(r"^\d+_", "", self.path.stem)
 
+    @property
+    def short(self) -> str:
+        """Its name in words, for the table of contents."""
+        return self.name.replace("_", " ").capitalize()
+
     @classmethod
     def read(cls, path: Path) -> "Script":
         """The title is the first line of the docstring; a last paragraph `Alt:` is the alt text."""
@@ -77,18 +82,19 @@ def missing(script: Script) -> str:
     return ""
 
 
-def key(script: Script, full: bool) -> str:
-    """Changes with the script, the library and the size."""
-    digest = hashlib.sha256(str(full).encode())
-    for path in [script.path, *sorted(Path(lstmgrad.__file__).parent.rglob("*.py"))]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:20]
+def digest(*paths: Path) -> str:
+    """Changes with what is in the files, and with the library."""
+    found = hashlib.sha256()
+    for path in [*paths, *sorted(Path(lstmgrad.__file__).parent.rglob("*.py"))]:
+        found.update(path.read_bytes())
+    return found.hexdigest()[:20]
 
 
 def execute(script: Script, kept: Path, full: bool) -> Run:
     """Runs a script unless that was done before, and keeps what came of it."""
     lacks = missing(script)
-    folder = kept / f"{script.name}-{key(script, full)}"
+    size = "full" if full else "small"
+    folder = kept / f"{script.name}-{size}-{digest(script.path)}"
     figure, printed, seconds = (folder / name for name in ("figure.png", "printed", "seconds"))
     if lacks:
         return Run(figure, "", 0.0, lacks)
@@ -167,7 +173,7 @@ def generate(app: Sphinx) -> None:
         if group:
             cards = "\n\n".join(map(card, group))
             text += f"## {heading}\n\n::::{{grid}} 1 2 2 3\n:gutter: 3\n\n{cards}\n::::\n\n"
-    pages = "\n".join(script.name for script in scripts)
+    pages = "\n".join(f"{script.short} <{script.name}>" for script in scripts)
     text += f"```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
     (PAGES / "index.md").write_text(text, encoding="utf-8")
 
@@ -175,5 +181,9 @@ def generate(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Makes the pages before Sphinx looks for them."""
     app.add_config_value("run_scripts", True, "env", bool)
+    # With another library everything is read, and run, again.
+    library = digest()
+    app.add_config_value("library", library, "env", str)
+    app.config.nb_execution_cache_path = str(SOURCE.parent / ".jupyter_cache" / library)
     app.connect("builder-inited", generate)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
