@@ -46,6 +46,13 @@ class OneSidedChain(StoredChain):
         layout: the named map between the state and the flat vector.
         step: the step with its parameters; None without a model.
         last: s_T; None without a model.
+
+    Example:
+        >>> unit = lg.cells.delta_net(2, 3)
+        >>> network = unit.model(unit.init(jax.random.key(0)))
+        >>> one_sided = lg.chain(network, inputs, linearize=lg.linearize_one_sided)
+        >>> isinstance(one_sided, lg.OneSidedChain)
+        True
     """
 
     factors: tuple[list[Array], Any]
@@ -206,6 +213,13 @@ def linearize_one_sided(step: StepFn, params: Params, trajectory: Trajectory) ->
 
     Example:
         For the mLSTM A = f I, and ``backward_norms(chain, of="c", wrt="c")`` gives Σ ln f.
+
+        >>> unit = lg.cells.delta_net(2, 3)
+        >>> network = unit.model(unit.init(jax.random.key(0)))
+        >>> one_sided = lg.chain(network, inputs, linearize=lg.linearize_one_sided)
+        >>> dense = lg.jacobian(lg.chain(network, inputs)[2:3])
+        >>> bool(jnp.allclose(lg.jacobian(one_sided[2:3]), dense, atol=1e-6))
+        True
     """
     step = current_step_along(step, params, trajectory)
     return _linearize_one_sided(step, params, trajectory)
