@@ -42,9 +42,8 @@ class Page(HTMLParser):
 def test_every_public_name_is_in_the_inventory(site):
     from sphinx.util.inventory import InventoryFile
 
-    listed = InventoryFile.load(
-        (site / "objects.inv").open("rb"), "", lambda *parts: "".join(parts)
-    )
+    with (site / "objects.inv").open("rb") as file:
+        listed = InventoryFile.load(file, "", lambda *parts: "".join(parts))
     found = {name for kind, names in listed.items() if kind.startswith("py:") for name in names}
     outside = {"lg.cells.Callable", "lg.cells.public"}
     for name in public_names().keys() - outside:

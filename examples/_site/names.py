@@ -39,7 +39,7 @@ class Names(SphinxTransform):
                     "",
                     refdomain="py",
                     reftype="mod" if module else "obj",
-                    reftarget=f"lstmgrad{found[1]}",
+                    reftarget=listed(found[1][1:]),
                     refexplicit=True,
                     refwarn=True,
                     refdoc=self.env.docname,
@@ -58,6 +58,18 @@ class Types(SphinxPostTransform):
         for text in list(self.document.findall(nodes.Text)):
             if PRIVATE.search(text):
                 text.parent.replace(text, nodes.Text(PRIVATE.sub("", text)))
+
+
+def listed(dotted: str) -> str:
+    """The name under which the reference has `dotted`: for an attribute that of its class."""
+    owner, names = lstmgrad, dotted.split(".")
+    for count, name in enumerate(names):
+        if inspect.isclass(owner) and hasattr(owner, name):
+            if not inspect.isroutine(getattr(owner, name)):
+                names = names[:count]
+            break
+        owner = getattr(owner, name, None)
+    return ".".join(["lstmgrad", *names])
 
 
 def public_name(text: str, module: str) -> str | None:
