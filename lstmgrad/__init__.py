@@ -40,12 +40,13 @@ from lstmgrad._gradients.sensitivity import Sensitivity, sensitivity
 from lstmgrad._gradients.signal import SignalToNoise, signal_to_noise
 from lstmgrad._gradients.truncation import TruncationBias, truncation_bias, truncation_length
 from lstmgrad._model import Model
-from lstmgrad._norms.decay import decay_rate, horizon
+from lstmgrad._norms.decay import decay_rate, half_life, horizon
 from lstmgrad._norms.inputs import input_norms
 from lstmgrad._norms.maps import NormMap, norm_map
 from lstmgrad._norms.matrix_free import matrix_free_norms
 from lstmgrad._norms.profiles import backward_norms, forward_norms
 from lstmgrad._norms.records import NormProfile
+from lstmgrad._norms.units import unit_norms
 from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._responses.finite import FirstNonFinite, first_non_finite
 from lstmgrad._responses.swaps import SwapResponse, swap_response
@@ -55,10 +56,12 @@ from lstmgrad._routes.layers import LayerFactors, layer_factors
 from lstmgrad._routes.routes import routes
 from lstmgrad._routes.shares import RouteShares, route_shares
 from lstmgrad._routes.values import tagged_values
+from lstmgrad._spectra.angles import covariant_angles
 from lstmgrad._spectra.determinant import log_abs_det
 from lstmgrad._spectra.dimension import entropy_rate, kaplan_yorke_dimension
 from lstmgrad._spectra.eigenvalues import step_eigenvalues
 from lstmgrad._spectra.fisher import FisherMemory, fisher_memory
+from lstmgrad._spectra.fixed_points import FixedPoints, fixed_points
 from lstmgrad._spectra.forcing import (
     ForcingInterval,
     Growth,
@@ -122,6 +125,7 @@ __all__ += [
     "decay_rate",
     "first_non_finite",
     "forward_norms",
+    "half_life",
     "horizon",
     "input_norms",
     "jacobian",
@@ -133,6 +137,7 @@ __all__ += [
     "push_forward",
     "scaled",
     "swap_response",
+    "unit_norms",
 ]
 # Through what did it come?
 __all__ += [
@@ -172,6 +177,7 @@ __all__ += [
     "LyapunovVectors",
     "SingularSpectrum",
     "backward_singular_spectrum",
+    "covariant_angles",
     "effective_rank",
     "entropy_rate",
     "fisher_memory",
@@ -188,10 +194,12 @@ __all__ += [
 ]
 # Is it chaotic, and can it be evaluated in parallel?
 __all__ += [
+    "FixedPoints",
     "ForcingInterval",
     "Growth",
     "NewtonIterations",
     "NewtonRun",
+    "fixed_points",
     "forcing_interval",
     "forcing_strength",
     "newton_iterations",

@@ -238,6 +238,21 @@ def newton_run() -> lg.NewtonRun:
     )
 
 
+def fixed_points() -> lg.FixedPoints:
+    """From six starts: a stable point, a saddle, and a slow point."""
+    values = jnp.asarray(
+        [[0.5, 0.1j], [0.5, 0.1], [2.0, -0.5], [2.0, -0.5], [1.01, 0.2], [1.0, 0.0]]
+    )
+    return lg.FixedPoints(
+        states=jnp.zeros((6, 2)),
+        residuals=10.0 ** -jnp.asarray([16.0, 16.0, 15.0, 14.0, 4.0, 2.0]),
+        converged=jnp.arange(6) < 4,
+        distinct=jnp.asarray([True, False, True, False, True, False]),
+        eigenvalues=values,
+        tolerance=1e-8,
+    )
+
+
 def first_non_finite() -> lg.FirstNonFinite:
     """States of an LSTM that overflow at 87, h before c."""
     return lg.FirstNonFinite(
@@ -309,6 +324,7 @@ RECORDS = {
         forcing_interval,
         newton_iterations,
         newton_run,
+        fixed_points,
         first_non_finite,
         training_curve,
         batch_summary,

@@ -26,6 +26,7 @@ _KINDS = {
     "NormProfile": "backward_norms and forward_norms make one",
     "Growth": "Growth.product, Growth.geometric_mean and three more are what it may be",
     "LyapunovSpectrum": "lyapunov_spectrum makes one",
+    "LyapunovVectors": "lyapunov_vectors makes one",
     "Method": "Method.sequential, Method.parallel and Method.blocked(block_size) are the methods",
 }
 

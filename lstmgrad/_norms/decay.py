@@ -1,4 +1,4 @@
-"""Two numbers read off a norm profile: how far the gradient reaches, and how fast it decays."""
+"""Numbers read off a norm profile: how far the gradient reaches, and how fast it decays."""
 
 import math
 
@@ -77,3 +77,31 @@ def decay_rate(profile: NormProfile) -> Float[Array, "*batch"]:
     """
     check_kind(profile, NormProfile, "profile")
     return decay_rate_of(profile.lags, profile.log_norms, profile.errors, jnp, profile.length)
+
+
+@compiled
+def half_life(profile: NormProfile) -> Float[Array, "*batch"]:
+    """Returns the number of steps in which the norm halves, ln 2 over its decay rate.
+
+    Args:
+        profile: a batch of profiles gives a batch, such as the time scales of all units of a layer
+            from `unit_norms`.
+
+    Returns:
+        Steps; inf where the norm does not decay, 0 where the rate is +inf, and NaN where it is NaN.
+
+    Raises:
+        ValueError: not a `NormProfile`.
+
+    Example:
+        For norms 0.5^lag it is 1.
+
+        >>> halves = lg.DenseChain(jnp.broadcast_to(0.5 * jnp.eye(2), (6, 2, 2)))
+        >>> print(f"{lg.half_life(lg.backward_norms(halves)):.2f}")
+        1.00
+    """
+    check_kind(profile, NormProfile, "profile")
+    rate = decay_rate_of(profile.lags, profile.log_norms, profile.errors, jnp, profile.length)
+    decays = rate > 0
+    steps = jnp.where(decays, math.log(2.0) / jnp.where(decays, rate, 1.0), jnp.inf)
+    return jnp.where(jnp.isnan(rate), jnp.nan, steps)

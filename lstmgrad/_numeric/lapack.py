@@ -121,6 +121,17 @@ def singular_values(matrix: Float[Array, "n m"]) -> Float[Array, " k"]:
 
 
 @in_turn
+def solve(matrix: Float[Array, "n n"], vector: Float[Array, " n"]) -> Float[Array, " n"]:
+    """What the matrix takes to the vector, by an LU decomposition; not finite where it is singular.
+
+    Args:
+        matrix: any.
+        vector: any.
+    """
+    return jnp.linalg.solve(matrix, vector)
+
+
+@in_turn
 def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
     """The eigenvalues of a symmetric matrix in ascending order, and its eigenvectors as columns.
 

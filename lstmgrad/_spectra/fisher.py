@@ -33,6 +33,7 @@ from lstmgrad._compile import compiled, plain_options
 from lstmgrad._labeled import Axes
 from lstmgrad._leaves import type_name
 from lstmgrad._numeric import lapack
+from lstmgrad._numeric.graded import inverse_of_upper
 from lstmgrad._numeric.rows import joined, log_size, split
 from lstmgrad._numeric.scaled import (
     LOWEST,
@@ -201,7 +202,7 @@ def _fisher_memory(
     dtype = widen(jnp.zeros((), chain.layout.dtype)).dtype
     entering = _entering(chain, direction).astype(dtype)
     root = _matrix(root, size)
-    whitened = jax.scipy.linalg.solve_triangular(root, entering.T, lower=True).T
+    whitened = jnp.matmul(entering, inverse_of_upper(root.T), precision="highest")
     after, signals = _contractions(chain, root, whitened)
     if length is not None:
         past = jnp.arange(1, steps + 1, dtype=length.dtype) > length

@@ -24,6 +24,7 @@ from lstmgrad.plot._comparison import comparison
 from lstmgrad.plot._contributions import contribution_shares, contributions, truncation_bias
 from lstmgrad.plot._diagnosis import Illustration, diagnosis
 from lstmgrad.plot._eigenvalues import step_eigenvalues
+from lstmgrad.plot._half_lives import half_life
 from lstmgrad.plot._lyapunov import lyapunov_convergence, lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
 from lstmgrad.plot._memories import fisher_memory, sensitivity, signal_to_noise
@@ -52,6 +53,7 @@ __all__ = [
     "encode",
     "fisher_memory",
     "gain_budget",
+    "half_life",
     "lyapunov_convergence",
     "lyapunov_spectrum",
     "memory",
