@@ -66,6 +66,9 @@ def lyapunov_state() -> lg.LyapunovState:
         variances=_floats(4, low=0.0, high=1.0),
         roundings=_floats(4, low=0.0, high=1.0),
         displaced=jnp.zeros((4, 4)),
+        strayed=jnp.zeros(4),
+        stray=jnp.zeros(6),
+        faded=jnp.zeros(6, bool),
         model_state=lg.cells.LSTMState(h=jnp.ones(3), c=jnp.zeros(3)),
     )
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._numeric import frame_errors, lapack
-from lstmgrad._numeric.rows import least_kept
+from lstmgrad._numeric.frame_errors import Displacement
 from lstmgrad._numeric.scaled import Scaled, log_of, widen
 
 FADING = 0.95
@@ -40,9 +40,8 @@ class Sums(NamedTuple):
             in recent intervals.
         cells: (G, m), Σ ln |R_ii| over each cell of time.
         roundings: (m,), the error that rounding leaves in the sums over all cells.
-        displaced: (m, m), the lower triangle of L, see `frame_errors`.
-        faded: (n,), coordinates that came near the end of the range since then; None where no
-            interval is so long.
+        displaced: see `frame_errors`.
+        faded: (n,), coordinates that came near the end of the range, and may have lost something.
     """
 
     time: Array
@@ -50,8 +49,8 @@ class Sums(NamedTuple):
     rate: Array
     cells: Array
     roundings: Array
-    displaced: Array
-    faded: Array | None
+    displaced: Displacement
+    faded: Array
 
 
 def orthonormal(
@@ -117,14 +116,18 @@ def is_dead(block: Scaled, faded: Array | None = None) -> Bool[Array, " m"]:
     return zero | (jnp.cumsum(~zero) > jnp.sum(there))
 
 
-def probed(block: Scaled) -> Scaled:
-    """The tangents with an exponent each, and a probe of zero behind them.
+def probed(tangents: Scaled, stray: Float[Array, " n"] | None) -> Scaled:
+    """The tangents with an exponent each, a probe of zero behind them, and the stray.
 
     Args:
-        block: tangents (m, n).
+        tangents: (m, n), with one exponent.
+        stray: see `frame_errors`; None for a frame of the whole space.
     """
-    mantissa = jnp.pad(block.mantissa, ((0, 1), (0, 0)))
-    return Scaled(mantissa, jnp.broadcast_to(block.exponent, mantissa.shape[:1]))
+    rows = tangents.mantissa
+    mantissa = jnp.concatenate([rows, jnp.zeros_like(rows[:1])])
+    if stray is not None:
+        mantissa = jnp.concatenate([mantissa, stray.astype(rows.dtype)[None]])
+    return Scaled(mantissa, jnp.broadcast_to(tangents.exponent, mantissa.shape[:1]))
 
 
 def renewal(
@@ -143,9 +146,9 @@ def renewal(
     budget = -math.log(eps) / 3  # nats of spread: a third of the digits
 
     def renew(sums: Sums, block: Scaled) -> tuple[Sums, Scaled]:
-        block, faded = frame_errors.disturbed(block), sums.faded
-        if faded is not None:
-            faded |= _near_the_end(block.mantissa[:-1])
+        count = len(sums.roundings)
+        faded = sums.faded | frame_errors.near_the_end(block.mantissa[:count])
+        block = frame_errors.disturbed(block, count, faded)
         time = sums.time + 1
         since = (time - sums.renewed).astype(sums.rate.dtype)
         # Counted from the end of the burn-in. `rem` has the sign of its dividend: keep that >= 0.
@@ -157,23 +160,26 @@ def renewal(
 
         shape = block.mantissa.shape
 
-        def turn(loop: tuple) -> tuple:
-            _, flat, exponent, _, _, rate, _ = loop
-            whole = Scaled(flat.reshape(shape), exponent)
-            tangents = Scaled(whole.mantissa[:-1], exponent[:-1])
+        def turn(loop: Any) -> tuple:
+            _, flat, exponent, _, _, rate, before, faded = loop
+            mantissa = flat.reshape(shape)
+            tangents = Scaled(mantissa[:count], exponent[:count])
+            probe, *strays = (Scaled(mantissa[i], exponent[i]) for i in range(count, shape[0]))
             frame, triangle, growths = orthonormal(tangents, faded)
-            lost = is_dead(tangents)
-            zero = lost if faded is None else is_dead(tangents, faded)
-            noise = frame_errors.noise_sizes(whole)
-            errors = frame_errors.of_growths(tangents, noise, growths, zero, lost, eps)
+            lost, zero = is_dead(tangents), is_dead(tangents, faded)
+            noise = frame_errors.noise_of(tangents, probe, faded)
+            sizes = frame_errors.noise_sizes(noise, tangents)
+            errors = frame_errors.of_growths(tangents, sizes, growths, zero, lost, eps)
             rounding, growths, amplified = errors
-            moved = frame_errors.displaced(sums.displaced, whole, frame, triangle)
-            gone = frame_errors.is_lost(moved, eps)
+            moved, stray = frame_errors.displaced(
+                before, tangents, strays[0] if strays else None, noise, frame, triangle
+            )
+            gone = frame_errors.is_lost(moved, stray, eps)
             rounding = jnp.maximum(rounding, jnp.where(gone, -math.log(eps), 0.0))
             # Sums that start after a burn-in owe nothing to errors of before, but to where the
             # frame is by then.
             counts = (time > burn_in) | (rounding > frame_errors.FLOOR)
-            turned = frame_errors.displacement_errors(moved, eps)
+            turned = frame_errors.displacement_errors(moved, stray, eps)
             rounding = jnp.where(counts, rounding, 0.0) + jnp.where(time == burn_in, turned, 0.0)
             alive = growths > -jnp.inf
             spread = jnp.max(growths) - jnp.min(jnp.where(alive, growths, jnp.max(growths)))
@@ -181,15 +187,16 @@ def renewal(
             spread = jnp.maximum(spread, jnp.max(jnp.where(alive, amplified, -jnp.inf)))
             spread = jnp.where(jnp.any(alive), spread, 0.0)
             rate = jnp.clip(spread / since, FADING * rate, budget)
-            done, block = jnp.zeros((), bool), probed(frame)
+            faded |= frame_errors.near_the_end(frame.mantissa)
+            done, block = jnp.zeros((), bool), probed(frame, stray)
             flat = block.mantissa.reshape(-1)
-            return done, flat, block.exponent, growths, rounding, rate, moved
+            return done, flat, block.exponent, growths, rounding, rate, moved, faded
 
         zeros = jnp.zeros_like(sums.roundings)
         # As a vector: LAPACK wants the block by columns, but the sweep should keep its own layout.
         flat = block.mantissa.reshape(-1)
-        carried = sums.rate, sums.displaced
-        loop = (due, flat, block.exponent, zeros, zeros, *carried)
+        carried = sums.rate, sums.displaced, faded
+        loop: Any = (due, flat, block.exponent, zeros, zeros, *carried)
         if interval is None:
             # A loop of at most one turn. Unlike a condition it copies no block, and under vmap it
             # runs only when some frame of the batch is due, and not at every step.
@@ -204,15 +211,8 @@ def renewal(
         before = jax.lax.dynamic_index_in_dim(sums.cells, index, keepdims=False)
         cells = jax.lax.dynamic_update_index_in_dim(sums.cells, before + growths, index, 0)
         renewed = jnp.where(due, time, sums.renewed)
-        faded = None if faded is None else faded & ~due
-        rate, displaced = carried
+        rate, displaced, faded = carried
         roundings = sums.roundings + roundings
         return Sums(time, renewed, rate, cells, roundings, displaced, faded), block
 
     return renew
-
-
-def _near_the_end(mantissa: Float[Array, "m n"]) -> Bool[Array, " n"]:
-    """The coordinates that some tangent is about to lose below the range of its dtype."""
-    sizes = jnp.abs(jax.lax.stop_gradient(mantissa))
-    return jnp.any((sizes > 0) & (sizes < least_kept(mantissa.dtype) ** 0.5), axis=0)

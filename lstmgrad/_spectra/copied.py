@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 class Swept(NamedTuple):
@@ -20,12 +20,14 @@ class Swept(NamedTuple):
         cells: Σ ln |R_ii| over cells of time.
         roundings: the effect of rounding on the sums.
         displaced: as in `LyapunovState`.
+        faded: as in `LyapunovState`.
     """
 
     frame: Float[Array, "n m"]
     cells: Float[Array, "G m"]
     roundings: Float[Array, " m"]
     displaced: Float[Array, "m m"]
+    faded: Bool[Array, " n"]
 
 
 def joined_sweeps(sweeps: list[Swept], counts: list[int], wanted: int) -> Swept:
@@ -56,7 +58,14 @@ def joined_sweeps(sweeps: list[Swept], counts: list[int], wanted: int) -> Swept:
         turned = sweep.displaced[chain[:, None], column[:, None], column[None]]
         displaced = jnp.where(same, turned, displaced)
         before += len(its_keys)
-    return Swept(jnp.concatenate(frames), cells[:, best], roundings[best], displaced)
+    faded = [jnp.repeat(sweep.faded, count, axis=0).reshape(-1) for sweep, count in pairs]
+    return Swept(
+        jnp.concatenate(frames),
+        cells[:, best],
+        roundings[best],
+        displaced,
+        jnp.concatenate(faded),
+    )
 
 
 def _columns(sweep: Swept, count: int) -> tuple[Array, Array, Array]:

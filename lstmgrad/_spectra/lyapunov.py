@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._chains.base import Chain, StoredChain, check_chain
 from lstmgrad._chains.padded import check_length, repeating_last
@@ -28,7 +28,7 @@ from lstmgrad._checks import check_array, check_count, check_not_empty
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._leaves import shown
 from lstmgrad._numeric.frame import Sums, orthonormal, probed, renewal
-from lstmgrad._numeric.frame_errors import displacement_errors
+from lstmgrad._numeric.frame_errors import Displacement, displacement_errors
 from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._spectra.copied import Swept, joined_sweeps
 from lstmgrad._spectra.records import LyapunovSpectrum, LyapunovState
@@ -71,7 +71,7 @@ def lyapunov_spectrum(
 
     Returns:
         `LyapunovSpectrum`. Exponents with ``resolved`` False lie below what the arithmetic sees,
-        and read too high.
+        and read too high, or their directions were lost.
 
     Raises:
         ValueError: more exponents than the state has dimensions, `interval` below 1 or above T,
@@ -79,8 +79,9 @@ def lyapunov_spectrum(
             not a whole number from 1 to T, or is given for a stream.
 
     Notes:
-        T pushes of m tangents and a probe, and a QR of (n, m), 4 n m² operations, with three
-        products and an inverse for its errors, per interval and for each of the running estimates;
+        T pushes of m tangents, a probe and, for m < n, a stray that says what rounding does outside
+        the frame; and a QR of (n, m), 4 n m² operations, with three products and an inverse for its
+        errors, per interval and for each of the running estimates;
         memory O(n m + m²) besides the chain. Under `jax.vmap` all frames pay for
         a QR where one of them needs it. Differentiable in reverse mode where `interval` is given.
         Without a `start`, a diagonal chain needs no QR: its exponents are the means of ln |a_t|;
@@ -90,12 +91,13 @@ def lyapunov_spectrum(
         does inside an interval is carried along by one more tangent. -inf stands for tangents that
         the factors make zero entry by entry, and for as many as there are more tangents than
         coordinates that are not zero; a factor that is singular otherwise leaves rounding, which
-        `resolved` denies, and so does one that takes coordinates below the dtype's range, unless
-        it takes them through half of the range at once. Where a tangent has outgrown one before it
-        by more than all digits, as two groups of units may that shrink in turn, neither is resolved
-        unless the factors keep them apart. It errs on the side of doubt: some of the exponents just
-        above the floor are better than it says. `log_abs_det` gives the sum of all exponents
-        without a QR, and so that of the unresolved ones by difference.
+        `resolved` denies. So it is where a coordinate came near the end of the dtype's range and
+        may matter again later, unless a factor takes it through half of the range at once; and
+        where a tangent, or a direction outside the frame, has outgrown a tangent before it by more
+        than all digits, as groups of units may that shrink in turn, unless the factors keep them
+        apart. It errs on the side of doubt: some of the exponents just above the floor are better
+        than it says. `log_abs_det` gives the sum of all exponents without a QR, and so that of the
+        unresolved ones by difference.
 
         Standard errors are those of means over at most 32 blocks of time, none shorter than T/200:
         too small where the dynamics remembers longer than a block. Parts of a continued
@@ -150,7 +152,9 @@ def _exponents(
     if copies is not None and start is None:
         sweeps = [jax.vmap(lambda chain: _swept_whole(chain, plan))(each.chains) for each in copies]
         joined = joined_sweeps(sweeps, [each.multiplicity for each in copies], state.frame.shape[1])
-        return _spectrum(state, _End(*joined, None), counted, cell)
+        displaced = Displacement(joined.displaced, state.strayed)
+        end = _End(*joined[:3], displaced, state.stray, joined.faded, None)
+        return _spectrum(state, end, counted, cell)
     return _spectrum(state, _swept(chain, state, plan), counted, cell)
 
 
@@ -175,7 +179,7 @@ class _Plan(NamedTuple):
 def _swept_whole(chain: Chain, plan: _Plan) -> Swept:
     """What a sweep of all exponents leaves."""
     end = _swept(chain, starting_state(chain, None, None), plan)
-    return Swept(end.frame, end.cells, end.roundings, end.displaced)
+    return Swept(end.frame, end.cells, end.roundings, end.displaced.inside, end.faded)
 
 
 def _swept(chain: Chain, state: LyapunovState, plan: _Plan) -> "_End":
@@ -190,14 +194,16 @@ def _swept(chain: Chain, state: LyapunovState, plan: _Plan) -> "_End":
     cells = jnp.zeros((math.ceil(most / cell), *state.log_sums.shape), state.log_sums.dtype)
     rate = jnp.full((), jnp.inf, cells.dtype)  # unknown: the first interval is one step
     roundings = jnp.zeros_like(state.roundings)
-    # An interval that is chosen ends before the range does.
-    faded = None if interval is None else jnp.zeros(len(state.frame), bool)
-    sums: Any = Sums(zero, zero, rate, cells, roundings, state.displaced, faded)
-    block = probed(Scaled(state.frame.T, zero))
+    displaced = Displacement(state.displaced, None if state.stray is None else state.strayed)
+    sums: Any = Sums(zero, zero, rate, cells, roundings, displaced, state.faded)
+    block = probed(Scaled(state.frame.T, zero), state.stray)
     carry = sums if length is None else (sums, block)
     ((model_state, block), carry), _ = sweep_forward(chain, block, read_nothing, carry, renew=renew)
     sums = carry if length is None else carry[0]
-    return _End(block.mantissa[:-1].T, sums.cells, sums.roundings, sums.displaced, model_state)
+    count = len(sums.roundings)
+    stray = None if state.stray is None else block.mantissa[count + 1]
+    frame = block.mantissa[:count].T
+    return _End(frame, sums.cells, sums.roundings, sums.displaced, stray, sums.faded, model_state)
 
 
 def _until(end: Int[Array, ""], renew: Callable) -> Callable:
@@ -243,7 +249,8 @@ def _diagonal_spectrum(
     eps = jnp.asarray(jnp.finfo(dtype).eps, dtype)
     finite = jnp.where(jnp.isneginf(gains), 0.0, jnp.abs(gains))
     roundings = eps * (counted.astype(dtype) + jnp.sum(finite, axis=0))[best]
-    end = _End(frame, cells[:, best], roundings, state.displaced, None)
+    displaced = Displacement(state.displaced, state.strayed)
+    end = _End(frame, cells[:, best], roundings, displaced, state.stray, state.faded, None)
     return _spectrum(state, end, counted, cell)
 
 
@@ -274,9 +281,18 @@ def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> Lyapu
     _check_frame(frame.shape, frame.dtype, size, dtype, num_exponents)
     block, _, growths = orthonormal(scaled(frame.T))
     zeros = jnp.zeros_like(growths)
-    turned = jnp.zeros((len(zeros), len(zeros)), zeros.dtype)
+    whole = len(zeros) == size
     return LyapunovState(
-        block.mantissa.T, jnp.zeros((), jnp.int32), zeros, zeros, zeros, turned, None
+        frame=block.mantissa.T,
+        num_steps=jnp.zeros((), jnp.int32),
+        log_sums=zeros,
+        variances=zeros,
+        roundings=zeros,
+        displaced=jnp.zeros((len(zeros), len(zeros)), zeros.dtype),
+        strayed=None if whole else zeros,
+        stray=None if whole else jnp.zeros(size, dtype),
+        faded=jnp.zeros(size, bool),
+        model_state=None,
     )
 
 
@@ -303,14 +319,18 @@ class _End(NamedTuple):
         frame: at the end.
         cells: Σ ln |R_ii| over cells of time.
         roundings: the effect of rounding on the sums.
-        displaced: see `LyapunovState`.
+        displaced: see `frame_errors`.
+        stray: see `LyapunovState`.
+        faded: see `LyapunovState`.
         model_state: at the end, of a stream.
     """
 
     frame: Float[Array, "n m"]
     cells: Float[Array, "G m"]
     roundings: Float[Array, " m"]
-    displaced: Float[Array, "m m"]
+    displaced: Displacement
+    stray: Float[Array, " n"] | None
+    faded: Bool[Array, " n"]
     model_state: Any
 
 
@@ -338,11 +358,14 @@ def _spectrum(
         log_sums=log_sums[-1],
         variances=jnp.where(zero, 0.0, variances),
         roundings=state.roundings + end.roundings,
-        displaced=end.displaced,
+        displaced=end.displaced.inside,
+        strayed=end.displaced.outside,
+        stray=end.stray,
+        faded=end.faded,
         model_state=end.model_state,
     )
     eps = float(jnp.finfo(end.frame.dtype).eps)
-    roundings = after.roundings + displacement_errors(end.displaced, eps)
+    roundings = after.roundings + displacement_errors(end.displaced, end.stray, eps)
     order = jnp.argsort(-running[-1])
     steps = after.num_steps.astype(dtype)
     return LyapunovSpectrum(

@@ -129,6 +129,10 @@ class LyapunovState(Result):
         roundings: (m,), the estimated effect of rounding on `log_sums`.
         displaced: (m, m), how far rounding has turned each tangent toward those behind it, below
             the diagonal, in units of the dtype's epsilon.
+        strayed: (m,), how far it has turned each out of the frame, along `stray`, in the same
+            units; None for m = n.
+        stray: (n,), the direction outside the frame in which it did; None for m = n.
+        faded: (n,), in which coordinates a tangent may have lost something below the range.
         model_state: s_T of a stream, the start of the next one; None where states are stored.
 
     Example:
@@ -143,6 +147,9 @@ class LyapunovState(Result):
     variances: Float[Array, "*batch m"]
     roundings: Float[Array, "*batch m"]
     displaced: Float[Array, "*batch m m"]
+    strayed: Float[Array, "*batch m"] | None
+    stray: Float[Array, "*batch n"] | None
+    faded: Bool[Array, "*batch n"]
     model_state: Any
 
     _main = ("frame", 2)
@@ -180,11 +187,12 @@ class LyapunovSpectrum(Result):
 
     Attributes:
         exponents: (m,), from the largest on; -inf for directions that become exactly zero, NaN
-            where the trajectory was NaN.
+            where the trajectory was NaN. Those that are resolved are in order; one that is not may
+            belong elsewhere among them.
         standard_errors: (m,), of the time means, from the scatter between blocks of time: zero
             for -inf, inf where the chain is too short for two blocks.
-        rounding_errors: (m,), nats per step by which rounding may have displaced the exponent. An
-            entry of R that may be nothing but rounding counts with all its digits, ln 1/eps.
+        rounding_errors: (m,), nats per step by which rounding may have displaced the exponent; inf
+            where an entry of R may be nothing but rounding.
         times: (G,), steps counted up to each running estimate, at most 200 of them.
         running_exponents: (G, m), the estimates from the steps up to these times; the last row
             is `exponents`.

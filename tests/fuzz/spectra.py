@@ -92,8 +92,9 @@ def judge_batch(case: Case, kind: str, seeds) -> list[tuple[str, float]]:
     with jax.enable_x64(case.dtype == "float64"):
         found = [np.asarray(leaf) for leaf in reader(case)(factors)]
     eps = float(np.finfo(case.dtype).eps)
+    ranked = case.reading != "lyapunov_spectrum"
     return [
-        judge(truth_of(case, one), *(leaf[i] for leaf in found), eps=eps)
+        judge(truth_of(case, one), *(leaf[i] for leaf in found), eps=eps, ranked=ranked)
         for i, one in enumerate(factors)
     ]
 
@@ -120,7 +121,7 @@ def truth_of(case: Case, factors) -> np.ndarray:
     return np.sort(np.where(np.isneginf(after), -np.inf, rates))[::-1]
 
 
-def judge(truth, got, errors, resolved, *, eps: float) -> tuple[str, float]:
+def judge(truth, got, errors, resolved, *, eps: float, ranked: bool) -> tuple[str, float]:
     """The verdict on one reading, and by how many nats its worst claim is off.
 
     Args:
@@ -129,16 +130,42 @@ def judge(truth, got, errors, resolved, *, eps: float) -> tuple[str, float]:
         errors: as claimed.
         resolved: as claimed.
         eps: of the dtype.
+        ranked: whether value i is said to be the one at place i. Otherwise what is resolved is said
+            to be some of the values, in order.
     """
     got, errors = np.asarray(got, float), np.asarray(errors, float)
     if np.any(np.isnan(got)):
         return "NaN", np.inf
+    size = np.where(np.isfinite(got), np.abs(got), 0.0)
+    claimed = ESTIMATE * errors + 8 * eps * (1 + size)
+    if not ranked:
+        truth = truth[_places(truth, got, claimed, resolved)]
     if np.any(np.isneginf(got) & ~np.isneginf(truth)):
         return "false zero", np.inf
     with np.errstate(invalid="ignore"):
         off = np.where(got == truth, 0.0, np.abs(got - truth))
-    size = np.where(np.isfinite(got), np.abs(got), 0.0)
-    wrong = resolved & ~(off <= ESTIMATE * errors + 8 * eps * (1 + size))
+    wrong = resolved & ~(off <= claimed)
     if np.any(wrong):
         return "wrong", float(np.max(off[wrong]))
     return ("right" if np.all(resolved) else "not resolved"), 0.0
+
+
+def _places(truth, got, claimed, resolved) -> np.ndarray:
+    """For each value its place among the true ones: the first free one that it fits, or its own.
+
+    Args:
+        truth: logarithms, in descending order.
+        got: logarithms, in descending order.
+        claimed: how far each may be off.
+        resolved: those that claim anything.
+    """
+    places, free = np.arange(len(got)), 0
+    for i in np.flatnonzero(resolved):
+        with np.errstate(invalid="ignore"):
+            fits = (truth == got[i]) | (np.abs(truth - got[i]) <= claimed[i])
+        found = np.flatnonzero(fits[free:])
+        if not found.size:
+            return np.arange(len(got))
+        places[i] = free + found[0]
+        free = places[i] + 1
+    return places

@@ -117,14 +117,48 @@ def test_a_wrong_claim_is_noticed():
 
 
 # Two groups of units that the factors keep apart, where a reflection put rounding of one into the
-# other; and tangents that rounding had turned before the steps that count.
+# other; tangents that rounding had turned before the steps that count; a coordinate that left the
+# range and led again later; a rank lost inside an interval; what was lost outside the frame.
 EXPONENTS = [
-    (spectra.Case("lyapunov_spectrum", 3, 20, "float32", interval=1), [23, 54, 18]),
-    (spectra.Case("lyapunov_spectrum", 5, 3, "float64", burn_in=1, interval=1), [21, 26, 13]),
+    (spectra.Case("lyapunov_spectrum", 3, 20, "float32", interval=1), "lstm", [23, 54, 18]),
+    slow(
+        spectra.Case("lyapunov_spectrum", 5, 3, "float64", burn_in=1, interval=1),
+        "lstm",
+        [21, 26, 13],
+    ),
+    (
+        spectra.Case("lyapunov_spectrum", 2, 60, "float32", num_exponents=1),
+        "switching",
+        [22, 47, 11],
+    ),
+    (spectra.Case("lyapunov_spectrum", 3, 20, "float64", interval=3), "dying", [22, 64, 9]),
+    slow(
+        spectra.Case("lyapunov_spectrum", 6, 15, "float64", num_exponents=3),
+        "triangular",
+        [21, 6, 0],
+    ),
 ]
 
 
-@pytest.mark.parametrize(("case", "seed"), EXPONENTS, ids=["groups apart", "a burn-in"])
-def test_an_exponent_that_was_wrong(case, seed):
-    ((verdict, _),) = spectra.judge_batch(case, "lstm", [seed])
+@pytest.mark.parametrize(
+    ("case", "kind", "seed"), EXPONENTS, ids=["groups", "burn-in", "range", "rank", "outside"]
+)
+def test_an_exponent_that_was_wrong(case, kind, seed):
+    ((verdict, _),) = spectra.judge_batch(case, kind, [seed])
     assert verdict in ("right", "not resolved")
+
+
+def test_wrong_exponents_are_noticed():
+    """The judge of spectra: what is resolved has to be some of the values, in order."""
+    truth, errors = np.array([1.0, 0.0, -2.0]), np.full(3, 1e-8)
+    some = np.array([False, True, True])
+
+    def verdict(got, resolved, *, ranked=False):
+        got = np.array(got)
+        return spectra.judge(truth, got, errors, resolved, eps=1e-16, ranked=ranked)[0]
+
+    assert verdict([1.0, 0.0, -2.0], np.ones(3, bool)) == "right"
+    assert verdict([3.0, 1.0, 0.0], some) == "not resolved"
+    assert verdict([3.0, 1.0, 0.0], some, ranked=True) == "wrong"
+    assert verdict([3.0, 1.0, 1.0], some) == "wrong"
+    assert verdict([3.0, 1.0, -1.0], some) == "wrong"

@@ -31,6 +31,9 @@ def exponents(values, errors: Any = 0.01, rounding: Any = 0.0, running=None) -> 
         variances=jnp.ones(m),
         roundings=jnp.zeros(m),
         displaced=jnp.zeros((m, m)),
+        strayed=None,
+        stray=None,
+        faded=jnp.zeros(m, bool),
         model_state=None,
     )
     return lg.LyapunovSpectrum(
