@@ -9,8 +9,12 @@ import numpy as np
 
 import lstmgrad as lg
 from lstmgrad.cli._shared.command import Plan
+from lstmgrad.cli._shared.compiler import jit_quickly
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli.depth._options import ACTIVATIONS, Options
+
+SMALL = 10_000
+"""Units of all layers together, up to which good code takes longer to compile than it saves."""
 
 Values = jax.Array | np.ndarray
 """Traced inside the analysis, NumPy's outside of it."""
@@ -86,8 +90,10 @@ def measure(options: Options) -> Study:
     function, slope = ACTIVATIONS[options.activation]
     plain, residual = lg.cells.plain_layer(function), lg.cells.residual_layer(function)
 
+    jit = jit_quickly if options.layers * options.width <= SMALL else jax.jit
+
     # Arguments, because what is closed over would be a constant of the compiled program.
-    @jax.jit
+    @jit
     def analyze(layers, start, cotangent) -> Study:
         def run(step) -> tuple[lg.Chain, Gradients]:
             chain = lg.chain(lg.Model(step, None, start), layers)
