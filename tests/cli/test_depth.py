@@ -114,14 +114,14 @@ def test_printed_tables_are_those_of_the_file(ten):
     assert table["reading"] in " ".join(ten.out.split())
 
 
-def test_the_readme_shows_what_is_printed(ten):
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    shown = readme.partition("layer       slope")[2].partition("```")[0].split()
+def test_the_page_shows_what_is_printed(ten):
+    page = (Path(__file__).parents[2] / "examples" / "command_line.md").read_text("utf-8")
+    shown = page.partition("layer       slope")[2].partition("```")[0].split()
     got = ten.out.partition("layer       slope")[2].split()[: len(shown)]
     assert len(shown) > 60
     for one, other in zip(got, shown, strict=True):
         assert one == other or float(one) == pytest.approx(float(other), rel=1e-3)
-    assert readme.partition("```text\nThe plain stack passes")[2].partition("```")[0] in ten.out
+    assert page.partition("```text\nThe plain stack passes")[2].partition("```")[0] in ten.out
 
 
 def test_a_deep_stack_has_its_ends_in_the_table(deep):

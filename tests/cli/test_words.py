@@ -158,12 +158,12 @@ def test_the_task_draws_another_first_word_and_nothing_else():
     assert (own.inputs.tolist(), int(own.targets[-1])) == (ROWS, 4)
 
 
-def test_the_readme_shows_what_is_printed(tmp_path, rnn_alone):
+def test_the_page_shows_what_is_printed(tmp_path, rnn_alone):
     """Of one kind before training, which gives the same whatever comes beside or after it."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    (command,) = re.findall(r"`python -m lstmgrad words \"(.*?)\"`", readme)
+    page = (Path(__file__).parents[2] / "examples" / "command_line.md").read_text("utf-8")
+    (command,) = re.findall(r"`python -m lstmgrad words \"(.*?)\"`", page)
     row = re.compile(r"^ {2,3}\d+  (\w+) +(-?[\d.]+) +(-?[\d.]+)", re.MULTILINE)
-    shown = row.findall(readme.partition("   t  word")[2].partition("```")[0])[:10]
+    shown = row.findall(page.partition("   t  word")[2].partition("```")[0])[:10]
     got = row.findall(run(tmp_path, "words", command, "--train", "0").out)
     assert [word for word, *_ in got] == [word for word, *_ in shown] == command.split()
     for one, other in zip(got, shown, strict=True):
