@@ -1,7 +1,8 @@
 """Names in the text lead to the reference: `lg.horizon(profile)` is a link to `lstmgrad.horizon`.
 
 In guides every inline literal that begins with `lg.` has to name something that the reference
-lists. In docstrings, whose backticks are Markdown's, a name leads there where it is a public one.
+lists, and the bare name of a result, `NormProfile`, is a link, too. In docstrings, whose backticks
+are Markdown's, a name leads there where it is a public one.
 """
 
 import importlib
@@ -18,6 +19,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 import lstmgrad
 
 PUBLIC = re.compile(r"lg((?:\.(?!X\b)[a-zA-Z]\w*)+)")
+RESULTS = {name for name in lstmgrad.__all__ if name[0].isupper()}
 FENCE = re.compile(r"^( *)```\w*$")
 CODE = re.compile(r"(``.+?``|(?<!`)`[^`]+`)")
 PRIVATE = re.compile(r"\b(?:jax\.)?jaxlib\._jax\.(?=Array)")
@@ -25,14 +27,15 @@ MODULES = ("cells", "diagnosis", "interop", "plot", "report", "tasks", "theory",
 
 
 class Names(SphinxTransform):
-    """Makes links of the literals that begin with `lg.`."""
+    """Makes links of the literals that begin with `lg.`, and of the names of results."""
 
     default_priority = 200
 
     def apply(self, **kwargs: Any) -> None:
         """Wraps each literal in a reference that Sphinx resolves, and complains of if it cannot."""
         for literal in list(self.document.findall(nodes.literal)):
-            found = PUBLIC.match(literal.astext())
+            text = literal.astext()
+            found = PUBLIC.match(f"lg.{text}" if text in RESULTS else text)
             if found and not isinstance(literal.parent, (nodes.reference, addnodes.pending_xref)):
                 module = found[1][1:] in MODULES
                 reference = addnodes.pending_xref(
