@@ -38,6 +38,7 @@ def test_it_is_the_jacobian_of_the_run():
     np.testing.assert_array_equal(found.times, np.arange(T + 1))
 
 
+@pytest.mark.slow
 def test_random_directions_err_as_they_say():
     """Of fewer directions than numbers; z-scores of all times and several counts."""
     exact = lg.sensitivity(chain_of("lstm"), num_directions=EXACT)
@@ -63,6 +64,7 @@ def test_a_slice_a_padded_sequence_and_a_batch():
     np.testing.assert_allclose(batch.log_norms[0, :4], alone.log_norms, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_complex_parameters_count_twice():
     """s' = a s + x with complex a: ds_t/da has the norm of its value, in both directions."""
 
@@ -78,6 +80,7 @@ def test_complex_parameters_count_twice():
     np.testing.assert_allclose(found.log_norms[1:], truth, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_far_out_of_range_and_broken():
     """λ = 10 over 400 steps: ds_T/dλ = T λ^(T-1), beyond float32 and float64."""
 

@@ -89,6 +89,7 @@ def test_errors_are_those_of_new_sequences(given):
     assert np.all(spread > claimed / 1.6)
 
 
+@pytest.mark.slow
 def test_equal_sequences_and_no_signal(given):
     same = jnp.stack([batch_of()[0]] * 4)
     chains = chains_of(given, same)
@@ -133,6 +134,7 @@ def test_padded_sequences_count_from_their_own_ends(given):
         np.testing.assert_allclose(found.log_norms[lag], np.log(np.mean(sizes)) / 2, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_lags_that_float32_cannot_hold():
     """A gradient of 10^-60 at lag 60: ratios of such lags are those of the others."""
 

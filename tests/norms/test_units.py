@@ -35,6 +35,7 @@ def test_each_unit_has_its_column(of, wrt):
     assert np.all(np.max(found.log_norms, axis=0) <= whole + 1e-9)
 
 
+@pytest.mark.slow
 def test_groups_of_equal_and_unequal_size():
     chain = random_chain(6)
     for groups, parts in ((3, [[0, 1], [2, 3], [4, 5]]), ([0, 1, 1, 0, 2, 1], None)):
@@ -82,6 +83,7 @@ def test_a_padded_sequence_is_the_sequence_alone():
     np.testing.assert_allclose(batch.log_norms[0, :, :4], alone.log_norms, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_far_units_in_float32_and_parts_without_a_path():
     """One unit at 0.1 per step and one at 2: 10^-400 beside 10^120, each seen by itself."""
     factors = jnp.broadcast_to(jnp.diag(jnp.array([0.1, 2.0], jnp.float32)), (400, 2, 2))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import T, chain_of, problem
+from registry import T, chain_of, problem, slow
 
 import lstmgrad as lg
 
@@ -54,8 +54,10 @@ def random(gain, length, size=3, seed=0):
     return factors, rng.standard_normal(size), root @ root.T + 0.1 * np.eye(size)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("gain", [0.5, 8.0])
+@pytest.mark.parametrize(
+    ("gain", "dtype"),
+    [(8.0, "float64"), slow(0.5, "float32"), slow(0.5, "float64"), slow(8.0, "float32")],
+)
 def test_it_is_its_definition_whatever_the_covariance_spans(gain, dtype):
     """Gain 8 makes a covariance of 10^36 beside one of 1, where inverting it in float64 fails."""
     factors, vector, noise = random(gain, 20)

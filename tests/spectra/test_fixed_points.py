@@ -35,6 +35,7 @@ def test_the_three_points_of_a_neuron():
     np.testing.assert_allclose(many.states[1], found.states, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_points_and_eigenvalues_of_an_lstm_are_those_of_its_step():
     cell = lg.cells.lstm(2, 4, dtype=jnp.float64)
     params = cell.init(jax.random.key(0))
@@ -59,6 +60,7 @@ def test_points_and_eigenvalues_of_an_lstm_are_those_of_its_step():
     assert len(kept) < len(flat)
 
 
+@pytest.mark.slow
 def test_slow_points_and_none():
     """h' = h + .1 + h²: no fixed point, and the slowest state is 0, which moves by .1."""
     model = lg.Model(lambda p, h, x: h + 0.1 + h**2, None, jnp.zeros(1))

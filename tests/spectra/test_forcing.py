@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import chain_of, problem, random_chain
+from registry import chain_of, problem, random_chain, slow
 from result_records import lyapunov_spectrum
 
 import lstmgrad as lg
@@ -20,7 +20,7 @@ GROWTHS = {
 }
 
 
-@pytest.mark.parametrize("name", GROWTHS)
+@pytest.mark.parametrize("name", ["product", *map(slow, list(GROWTHS)[:-1])])
 def test_strengths_are_those_of_numpy(name):
     growth = getattr(lg.Growth, name)
     chain = random_chain(length=6)
@@ -39,6 +39,7 @@ def test_strengths_are_those_of_numpy(name):
     )
 
 
+@pytest.mark.slow
 def test_a_contraction_needs_none_and_chaos_beyond_the_range_does():
     chain = random_chain(length=400, dtype="float32")
     assert lg.forcing_strength(lg.DenseChain(0.01 * chain.factors)) == 0

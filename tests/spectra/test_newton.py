@@ -61,6 +61,7 @@ def test_diagonal_recurrences_by_their_gains(way):
     assert lg.newton_iterations(chain).iterations == 2
 
 
+@pytest.mark.slow
 def test_a_batch_is_the_loop():
     model, inputs = network(1.0)
     batch = jnp.stack([inputs, 0.1 * inputs])
@@ -117,6 +118,7 @@ def test_mu_is_that_of_the_whole_matrix():
     assert found.log_overshoot >= 0
 
 
+@pytest.mark.slow
 def test_far_out_of_range():
     """Products of 10^2400: the prediction is finite, and says that it does not converge."""
     model, inputs = network(1e4, step=linear, steps=600)

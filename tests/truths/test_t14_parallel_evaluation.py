@@ -63,6 +63,7 @@ def test_prediction_and_measurement_over_the_gains(truth):
     assert held(0.8, 1000)[1] <= held(0.8, 100)[1] + 2
 
 
+@pytest.mark.slow
 def test_chaos_does_not_converge():
     """Weak inputs leave the network chaotic: predicted, and seen, and about T iterations."""
     model, inputs = network(3.0, 250, size=0.1)

@@ -48,6 +48,7 @@ def test_normal_networks_have_a_memory_of_one(truth):
         truth(f"Fisher memory of a {name} network", 1.0, found, atol=beyond + N * 150 * EPS)
 
 
+@pytest.mark.slow
 def test_no_network_has_more_than_its_size():
     rng = np.random.default_rng(1)
     for gain in (0.5, 1.0, 3.0, 10.0):
