@@ -23,7 +23,7 @@ from test_readme import EXAMPLES, PAGES, assert_same_text
 import lstmgrad as lg
 
 COSTLY = {"bring_a_model", "diagnose", "many_devices", "monitor", "norms", "routes", "spectra"}
-COSTLY |= {"tasks"}
+COSTLY |= {"questions", "tasks"}
 BLOCK = re.compile(
     r"^```(?:python|\{code-cell\} python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?",
     re.DOTALL | re.MULTILINE,
