@@ -73,7 +73,8 @@ everywhere = jax.shard_map(
     jax.vmap(norms), mesh=mesh, in_specs=share, out_specs=share, check_vma=False
 )
 program = jax.jit(everywhere).lower(jax.device_put(inputs, split)).compile()
-found = sum(program.as_text().count(word) for word in COLLECTIVES)
+text = program.as_text() or ""
+found = sum(text.count(word) for word in COLLECTIVES)
 profiles = program(jax.device_put(inputs, split))
 start = time.perf_counter()
 profiles = jax.block_until_ready(program(jax.device_put(inputs, split)))

@@ -51,6 +51,7 @@ from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._responses.finite import FirstNonFinite, first_non_finite
 from lstmgrad._responses.swaps import SwapResponse, swap_response
 from lstmgrad._result import summary
+from lstmgrad._resume import resume
 from lstmgrad._routes.budget import GainBudget, gain_budget
 from lstmgrad._routes.layers import LayerFactors, layer_factors
 from lstmgrad._routes.routes import routes
@@ -223,6 +224,7 @@ __all__ += [
     "load",
     "plot",
     "report",
+    "resume",
     "save",
     "summary",
 ]

@@ -108,7 +108,7 @@ def over_time() -> dict[str, Any]:
     chain = lg.chain(model, jax.random.normal(jax.random.key(2), (32, 2), "float64"))
     factors = jax.device_put(chain.factors, NamedSharding(mesh(), SHARE))
     spread = eqx.tree_at(lambda chain: chain.factors, chain, factors)
-    product = eqx.filter_jit(lambda chain: lg.product(chain, method=lg.Method.blocked(8)))
+    product: Any = eqx.filter_jit(lambda chain: lg.product(chain, method=lg.Method.blocked(8)))
     compiled = product.lower(spread).compile()
     text = getattr(compiled, "compiled", compiled).as_text()
     return {

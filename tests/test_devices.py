@@ -47,6 +47,7 @@ def test_a_batch_stays_where_it_is(names):
         assert found["difference"] < 1e-11, name
 
 
+@pytest.mark.slow
 def test_a_product_over_time_talks_once():
     """Each device multiplies its own stretch, and only then the products meet."""
     found = outcome(start("time"))

@@ -60,6 +60,7 @@ def norm_of(w, length):
     return lg.backward_norms(chain, every=100).log_norms[-1]
 
 
+@pytest.mark.slow
 def test_the_slope_of_a_long_product():
     """ln |w^T| has the slope T/w."""
     slope = jax.grad(norm_of)(jnp.asarray(0.5), 3000)
