@@ -34,7 +34,7 @@ import lstmgrad as lg
 
 THRESHOLD = 1e-3
 EVERY = 10
-PATH = {"linewidth": 0.9, "markersize": 3.5, "markerfacecolor": "white"}
+PATH = {"linestyle": "-", "linewidth": 0.9, "markersize": 3.5, "markerfacecolor": "white"}
 GLOROT = jax.nn.initializers.glorot_normal()
 
 plt.style.use(["default", "lstmgrad.plot.paper"])
@@ -81,7 +81,7 @@ for ax, gain, weights in zip(panels, (0.1, 1.0), ("Glorot / 10", "Glorot"), stri
         rate = math.log1p(math.exp(-bias))  # -ln σ(b)
         line = -rate * lags / math.log(10)
         color = ax.lines[-1].get_color()
-        ax.plot(lags, line, color=color, linewidth=0.7)
+        ax.plot(lags, line, color=color, linestyle="-", linewidth=0.6)
         alone = np.median(path, axis=0) / math.log(10)
         ax.plot(lags[EVERY - 1 :: EVERY], alone, color=color, marker="o", markevery=0.08, **PATH)
         last = np.median(profile.log_norms[:, -1]) / math.log(10)
@@ -94,8 +94,8 @@ for ax, gain, weights in zip(panels, (0.1, 1.0), ("Glorot / 10", "Glorot"), stri
     ax.set(xscale="log", xlim=(EVERY, length), ylim=(-15, 15))
     ax.set_title(f"Recurrent weights: {weights}")
     ax.label_outer()
-panels[0].plot([], [], color="black", linewidth=0.7, label=r"$\sigma(b)^{T-k}$")
+panels[0].plot([], [], "-", color="black", linewidth=0.6, label=r"$\sigma(b)^{T-k}$")
 panels[0].plot([], [], color="black", marker="o", label="path alone", **PATH)
-panels[0].plot([], [], color="0.55", linewidth=0.8, label=f"norm {THRESHOLD:g}")
+panels[0].plot([], [], "-", color="0.55", linewidth=0.8, label=f"norm {THRESHOLD:g}")
 panels[0].legend(loc="upper left", ncols=2)
 figure.savefig(args.figure)

@@ -94,7 +94,7 @@ for name, model in kinds.items():
                 f"{name}: {np.median(last):.2f} right answers at the end of the training (median)"
             )
 figure = lg.plot.words(found, words=WORDS)
-figure.savefig(args.figure)
+figure.savefig(args.figure, dpi=300)
 
 for title, results in found.items():
     print(f"\n{title}, share of the gradient in percent and log10 of the norm over the last word's")
