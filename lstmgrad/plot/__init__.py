@@ -24,6 +24,7 @@ from lstmgrad.plot._comparison import comparison
 from lstmgrad.plot._contributions import contribution_shares, contributions, truncation_bias
 from lstmgrad.plot._diagnosis import Illustration, diagnosis
 from lstmgrad.plot._eigenvalues import step_eigenvalues
+from lstmgrad.plot._fixed_points import fixed_points
 from lstmgrad.plot._half_lives import half_life
 from lstmgrad.plot._lyapunov import lyapunov_convergence, lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
@@ -52,6 +53,7 @@ __all__ = [
     "diagnosis",
     "encode",
     "fisher_memory",
+    "fixed_points",
     "gain_budget",
     "half_life",
     "lyapunov_convergence",

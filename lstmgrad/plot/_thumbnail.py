@@ -20,10 +20,12 @@ from lstmgrad._result import Result
 from lstmgrad._routes.budget import GainBudget
 from lstmgrad._routes.shares import RouteShares
 from lstmgrad._spectra.fisher import FisherMemory
+from lstmgrad._spectra.fixed_points import FixedPoints
 from lstmgrad._spectra.parallel import NewtonRun
 from lstmgrad._spectra.records import LyapunovSpectrum, SingularSpectrum
 from lstmgrad.plot._batch_summary import batch_summary
 from lstmgrad.plot._contributions import contributions, truncation_bias
+from lstmgrad.plot._fixed_points import fixed_points
 from lstmgrad.plot._headline import expect_headline
 from lstmgrad.plot._lyapunov import lyapunov_spectrum
 from lstmgrad.plot._maps import contribution_map, norm_map, saliency
@@ -42,6 +44,7 @@ DRAWN: dict[type[Result], Callable[..., Any]] = {
     ContributionMap: contribution_map,
     Contributions: contributions,
     FisherMemory: fisher_memory,
+    FixedPoints: fixed_points,
     GainBudget: gain_budget,
     LyapunovSpectrum: lyapunov_spectrum,
     NewtonRun: newton_unroll,

@@ -1,10 +1,10 @@
-"""Half-lives in order, and corrections of Newton's method, held against the numbers given."""
+"""Half-lives, corrections of Newton's method and fixed points, held against the numbers given."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from result_records import newton_run
+from result_records import fixed_points, newton_run
 
 from lstmgrad import plot
 
@@ -32,3 +32,13 @@ def test_corrections_by_iteration(ax):
     (line,) = ax.lines
     np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4, 5])
     np.testing.assert_allclose(line.get_ydata(), -(2.0 ** np.arange(5)))
+
+
+def test_eigenvalues_of_distinct_points_by_kind(ax):
+    plot.fixed_points(fixed_points(), ax=ax)
+    stable, unstable, slow = ax.lines
+    np.testing.assert_allclose(stable.get_xydata(), [[0.5, 0.0], [0.0, 0.1]])
+    np.testing.assert_allclose(unstable.get_xydata(), [[2.0, 0.0], [-0.5, 0.0]])
+    np.testing.assert_allclose(slow.get_xydata(), [[1.01, 0.0], [0.2, 0.0]])
+    assert slow.get_markerfacecolor() == "white"
+    assert [line.get_label() for line in ax.lines] == ["stable", "unstable", "slow point"]
