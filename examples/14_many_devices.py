@@ -41,6 +41,7 @@ COLLECTIVES = (
     "collective-permute(",
 )
 
+plt.style.use(["default", "lstmgrad.plot.paper"])
 parser = argparse.ArgumentParser(description="Norms of a batch, each device with its own part.")
 parser.add_argument("figure", nargs="?", default="many_devices.png", help="the file to write")
 parser.add_argument("--small", action="store_true", help="a tiny run, to see that it works")
@@ -110,7 +111,7 @@ print(
     f"{wider.log_norms[0]:.3f} and {wider.log_norms[1]:.3f}"
 )
 
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(3.3, 2.5))
 colors = plt.get_cmap("viridis")(np.linspace(0, 0.85, count))
 for shard, color in zip(profiles.log_norms.addressable_shards, colors, strict=False):
     curves = np.asarray(shard.data).T / np.log(10)
@@ -118,4 +119,4 @@ for shard, color in zip(profiles.log_norms.addressable_shards, colors, strict=Fa
     lines[0].set_label(str(shard.device))
 ax.set(xlabel="lag, steps", ylabel=r"$\log_{10}\,\|\partial c_T/\partial c_{T-lag}\|$")
 ax.legend(title="sequences on")
-figure.savefig(args.figure, dpi=200)
+figure.savefig(args.figure)

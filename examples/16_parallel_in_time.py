@@ -50,7 +50,7 @@ def both(model, inputs, linearize=lg.linearize):
 key_weights, key_inputs = jax.random.split(jax.random.key(0))
 weights = jax.random.normal(key_weights, (n, n)) / jnp.sqrt(n)
 noise = jax.random.normal(key_inputs, (steps, n))
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7))
 print("inputs  gain  exponent  ln overshoot   ln mu  predicted  measured")
 for size, color, mark in zip(sizes, ("C0", "C1"), ("o", "s"), strict=False):
     rows = []
@@ -67,7 +67,7 @@ for size, color, mark in zip(sizes, ("C0", "C1"), ("o", "s"), strict=False):
         )
     expected, counts, good = (np.array(column) for column in zip(*rows, strict=True))
     where = np.asarray(gains)
-    left.plot(where, expected, color=color, label=f"predicted, inputs of size {size}")
+    left.plot(where, expected, "-", color=color, label=f"predicted, inputs of size {size}")
     left.plot(where[good], counts[good], mark, color=color, label="measured")
     left.plot(where[~good], counts[~good], mark, color=color, markerfacecolor="white")
 if not args.small:
@@ -77,7 +77,7 @@ left.set(
 )
 left.axhline(steps, color="0.6", linewidth=0.8)
 left.text(gains[0], steps, "T", va="bottom", color="0.4")
-left.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0.02, 0.95))
+left.legend(loc="upper left", bbox_to_anchor=(0.02, 0.95))
 
 cells = {
     "RNN": (lg.cells.rnn, lg.linearize),
@@ -104,5 +104,5 @@ for index, (name, (make, linearize)) in enumerate(cells.items()):
     )
 right.set_xticks(range(len(cells)), cells, rotation=30, ha="right")
 right.set_ylabel("iterations of Newton's method")
-right.legend(fontsize="small")
-figure.savefig(args.figure, dpi=200)
+right.legend()
+figure.savefig(args.figure)

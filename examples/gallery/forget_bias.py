@@ -112,15 +112,17 @@ def draw(figure: str, curve: lg.training.TrainingCurve, paths: dict) -> None:
         page, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.6))
         for name, path in paths.items():
             lg.plot.norms(path, ax=left, label=name, linestyle=DASHES[name])
-        left.legend()
         left.set_title("What the forget gates alone let through")
         left.set_ylim(bottom=-20)
         colors = {line.get_label(): line.get_color() for line in left.lines}
         for name, losses in zip(paths, curve.losses, strict=True):
-            right.plot(curve.steps[0], losses, color=colors[name], linestyle=DASHES[name])
+            right.plot(
+                curve.steps[0], losses, color=colors[name], linestyle=DASHES[name], label=name
+            )
         right.axhline(curve.baseline_loss, color="0.55", linewidth=0.8)
         right.text(1450, curve.baseline_loss + 0.012, "without a memory", ha="right")
         right.set(xlabel="training step", ylabel="squared error", ylim=(0, 0.2))
+        right.legend(loc="center right")
         right.set_title("Only chrono biases learn to add")
         page.savefig(figure)
 
