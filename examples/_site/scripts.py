@@ -153,7 +153,8 @@ def card(script: Script) -> str:
 def generate(app: Sphinx) -> None:
     """Runs the scripts, as many at once as there are cores, and writes their pages."""
     full = app.tags.has("full")
-    PAGES.mkdir(exist_ok=True)
+    shutil.rmtree(PAGES, ignore_errors=True)
+    PAGES.mkdir()
     groups = [
         [Script.read(path) for path in sorted(SOURCE.glob(pattern))]
         for pattern in ("gallery/*.py", "[0-9]*.py")
