@@ -173,14 +173,14 @@ def contributions(
         over some 60 steps at a time. What a step adds to a matrix that it multiplies with is an
         outer product, whose factors tell its norm; what it adds to weights of other uses, as in a
         convolution, is multiplied out. Memory of some four times the states, (T, n), and of a few
-        gradients: the parts are never held together. Norms are good for any T; steps far below the largest one
-        keep their logarithm though they vanish in the sum. A residual comes from a sum of squares:
-        where steps cancel, to less than 3·10^-4 of their norms together (10^-8 in float64), it
-        reads as that. Within one step the norm of a leaf is lost (-inf) if it is more than 10^-23
-        below the largest entry of λ_t (10^-190 in float64), as gates far beyond saturation make it.
-        Parts of the state that do not act on one another, such as the layers of a stack, are swept
-        apart, so that the gradient of one cannot push that of another out of range: L layers cost
-        up to (L + 1) / 2 times as much.
+        gradients: the parts are never held together. Norms are good for any T; steps far below the
+        largest one keep their logarithm though they vanish in the sum. A residual comes from a sum
+        of squares: where steps cancel, to less than 3·10^-4 of their norms together (10^-8 in
+        float64), it reads as that. Within one step the norm of a leaf is lost (-inf) if it is more
+        than 10^-23 below the largest entry of λ_t (10^-190 in float64), as gates far beyond
+        saturation make it. Parts of the state that do not act on one another, such as the layers of
+        a stack, are swept apart, so that the gradient of one cannot push that of another out of
+        range: L layers cost up to (L + 1) / 2 times as much.
 
     Example:
         ```python
