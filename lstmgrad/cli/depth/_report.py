@@ -45,10 +45,9 @@ def figure(study: Study) -> Any:
 
     def factors(ax) -> None:
         plot.gain_budget(study.budget, names={"branch": "slope", "state": "weights"}, ax=ax)
-        gain = r"gain of $\Vert\partial h_L/\partial h_0\Vert$ in layer $l$ ($\log_{10}$)"
-        ax.set(xlabel="layer $l$", ylabel=gain)
+        ax.set(xlabel="layer $l$", ylabel=r"gain in layer $l$ ($\log_{10}$)")
 
-    return plot.page([norms, factors], width=3.8, height=2.5)
+    return plot.page([norms, factors], height=2.5)
 
 
 def record(study: Study) -> dict[str, Any]:
