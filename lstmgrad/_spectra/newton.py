@@ -133,9 +133,9 @@ def newton_iterations(chain: Chain, *, tolerance: float | None = None) -> Newton
         Rounding, eps ‖L⁻¹‖, decides whether it converges, and is exact but for the norm: the power
         method gives a lower bound of it. The number of iterations is an estimate. The square root
         is what is measured, not a theorem: on driven tanh networks it holds within a factor of two
-        where they forget their start. The chain knows the network along its own run alone: one that
-        has several attractors under the same inputs, or is close to the edge of chaos, may need
-        many times as many, on the way there from the guess.
+        where they forget their start, and within four or so at the edge of chaos, where counts run
+        into the hundreds. The chain knows the network along its own run alone: one that has several
+        attractors under the same inputs may need many times as many on the way from the guess.
 
     Example:
         For a contraction the number hardly grows with T; for a chaotic network it is T.
