@@ -81,8 +81,16 @@ def in_turn(function: Callable[P, R]) -> Callable[P, R]:
 def qr(matrix: Float[Array, "n m"]) -> tuple[Float[Array, "n k"], Float[Array, "k m"]]:
     """Q and R, with k = min(n, m).
 
+    By Householder's reflections. Cholesky QR in two passes is made of products, but with Cholesky's
+    factor and its inverse it takes longer on a CPU for square matrices from 100 on (1.2 times in
+    float32, 1.7 times in float64 for n = 256); it saves a third from n = 8 m on, where products
+    with the factors of a chain take most of the time.
+
     Args:
         matrix: any.
+
+    References:
+        Fukaya, Nakatsukasa, Yanagisawa & Yamamoto 2014, CholeskyQR2.
     """
     orthogonal, upper = jnp.linalg.qr(matrix)
     return orthogonal, upper
