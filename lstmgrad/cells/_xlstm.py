@@ -164,7 +164,7 @@ def slstm_step(params: SLSTMParams, state: SLSTMState, x: Float[Array, " d"]) ->
     drive = params.weight_ih @ x + params.weight_hh @ state.h + params.bias
     i, f, z, o = jnp.split(drive, 4)
     log_i, log_f = tag(i, "input"), tag(jax.nn.log_sigmoid(f), "forget")
-    kept, written, m = _stabilized(log_i, log_f, state.m)
+    kept, written, m = stabilized(log_i, log_f, state.m)
     c = kept * tag(state.c, "cell") + written * tag(jnp.tanh(z), "candidate")
     n = kept * tag(state.n, "normalizer") + written
     return SLSTMState(tag(jax.nn.sigmoid(o), "output") * c / n, c, n, m)
@@ -234,7 +234,7 @@ def mlstm_step(params: MLSTMParams, state: MLSTMState, x: Float[Array, " d"]) ->
     q, k, v, o = jnp.split(params.weight_ih @ x + params.bias, 4)
     k = k / jnp.sqrt(jnp.asarray(k.size, k.dtype))
     log_i, f = params.weight_gates @ x + params.bias_gates
-    kept, written, m = _stabilized(log_i, jax.nn.log_sigmoid(f), state.m)
+    kept, written, m = stabilized(log_i, jax.nn.log_sigmoid(f), state.m)
     c = kept * tag(state.c, "cell") + written * jnp.outer(v, k)
     n = kept * tag(state.n, "normalizer") + written * k
     # exp(-m) may underflow, and a query of zero has to read zero even then.
@@ -243,7 +243,7 @@ def mlstm_step(params: MLSTMParams, state: MLSTMState, x: Float[Array, " d"]) ->
     return MLSTMState(jax.nn.sigmoid(o) * (c @ q) / scale, c, n, m)
 
 
-def _stabilized(log_i: Array, log_f: Array, m: Array) -> tuple[Array, Array, Array]:
+def stabilized(log_i: Array, log_f: Array, m: Array) -> tuple[Array, Array, Array]:
     """The forget gate and the input gate in the next gauge, and that gauge."""
     before = jax.lax.stop_gradient(m)
     after = jax.lax.stop_gradient(jnp.maximum(log_f + before, log_i))

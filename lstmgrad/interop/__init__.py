@@ -20,6 +20,7 @@ from lstmgrad.interop._recorded_run import RecordedRun
 from lstmgrad.interop._recording import Recording, record
 from lstmgrad.interop._torch import ProjectedLSTMParams, from_torch
 from lstmgrad.interop._torch_writing import to_torch
+from lstmgrad.interop._transformers import from_transformers, layer_inputs
 
 __all__ = [
     "ClosedLoopParams",
@@ -36,6 +37,8 @@ __all__ = [
     "from_nnx",
     "from_onnx",
     "from_torch",
+    "from_transformers",
+    "layer_inputs",
     "record",
     "stack",
     "to_torch",
