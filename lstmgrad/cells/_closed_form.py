@@ -82,6 +82,10 @@ def cfc(
     Example:
         At zero weights h' is 0, whatever h was.
 
+        >>> unit = lg.cells.cfc(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Hasani et al. 2022 (Nature Machine Intelligence 4, 992; arXiv:2106.13898). LeCun et
         al. 1998, Efficient BackProp, for the shared layer's activation.

@@ -91,6 +91,10 @@ def delta_net(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     Example:
         Where β is 1, what is written under a key is read with the same query: h' = v.
 
+        >>> unit = lg.cells.delta_net(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Yang et al. 2024 (arXiv:2406.06484), Section 2.2. Schlag, Irie & Schmidhuber 2021
         (arXiv:2102.11174), Section 4.2.
@@ -142,6 +146,10 @@ def gated_delta_net(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
 
     Example:
         ``lg.routes(chain)["carry"]`` has the product of the α, what the gate alone would keep.
+
+        >>> unit = lg.cells.gated_delta_net(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
 
     References:
         Yang, Kautz & Hatamizadeh 2025 (arXiv:2412.06464), Section 3.1, Eq. 10.

@@ -91,6 +91,10 @@ def s4d(input_size: int, hidden_size: int, *, state_size: int = 16, dtype=None) 
     Example:
         At initialization ``backward_norms`` gives -lag · min Δ/2.
 
+        >>> unit = lg.cells.s4d(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Gu, Gupta, Goel & Ré 2022 (arXiv:2206.11893), Section 3; S4D-Lin is in Section 4.
     """
@@ -154,6 +158,10 @@ def s5(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
 
     Example:
         At initialization ``backward_norms`` gives -lag · min Δ/2.
+
+        >>> unit = lg.cells.s5(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
 
     References:
         Smith, Warrington & Linderman 2023 (arXiv:2208.04933), Section 3.

@@ -63,6 +63,10 @@ def lin_oss(
     Example:
         With IMEX, the product of any number of steps has the determinant 1.
 
+        >>> unit = lg.cells.lin_oss(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Rusch & Rus 2025 (arXiv:2410.03943), Section 2; Section 3 for the eigenvalues.
     """

@@ -77,6 +77,10 @@ def mamba_2(
     Example:
         Over T steps the norm of the product is exp(-exp(a_log) Σ Δ), of the slowest head.
 
+        >>> unit = lg.cells.mamba_2(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Dao & Gu 2024 (arXiv:2405.21060), Sections 2.4 and 7.
     """

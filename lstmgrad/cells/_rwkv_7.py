@@ -68,6 +68,10 @@ def rwkv_7(input_size: int, hidden_size: int, *, dtype=None) -> Cell:
     Example:
         At zero weights k is 0, and the step Jacobian of S is diag exp(-e^(-1/2)/2).
 
+        >>> unit = lg.cells.rwkv_7(2, 3)
+        >>> lg.chain(unit.model(unit.init(jax.random.key(0))), inputs).trajectory.states.h.shape[0]
+        7
+
     References:
         Peng et al. 2025 (arXiv:2503.14456), Section 4.
     """

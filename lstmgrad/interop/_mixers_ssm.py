@@ -90,7 +90,7 @@ def mamba_2(weights: Weights, config: Mapping[str, Any], head: int | None) -> Mo
 
 
 def _bound(number: Any) -> float:
-    """A number of a configuration, whose files have {"__float__": "Infinity"} for one not in JSON."""
+    """A number of a configuration, whose file has {"__float__": "Infinity"} for what is no JSON."""
     return float(number["__float__"] if isinstance(number, Mapping) else number)
 
 

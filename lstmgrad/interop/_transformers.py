@@ -162,7 +162,7 @@ def layer_inputs(model: Any, batch: Any, *, layer: int | None = None) -> Float[A
 
 def _config_of(source: Any) -> Mapping[str, Any]:
     """The configuration of a live model or of a folder; that of the text, if there are several."""
-    config = getattr(source, "config", None)
+    config: Any = getattr(source, "config", None)
     if hasattr(config, "to_dict"):
         found = config.to_dict()
     elif isinstance(source, str | Path) and (Path(source) / "config.json").is_file():

@@ -12,6 +12,7 @@ import pytest
 from hand import sigmoid
 
 import lstmgrad as lg
+from lstmgrad.interop import _transformers
 
 T, LAYER = 12, 1
 
@@ -80,9 +81,9 @@ def pass_through(torch, net, tokens):
 
     The gradient is that of the last output, each number of it weighed, to all inputs.
     """
-    kind = lg.interop._transformers._kind_of(net.config.to_dict())
+    kind = _transformers.KINDS[net.config.model_type]
     tensors = dict(net.state_dict())
-    prefix = lg.interop._transformers._layer_prefix(tensors, kind, LAYER)
+    prefix = _transformers._layer_prefix(tensors, kind, LAYER)
     seen = {}
 
     def see(module, arguments, options, output):
@@ -121,8 +122,9 @@ def test_a_layer_runs_as_its_own_module_does(make, tmp_path):
     found = jax.grad(lambda x: lg.unroll(*model, x).states.h[-1] @ weights)(ours)
     np.testing.assert_allclose(found, gradient, rtol=0, atol=1e-4 * np.abs(gradient).max())
 
-    chain = lg.chain(model, ours, linearize=lg.linearize_one_sided)
-    heads = jax.vmap(lambda head: lg.backward_norms(head).log_norms)(chain[2:].heads("s"))
+    chain = lg.chain(model, ours, linearize=lg.linearize_one_sided)[2:]
+    assert isinstance(chain, lg.OneSidedChain)
+    heads = jax.vmap(lambda head: lg.backward_norms(head).log_norms)(chain.heads("s"))
     one = lg.interop.from_transformers(net, layer=LAYER, head=1)
     alone = lg.chain(one, ours, linearize=lg.linearize_one_sided)
     np.testing.assert_allclose(alone.trajectory.states.s, trajectory.states.s[:, 1], atol=1e-6)
@@ -173,6 +175,7 @@ def test_a_gated_delta_net_from_its_folder(tmp_path):
     x = np.random.default_rng(1).normal(size=(5, 4))
     states = lg.unroll(*model, jnp.asarray(x)).states
     silu, before, s = lambda y: y * sigmoid(y), np.zeros(10), np.zeros((2, 2, 3))
+    q = np.zeros(3)
     for t in range(5):
         projected, gates = (
             weights["in_proj_qkvz.weight"] @ x[t],
