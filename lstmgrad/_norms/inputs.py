@@ -13,7 +13,7 @@ from lstmgrad._chains.inputs import InputBlock, input_block, known_steps
 from lstmgrad._chains.padded import check_length, ending_last
 from lstmgrad._checks import check_not_empty
 from lstmgrad._compile import compiled
-from lstmgrad._norms.profiles import read_norms
+from lstmgrad._norms.reading import read_norms
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.scaled import scaled
 from lstmgrad._numeric.tracked import NormReading, norm_reader

@@ -15,7 +15,7 @@ from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.padded import check_length, repeating_last
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._labeled import Axes
-from lstmgrad._norms.profiles import read_norms
+from lstmgrad._norms.reading import read_norms
 from lstmgrad._norms.records import Norms
 from lstmgrad._result import block_name, chosen, number, reading, seen, up_to_length
 from lstmgrad._types import PartName

@@ -21,7 +21,7 @@ from lstmgrad._chains.sweeps import Renew, read_nothing, sweep_backward, sweep_f
 from lstmgrad._checks import check_count, check_positive
 from lstmgrad._compile import compiled
 from lstmgrad._leaves import shown
-from lstmgrad._norms.profiles import diagonal_norms, read_norms, within_range
+from lstmgrad._norms.reading import diagonal_norms, read_norms, within_range
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.krylov import CAPACITY, dominant, start_frame
 from lstmgrad._numeric.rows import Watch, log_size, start_rows, watch_range

@@ -21,7 +21,7 @@ from lstmgrad._chains.padded import check_length, ending_last
 from lstmgrad._chains.sweeps import sweep_backward
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._leaves import shown
-from lstmgrad._norms.profiles import within_range
+from lstmgrad._norms.reading import within_range
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.rows import Watch, joined, log_size, start_rows, watch_range
 from lstmgrad._numeric.scaled import Scaled, exponent_of, log_of, widen

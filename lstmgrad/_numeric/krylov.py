@@ -161,15 +161,16 @@ def proved_error(
     return jnp.where(gap > 0, jnp.log1p(excess) / 2, jnp.inf)
 
 
-def start_frame(size: int, dtype) -> Float[Array, "2 n"]:
-    """Two orthonormal random directions, the same in every call; the second is zero for n = 1.
+def start_frame(size: int, dtype, count: int = 2) -> Float[Array, "count n"]:
+    """Orthonormal random directions, the same in every call; those beyond n are zero.
 
     Args:
         size: n.
         dtype: of the vectors.
+        count: how many.
     """
-    frame = np.linalg.qr(np.random.default_rng(1).standard_normal((size, 2)))[0].T
-    return jnp.zeros((2, size), dtype).at[: len(frame)].set(jnp.asarray(frame, dtype))
+    frame = np.linalg.qr(np.random.default_rng(1).standard_normal((size, count)))[0].T
+    return jnp.zeros((count, size), dtype).at[: len(frame)].set(jnp.asarray(frame, dtype))
 
 
 def _random(count: int, size: int, dtype) -> Float[Array, "count n"]:
@@ -219,7 +220,7 @@ def _rayleigh_ritz(space: _Space) -> _Ritz:
     vectors = weights @ space.basis
     residuals = weights @ space.image - values[:, None] * vectors
     sizes = jnp.linalg.norm(residuals, axis=1)
-    error, second_limits = _estimate_error(values, sizes)
+    error, second_limits = estimated_error(values, sizes)
     found = Leading(
         vectors=vectors[:2],
         error=error,
@@ -239,10 +240,15 @@ def _projected_eigenpairs(space: _Space) -> tuple[Float[Array, " k"], Float[Arra
     return values[::-1], weights.T[::-1]
 
 
-def _estimate_error(
+def estimated_error(
     values: Float[Array, " k"], residuals: Float[Array, " k"]
 ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-    """The estimate of (σ_max - σ̂)/σ̂, and whether the second vector limits it."""
+    """The estimate of (σ_max - σ̂)/σ̂, and whether the second vector limits it.
+
+    Args:
+        values: θ_i, the largest first.
+        residuals: ρ_i.
+    """
     first, second = residuals[0], residuals[1]
     gap = values[0] - values[1] - second
     # min(ρ₁, ρ₁²/gap); a gap of zero is never divided by.

@@ -25,11 +25,13 @@ from lstmgrad._numeric.scaled import (
     LOWEST,
     Scaled,
     add,
+    exponent_above,
     exponent_of,
     log_of,
     norm_of,
     normalize,
     power_below,
+    shifted,
     widen,
 )
 
@@ -130,3 +132,19 @@ def joined(rows: Scaled) -> Scaled:
     exponent = jnp.max(exponents)
     shift = power_below(exponents - exponent, rows.mantissa.dtype)
     return Scaled(rows.mantissa * shift[:, None], exponent)
+
+
+def block_of(rows: Scaled, part: slice) -> Scaled:
+    """Some columns of the rows under one exponent, normalized; what is below its range is zero.
+
+    Args:
+        rows: (m, n) with an exponent each.
+        part: the columns.
+    """
+    mantissa = rows.mantissa[:, part]
+    tops = jnp.max(jnp.abs(jax.lax.stop_gradient(mantissa)), axis=1, initial=0.0)
+    exponents = jnp.where(tops == 0, LOWEST, rows.exponent + exponent_above(tops))
+    exponent = jnp.max(exponents, initial=LOWEST)
+    finfo = jnp.finfo(mantissa.dtype)
+    shift = jnp.clip(rows.exponent - exponent, 2 * finfo.minexp, 2 * (finfo.maxexp - 1))
+    return Scaled(shifted(mantissa, shift[:, None]), exponent)
