@@ -46,7 +46,6 @@ nb_execution_timeout = 1200  # a cell, on a busy machine
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
 suppress_warnings = ["myst-nb.lexer"]  # where cells are not run
-nb_mime_priority_overrides = [("*", "text/plain", 0)]
 
 # The reference, from docstrings.
 autodoc_member_order = "bysource"

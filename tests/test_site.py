@@ -84,3 +84,17 @@ def test_the_site_is_complete_its_links_lead_somewhere_and_its_search_finds(site
     assert_every_public_name_is_listed(site)
     assert_every_link_inside_leads_somewhere(site)
     assert_the_search_knows_guides_and_docstrings(site)
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_every_figure():
+    """Of each cell, and not of the first one alone: what draws leaves the backend as it was."""
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    start = "import jax.numpy as jnp\nimport lstmgrad as lg\n"
+    start += "profile = lg.backward_norms(lg.DenseChain(jnp.ones((3, 1, 1))))"
+    draw = "lg.plot.norms(profile);"
+    cells = [nbformat.v4.new_code_cell(code) for code in (start, draw, draw)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(notebook, kernel_name="python3").execute()
+    for cell in notebook.cells[1:]:
+        assert "image/png" in cell.outputs[0]["data"]

@@ -88,6 +88,11 @@ def style() -> AbstractContextManager[None]:
         >>> lg.plot.norms(lg.backward_norms(chain), ax=ax) is ax
         True
     """
+    import matplotlib.pyplot as plt
+
+    # Loads the backend, which in a notebook turns interactive drawing on: the context would undo
+    # that on exit, and no later figure would be shown.
+    plt.draw_if_interactive()
     return matplotlib.style.context(["default", _SHEET])
 
 
