@@ -174,7 +174,10 @@ def renewal(
             moved, stray = frame_errors.displaced(
                 before, tangents, strays[0] if strays else None, noise, frame, triangle
             )
-            gone = frame_errors.is_lost(moved, stray, eps)
+            # A tangent of which only rounding is left may take the place of one behind it.
+            grown = jnp.diagonal(moved.inside - before.inside)
+            unknown = jnp.isinf(rounding) | (jnp.abs(grown) * eps > frame_errors.FLOOR)
+            gone = frame_errors.is_lost(moved, stray, eps) | (jnp.cumsum(unknown) > 0)
             rounding = jnp.maximum(rounding, jnp.where(gone, -math.log(eps), 0.0))
             # Sums that start after a burn-in owe nothing to errors of before, but to where the
             # frame is by then.

@@ -118,7 +118,8 @@ def test_a_wrong_claim_is_noticed():
 
 # Two groups of units that the factors keep apart, where a reflection put rounding of one into the
 # other; tangents that rounding had turned before the steps that count; a coordinate that left the
-# range and led again later; a rank lost inside an interval; what was lost outside the frame.
+# range and led again later; a rank lost inside an interval; what was lost outside the frame; a
+# tangent whose place one took of which nothing but rounding was left.
 EXPONENTS = [
     (spectra.Case("lyapunov_spectrum", 3, 20, "float32", interval=1), "lstm", [23, 54, 18]),
     slow(
@@ -137,11 +138,18 @@ EXPONENTS = [
         "triangular",
         [21, 6, 0],
     ),
+    slow(
+        spectra.Case("lyapunov_spectrum", 6, 15, "float32", burn_in=5, interval=1),
+        "heads",
+        [42, 32, 8],
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("case", "kind", "seed"), EXPONENTS, ids=["groups", "burn-in", "range", "rank", "outside"]
+    ("case", "kind", "seed"),
+    EXPONENTS,
+    ids=["groups", "burn-in", "range", "rank", "outside", "taken"],
 )
 def test_an_exponent_that_was_wrong(case, kind, seed):
     ((verdict, _),) = spectra.judge_batch(case, kind, [seed])
