@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 # For the pages and scripts that are run: small, and compiled in half the time without optimization.
+os.environ.pop("MPLBACKEND", None)  # notebooks have their own
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if not globals()["tags"].has("full"):  # what Sphinx gives this file
     flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"

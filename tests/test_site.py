@@ -87,8 +87,9 @@ def test_the_site_is_complete_its_links_lead_somewhere_and_its_search_finds(site
 
 
 @pytest.mark.slow
-def test_a_notebook_shows_every_figure():
+def test_a_notebook_shows_every_figure(monkeypatch):
     """Of each cell, and not of the first one alone: what draws leaves the backend as it was."""
+    monkeypatch.delenv("MPLBACKEND")
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     start = "import jax.numpy as jnp\nimport lstmgrad as lg\n"
     start += "profile = lg.backward_norms(lg.DenseChain(jnp.ones((3, 1, 1))))"
