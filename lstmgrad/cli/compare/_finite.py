@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstmgrad as lg
+from lstmgrad._chains.blocks import block_between
 from lstmgrad.cli._shared.console import listed
 
 THRESHOLD = 1e-3
@@ -185,7 +186,8 @@ def read_blocks(
 ) -> list[tuple]:
     """Returns (profile, decay rate, horizon, the same through the additive path) for each block.
 
-    The last one is None where a block has no such path: it leads from a cell c to itself.
+    The last one is None where a block has no such path: it leads from a cell c to itself. Where c
+    is a matrix that is multiplied by its gates alone, the path is the whole block.
 
     Args:
         chain: of one cell.
@@ -193,6 +195,8 @@ def read_blocks(
         length: the steps that count, of a batch; None is all of them.
     """
     route = lg.routes(chain).get(CELL)
+    if "c" in chain.layout.parts and block_between(chain, "c", "c").chain.copies() is not None:
+        route = chain
 
     def read(along: lg.Chain, of: str, wrt: str) -> tuple:
         profile = lg.backward_norms(along, of=of, wrt=wrt, length=length)
