@@ -65,6 +65,7 @@ _CHRONO, _HIDDEN = 3, 4
 _ROUTES = {"cell": 0, "candidate": 1, "forget": 2, "input": 3, "output": 4}
 
 
+@public
 def style() -> AbstractContextManager[None]:
     """Sets the style of lstmgrad's figures and restores your own on exit.
 
