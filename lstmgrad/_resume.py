@@ -77,6 +77,11 @@ def resume(
 
         profiles = lg.resume(with_one, {}, range(1000), path="profiles.npz")
         ```
+
+        >>> def add(total, item):
+        ...     return total + item
+        >>> lg.resume(add, np.zeros(2), np.ones((3, 2)), path="sum.npz").tolist()
+        [3.0, 3.0]
     """
     if not callable(update):
         raise ValueError(
