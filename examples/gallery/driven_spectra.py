@@ -143,7 +143,8 @@ def draw(figure: str, spectra: dict, scores: dict, steps: int) -> None:
             right.plot(np.linspace(steps / len(found), steps, len(found)), found, label=name)
         right.axhline(0.5, color="0.55", linewidth=0.8)
         right.set(xlabel="training step", ylabel="share of right answers", ylim=(0.4, 1.03))
-        right.set_title("The task is learned with flossing alone")
+        learned = [name for name, found in scores.items() if found[-1] > 0.9]
+        right.set_title(f"Learned {' and '.join(learned)}" if learned else "Not learned so soon")
         right.legend()
         page.savefig(figure)
 

@@ -120,10 +120,14 @@ def draw(figure: str, curve: lg.training.TrainingCurve, paths: dict) -> None:
                 curve.steps[0], losses, color=colors[name], linestyle=DASHES[name], label=name
             )
         right.axhline(curve.baseline_loss, color="0.55", linewidth=0.8)
-        right.text(1450, curve.baseline_loss + 0.012, "without a memory", ha="right")
+        end = curve.steps[0, -1]
+        right.text(0.97 * end, curve.baseline_loss + 0.012, "without a memory", ha="right")
         right.set(xlabel="training step", ylabel="squared error", ylim=(0, 0.2))
         right.legend(loc="center right")
-        right.set_title("Only chrono biases learn to add")
+        pairs = zip(paths, curve.losses[:, -1], strict=True)
+        learned = [name for name, loss in pairs if loss < curve.baseline_loss / 4]
+        only = "Only chrono biases learn to add" if learned == [CHRONO] else None
+        right.set_title(only or "The error of adding two numbers")
         page.savefig(figure)
 
 
