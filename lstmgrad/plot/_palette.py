@@ -12,6 +12,7 @@ The additive path of a cell has the color of its network, thin and with hollow c
 """
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -89,11 +90,11 @@ def style() -> AbstractContextManager[None]:
         >>> lg.plot.norms(lg.backward_norms(chain), ax=ax) is ax
         True
     """
-    import matplotlib.pyplot as plt
-
-    # Loads the backend, which in a notebook turns interactive drawing on: the context would undo
-    # that on exit, and no later figure would be shown.
-    plt.draw_if_interactive()
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        # Loads the backend, which in a notebook turns interactive drawing on: the context would
+        # undo that on exit, and no later figure would be shown.
+        pyplot.draw_if_interactive()
     return matplotlib.style.context(["default", _SHEET])
 
 
@@ -108,6 +109,9 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
     def draw(*data: P.args, **options: P.kwargs) -> R:
         if options.get("ax") is not None:
             return function(*data, **options)
+        # What makes the figure; before `style`, which looks whether it is there.
+        import matplotlib.pyplot  # noqa: F401
+
         with style():
             return function(*data, **options)
 

@@ -228,7 +228,6 @@ def test_the_source_is_cells_or_weights():
     [
         (["--cells", "rnn,foo"], "unknown cell 'foo'; the known ones are rnn, leaky_rnn, residual"),
         (["--cells", "rnn,all"], "unknown cell 'all'; the known ones are"),
-        (["--cells", "gru,mlstm", "--hidden", "65"], "--hidden: expected less than 65 with mlstm"),
         (["--cells", ""], "unknown cell ''"),
         (["--cells", "gru,GRU"], "cell 'gru' is named twice"),
         (["--train", "-1"], "--train: expected a whole number, 0 or more, but got -1"),

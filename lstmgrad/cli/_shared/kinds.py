@@ -8,10 +8,6 @@ import jax
 
 import lstmgrad as lg
 from lstmgrad._chains.layout import layout_of
-from lstmgrad.cli._shared.error import CommandError
-
-WIDEST = 4096
-"""The most numbers in a part, where that is more than its units: a matrix of 64 x 64."""
 
 
 class Kind(NamedTuple):
@@ -32,22 +28,10 @@ class Kind(NamedTuple):
 
         Args:
             hidden: hidden units.
-
-        Raises:
-            CommandError: a part has so many numbers that an array of their square is too large.
         """
         cell = self.make(1, hidden)
         layout = layout_of(jax.eval_shape(cell.initial_state))
-        sizes = {str(p): size for p, size in layout.part_sizes().items() if p not in cell.held}
-        part = max(sizes, key=lambda part: sizes[part])
-        structured = cell.diagonal or cell.one_sided
-        if not structured and sizes[part] > max(WIDEST, hidden):
-            raise CommandError(
-                f"--hidden: expected less than {hidden} with {self.title}, whose {part} would have "
-                f"{sizes[part]} numbers: its norms take an array of their square, and {WIDEST} "
-                "numbers are allowed"
-            )
-        return tuple(sizes)
+        return tuple(str(part) for part in layout.parts if part not in cell.held)
 
 
 def _kinds() -> dict[str, Kind]:
