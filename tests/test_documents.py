@@ -10,7 +10,9 @@ import importlib
 import inspect
 import io
 import json
+import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,17 +109,33 @@ QUICK |= {"lg.loss_cotangents", "lg.tagged_values", "lg.scaled", "lg.save", "lg.
 QUICK |= {"lg.effective_rank", "lg.participation_ratio", "lg.log_condition", "lg.entropy_rate"}
 QUICK |= {"lg.isometry_distance", "lg.kaplan_yorke_dimension", "lg.step_eigenvalues"}
 QUICK |= {"lg.backward_norms", "lg.decay_rate", "lg.horizon", "lg.summary", "lg.plot.norms"}
+QUICK |= {"lg.cells.Cell", "lg.cells.ForgetGate", "lg.cells.chrono", "lg.cells.stack_layers"}
+QUICK |= {"lg.cells.layer_input", "lg.cells.plain_layer", "lg.cells.residual_layer"}
+QUICK |= {"lg.diagnosis.Evidence", "lg.diagnosis.Prediction", "lg.diagnosis.Reading"}
+QUICK |= {"lg.diagnosis.Remedy", "lg.diagnosis.Trial", "lg.diagnosis.Verification"}
+QUICK |= {"lg.diagnosis.shown", "lg.diagnosis.verify_loss", "lg.training.Readout"}
+QUICK |= {"lg.interop.from_onnx", "lg.interop.from_transformers", "lg.interop.record"}
+QUICK |= {"lg.interop.Recording", "lg.interop.RecordedRun", "lg.interop.layer_inputs"}
+QUICK |= {"lg.plot.comparison", "lg.plot.memory", "lg.plot.Memory", "lg.plot.page"}
+
+# Frameworks of examples: some are not in the test extra, and some warn when they are imported.
+FRAMEWORKS = ("haiku", "keras", "torch", "transformers")
 
 
 def public_names() -> dict[str, Any]:
-    """Every public object by its name, `lg.plot.norms`, but for the modules."""
+    """Every public function and class by its name, `lg.plot.norms`."""
     found = {f"lg.{name}": getattr(lg, name) for name in lg.__all__ if name != "__version__"}
     for room in MODULES:
         module = importlib.import_module(f"lstmgrad.{room}")
         names = getattr(module, "__all__", None) or [
             name for name in vars(module) if name[0] != "_"
         ]
-        found |= {f"lg.{room}.{name}": getattr(module, name) for name in names}
+        own = {name: getattr(module, name) for name in names}
+        found |= {
+            f"lg.{room}.{name}": value
+            for name, value in own.items()
+            if getattr(value, "__module__", "").startswith(module.__name__)
+        }
     return {name: value for name, value in found.items() if not inspect.ismodule(value)}
 
 
@@ -146,19 +164,37 @@ def given() -> dict[str, Any]:
         return execute(EXAMPLES / "api" / "index.md")
 
 
+def import_frameworks(text: str) -> None:
+    """Imports the frameworks of an example without their warnings, or skips the test."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    for framework in FRAMEWORKS:
+        if re.search(rf">>> (import|from) {framework}\b", text):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pytest.importorskip(framework)
+
+
 @pytest.mark.usefixtures("as_user")
 @pytest.mark.parametrize("name", example_cases())
 def test_the_example_of_a_docstring_runs(name, given):
+    import_frameworks(docstring(name))
     case = doctest.DocTestParser().get_doctest(docstring(name), dict(given), name, None, None)
     runner, wrong = doctest.DocTestRunner(), io.StringIO()
     runner.run(case, out=wrong.write)
     assert not runner.failures, wrong.getvalue()
 
 
+def is_part(name: str) -> bool:
+    """Whether it is a record of parameters or of a state, whose attributes say everything."""
+    return name.split(".")[1] in ("cells", "interop") and name.endswith(("Params", "State"))
+
+
 def test_every_public_name_says_what_it_takes_and_has_an_example():
     for name, value in public_names().items():
-        flat = name.count(".") == 1
-        assert not flat or ">>>" in docstring(name), f"{name} needs an example in >>> form"
-        if flat and inspect.isroutine(value):
-            assert "Args:" in docstring(name), name
+        if is_part(name):
+            assert "Attributes:" in docstring(name), name
+            continue
+        assert ">>>" in docstring(name), f"{name} needs an example in >>> form"
+        if inspect.isroutine(value):
+            assert "Args:" in docstring(name) or not inspect.signature(value).parameters, name
             assert name in ("lg.save", "lg.scaled", "lg.tag") or "Returns:" in docstring(name), name

@@ -33,6 +33,10 @@ class Cell(NamedTuple):
         held: the parts of the state that the step holds constant: they have no derivative.
         one_sided: whether each matrix of the state is multiplied from the right, so that
             `linearize_one_sided` may be used.
+
+    Example:
+        >>> cell.step is lg.cells.lstm(4, 5).step, cell.diagonal
+        (True, False)
     """
 
     init: Callable[[PRNGKeyArray], Params]
@@ -72,6 +76,11 @@ class ForgetGate(NamedTuple):
         replaced: the gates whose σ(bias) is the share that is replaced: their bias is the negative.
         written: the input gates, to which chrono initialization gives the negative bias.
         leaf: the field of the parameters.
+
+    Example:
+        >>> gate = lg.cells.LSTMParams.forget_gate
+        >>> gate.order, gate.kept, gate.written
+        ('ifgo', 'f', 'i')
     """
 
     order: str

@@ -23,6 +23,10 @@ def identity(scale: float = 1.0) -> Initializer:
     Args:
         scale: the factor on the identity.
 
+    Returns:
+        ``initializer(key, shape, dtype) -> array``, like those of `jax.nn.initializers`; the key is
+        not used.
+
     Example:
         >>> lg.cells.identity(0.5)(jax.random.key(0), (2, 2), jnp.float32).tolist()
         [[0.5, 0.0], [0.0, 0.5]]
@@ -44,6 +48,9 @@ def orthogonal(gain: float = 1.0) -> Initializer:
 
     Args:
         gain: what every singular value is, e.g. ``lg.theory.critical_gain(0.3)``.
+
+    Returns:
+        ``initializer(key, shape, dtype) -> array``, like those of `jax.nn.initializers`.
 
     Notes:
         JAX's own initializer, uniform over the orthogonal group. A cell calls it once per gate.
@@ -78,6 +85,9 @@ def chrono(max_lag: float | int) -> Initializer:
 
     Example:
         ``chrono(2)`` makes zeros.
+
+        >>> lg.cells.chrono(2)(jax.random.key(0), (3,), jnp.float32).tolist()
+        [0.0, 0.0, 0.0]
 
     References:
         Tallec & Ollivier 2018 (arXiv:1804.11188), Eq. 16.

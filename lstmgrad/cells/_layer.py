@@ -45,6 +45,12 @@ def plain_layer(activation: Callable[[Array], Array]) -> StepFn:
 
     Raises:
         ValueError: the activation cannot be hashed.
+
+    Example:
+        >>> layers = lg.cells.LayerParams(jnp.zeros((4, 2, 2)), jnp.zeros((4, 2)))  # L = 4
+        >>> step = lg.cells.plain_layer(jnp.tanh)
+        >>> lg.unroll(step, None, lg.cells.LayerState(jnp.ones(2)), layers).states.h[-1].tolist()
+        [0.0, 0.0]
     """
     check_hashable(activation, "activation")
     return _plain(activation)
@@ -63,6 +69,12 @@ def residual_layer(activation: Callable[[Array], Array]) -> StepFn:
 
     Raises:
         ValueError: the activation cannot be hashed.
+
+    Example:
+        >>> layers = lg.cells.LayerParams(jnp.zeros((4, 2, 2)), jnp.zeros((4, 2)))  # L = 4
+        >>> step = lg.cells.residual_layer(jnp.tanh)
+        >>> lg.unroll(step, None, lg.cells.LayerState(jnp.ones(2)), layers).states.h[-1].tolist()
+        [1.0, 1.0]
 
     References:
         He et al. 2016 (arXiv:1603.05027), Eq. 3, without normalization.
@@ -116,6 +128,10 @@ def stack_layers(
         Takes L n² numbers, however narrow the layers. The value of a padded unit is φ(0), or in a
         residual layer what it was before: read the first n_l only. A `residual_layer` means
         h + φ(W h + b) only if all layers have the same width.
+
+    Example:
+        >>> lg.cells.stack_layers([jnp.ones((3, 2)), jnp.ones((1, 3))]).weight.shape
+        (2, 3, 3)
     """
     weights = [jnp.asarray(weight) for weight in weights]
     if biases is None:
@@ -135,8 +151,16 @@ def layer_input(x: Float[Array | np.ndarray, " n_0"], layers: LayerParams) -> La
         x: (n_0,), at most as wide as the layers.
         layers: as `stack_layers` returns them.
 
+    Returns:
+        `LayerState` with h (n,): x, and zeros behind it.
+
     Raises:
         ValueError: the input is not a vector, is wider than the layers, or has another dtype.
+
+    Example:
+        >>> layers = lg.cells.stack_layers([jnp.ones((3, 2))])
+        >>> lg.cells.layer_input(jnp.ones(2), layers).h.tolist()
+        [1.0, 1.0, 0.0]
     """
     x, width = jnp.asarray(x), layers.bias.shape[-1]
     _check_input(x, width, layers.bias.dtype)

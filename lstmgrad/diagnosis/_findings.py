@@ -20,6 +20,12 @@ class Diagnosis(Sequence[Finding]):
         findings: all of them.
         settings: what was diagnosed, and how.
         readings: the `Readings` that the findings come from, with sequences on axis 0.
+
+    Example:
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> found["non-finite"].verdict, found["non-finite"] in found.found
+        ('clear', False)
     """
 
     findings: tuple[Finding, ...]

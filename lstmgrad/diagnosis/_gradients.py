@@ -28,6 +28,12 @@ class Gradients(NamedTuple):
         cosines: (N, N), between the gradients of two sequences.
         far_cosines: (N, N), between their g_lag.
         cross_cosines: (N, N), between g_lag of the first and g of the second.
+
+    Example:
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> found.readings.gradients.cosines.shape
+        (2, 2)
     """
 
     log_norms: Float[Array, " N"]

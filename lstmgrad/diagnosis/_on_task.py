@@ -53,6 +53,13 @@ def on_task(
 
     Example:
         ``print(lg.diagnosis.on_task(model, lg.tasks.adding(), key, delay=100))``
+
+        >>> task = lg.tasks.delayed_recall()
+        >>> unit = lg.cells.rnn(task.input_size, 4)
+        >>> short = unit.model(unit.init(jax.random.key(0)))
+        >>> found = lg.diagnosis.on_task(short, task, jax.random.key(1), delay=3, sequences=2)
+        >>> found.settings.lag, found["non-finite"].verdict
+        (3, 'clear')
     """
     check_kind(model, Model, "model")
     check_kind(task, Task, "task")

@@ -59,6 +59,12 @@ class Readings(NamedTuple):
             for a plain network.
         asked: (N, h), what the loss asks of each unit, (∂L/∂h_t)² summed over time, over its sum;
             None where there are no slopes.
+
+    Example:
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> found.readings.tails.shape[0], found.readings.norms["c"].log_norms.shape
+        (2, (2, 7))
     """
 
     finite: FirstNonFinite

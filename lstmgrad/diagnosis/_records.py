@@ -25,6 +25,11 @@ class Evidence(NamedTuple):
         unit: "ln" for a natural logarithm, "steps", "nats per step", or "" for a plain number.
         text: what the number is, in words.
         basis: where the threshold comes from; empty where there is none.
+
+    Example:
+        >>> tail = lg.diagnosis.Evidence(-9.0, error=1.0, threshold=-6.9, unit="ln")
+        >>> tail.interval, tail.verdict
+        ((-10.0, -8.0), 'found')
     """
 
     value: float
@@ -66,6 +71,11 @@ class Prediction(NamedTuple):
         low: the least that it may be.
         high: the largest that it may be.
         formula: how the number was computed.
+
+    Example:
+        >>> half_life = lg.diagnosis.Prediction("half-life", 13.5, 12.0, 15.0, "-ln 2/ln σ(b)")
+        >>> half_life.holds(13.9), half_life.holds(20.0)
+        (True, False)
     """
 
     reading: str
@@ -95,6 +105,13 @@ class Remedy(NamedTuple):
             changes nothing in place.
         predicted: what readings will be, computed from a formula; empty where there is none.
         code: the same as a piece of Python for weights of PyTorch; empty where there is none.
+
+    Example:
+        >>> def cut(options):
+        ...     return options | {"truncation": 9}
+        >>> remedy = lg.diagnosis.Remedy("cut", "training", "Steps further back add nothing.", cut)
+        >>> remedy.apply({"truncation": 20, "clip": 1.0})
+        {'truncation': 9, 'clip': 1.0}
     """
 
     name: str
@@ -120,6 +137,12 @@ class Finding(NamedTuple):
         remedies: what helps, the best first.
         cause: the rule that explains this finding, as closed gates explain a gradient that does not
             reach; empty where there is none.
+
+    Example:
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> found["non-finite"].rule, found["non-finite"].verdict
+        ('non-finite', 'clear')
     """
 
     rule: str
@@ -161,6 +184,12 @@ class Settings(NamedTuple):
         step: the name of the step function.
         sizes: the numbers in each part of the state.
         versions: of the packages.
+
+    Example:
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> found.settings.lag, found.settings.sequences, found.settings.sizes
+        (5, 2, {'h': 3, 'c': 3})
     """
 
     length: int
@@ -182,6 +211,13 @@ def shown(entry: Evidence) -> str:
 
     Args:
         entry: the evidence.
+
+    Returns:
+        The number with its unit, three digits: "10^-9.99", "0.37", "12 steps".
+
+    Example:
+        >>> lg.diagnosis.shown(lg.diagnosis.Evidence(-23.0, unit="ln"))
+        '10^-9.99'
     """
     return _shown(entry.value, entry.unit)
 

@@ -22,6 +22,11 @@ class Reading(NamedTuple):
         before: its value in the network as it is.
         prediction: what it was predicted to be.
         after: its value with the remedy, before any training.
+
+    Example:
+        >>> predicted = lg.diagnosis.Prediction("half-life", 13.5, 12.0, 15.0, "-ln 2/ln σ(b)")
+        >>> lg.diagnosis.Reading("half-life", 1.0, predicted, 13.9).holds
+        True
     """
 
     name: str
@@ -44,6 +49,10 @@ class Trial(NamedTuple):
         score_before: after the training without the remedy.
         score_after: after the same training with it.
         readings: what was predicted, and what was read.
+
+    Example:
+        >>> lg.diagnosis.Trial("forget-bias", 0, 0.25, 0.75, ()).gain
+        0.5
     """
 
     remedy: str
@@ -73,6 +82,12 @@ class Verification:
         chance: the score without a memory; NaN for a loss of your own.
         kept: by remedy, what was trained, with all seeds on axis 0, of those that help alone: a
             `Fit`, or for a loss of your own the parameters.
+
+    Example:
+        >>> trials = [lg.diagnosis.Trial("forget-bias", i, 0.25, 0.7, ()) for i in range(3)]
+        >>> found = lg.diagnosis.Verification(tuple(trials), "delayed_recall", 99, 400, 0.25, {})
+        >>> found.remedies, found.helps("forget-bias")
+        (('forget-bias',), True)
     """
 
     trials: tuple[Trial, ...]

@@ -86,6 +86,17 @@ def verify(
         cut = found["truncation"].remedies
         print(lg.diagnosis.verify(model, task, cut, delay=100, truncation=20))
         ```
+
+        >>> task = lg.tasks.delayed_recall()
+        >>> unit = lg.cells.rnn(task.input_size, 4)
+        >>> short = unit.model(unit.init(jax.random.key(0)))
+        >>> def clip(options):
+        ...     return options | {"clip": 0.5}
+        >>> remedy = lg.diagnosis.Remedy("clip", "training", "Some gradients are large.", clip)
+        >>> few = {"seeds": 2, "steps": 2, "batch_size": 2, "sequences": 2, "size": 2}
+        >>> found = lg.diagnosis.verify(short, task, remedy, delay=3, **few)
+        >>> [(trial.remedy, trial.seed) for trial in found.trials]
+        [('clip', 0), ('clip', 1)]
     """
     check_kind(task, Task, "task")
     seeds, remedies = check_count(seeds, "seeds", 2), check_remedies(remedies)

@@ -88,6 +88,15 @@ def verify_loss(
             params, loss, remedies, steps=1000, recurrent=lambda params: params["lstm"]
         ))
         ```
+
+        >>> def loss(params, key):
+        ...     return jnp.sum(params**2)
+        >>> def smaller(params):
+        ...     return 0.1 * params
+        >>> remedy = lg.diagnosis.Remedy("smaller", "parameters", "The optimum is zero.", smaller)
+        >>> found = lg.diagnosis.verify_loss(jnp.ones(2), loss, remedy, steps=2, seeds=2, size=1)
+        >>> found.helps("smaller")
+        True
     """
     check_hashable(loss, "loss")
     seeds, remedies = check_count(seeds, "seeds", 2), check_remedies(remedies)

@@ -75,6 +75,16 @@ def from_haiku(
         params = hk.transform(network).init(key, inputs)
         chain = lg.chain(lg.interop.from_haiku(core, params), inputs)
         ```
+
+        >>> import haiku as hk
+        >>> def core():
+        ...     return hk.LSTM(3)
+        >>> def network(inputs):
+        ...     lstm = core()
+        ...     return hk.dynamic_unroll(lstm, inputs, lstm.initial_state(None))
+        >>> params = hk.transform(network).init(jax.random.key(0), inputs)
+        >>> lg.unroll(*lg.interop.from_haiku(core, params), inputs).states.c.shape
+        (7, 3)
     """
     require("haiku", "haiku")
     check_hashable(core, "core")

@@ -70,6 +70,12 @@ def from_keras(
         layer.build((None, None, 3))
         chain = lg.chain(lg.interop.from_keras(layer), inputs)
         ```
+
+        >>> import keras
+        >>> layer = keras.layers.LSTM(3)
+        >>> layer.build((None, None, 2))
+        >>> lg.unroll(*lg.interop.from_keras(layer), inputs).states.c.shape
+        (7, 3)
     """
     if isinstance(layer, str | os.PathLike):
         return with_state(_from_file(Path(layer), name, direction), state)

@@ -153,6 +153,9 @@ def dense(params: DenseParams, state: State) -> Float[Array, " d"]:
         params: W and b.
         state: a NamedTuple with a part h, or h0, h1, ...
 
+    Returns:
+        (d,), for the last part whose name begins with h: in a stack, that of the top layer.
+
     Example:
         >>> params = lg.interop.DenseParams(jnp.ones((2, 3)), jnp.zeros(2))
         >>> lg.interop.dense(params, model.state).shape

@@ -55,6 +55,15 @@ def from_onnx(
         profile = lg.backward_norms(lg.chain(model, inputs), of="c", wrt="c")
         ```
 
+        >>> from onnx import TensorProto, helper, numpy_helper
+        >>> weights = {"W": np.ones((1, 12, 2), np.float32), "R": np.ones((1, 12, 3), np.float32)}
+        >>> stored = [numpy_helper.from_array(weights[name], name) for name in weights]
+        >>> node = helper.make_node("LSTM", ["X", "W", "R"], ["Y"], hidden_size=3)
+        >>> ends = [[helper.make_tensor_value_info(x, TensorProto.FLOAT, None)] for x in "XY"]
+        >>> network = helper.make_model(helper.make_graph([node], "net", *ends, stored))
+        >>> lg.unroll(*lg.interop.from_onnx(network), inputs).states.c.shape
+        (7, 3)
+
     References:
         https://onnx.ai/onnx/operators/onnx__LSTM.html, and GRU and RNN beside it.
     """

@@ -30,6 +30,15 @@ class RecordedRun:
     Attributes:
         name: of the module.
         lengths: T of each sequence.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.ModuleDict({"lstm": torch.nn.LSTM(2, 3, batch_first=True)})
+        >>> with lg.interop.record(net) as recording:
+        ...     output, last = net["lstm"](torch.ones(4, 6, 2))
+        >>> run = recording["lstm"]
+        >>> run.lengths, run.chain(0).trajectory.states.h.shape
+        ((6, 6, 6, 6), (7, 3))
     """
 
     def __init__(self, name: str, sides: tuple[Any, ...]):

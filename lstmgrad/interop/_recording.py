@@ -53,12 +53,29 @@ def record(module: Any) -> "Recording":
         found = lg.contributions(run.chain(0), run.cotangents(0))  # of the first sequence
         ```
         Summed over all sequences, ``found.gradient.weight_hh`` is `weight_hh_l0.grad`.
+
+        >>> import torch
+        >>> net = torch.nn.ModuleDict({"lstm": torch.nn.LSTM(2, 3, batch_first=True)})
+        >>> with lg.interop.record(net) as recording:
+        ...     net["lstm"](torch.ones(4, 6, 2))[0].sum().backward()
+        >>> run = recording["lstm"]
+        >>> run.inputs(0).shape, run.cotangents(0).c.shape
+        ((6, 2), (7, 3))
     """
     return Recording(module)
 
 
 class Recording:
-    """What `record` returns: the runs of the recurrent layers of a module, by its name."""
+    """What `record` returns: the runs of the recurrent layers of a module, by its name.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.ModuleDict({"lstm": torch.nn.LSTM(2, 3, batch_first=True)})
+        >>> with lg.interop.record(net) as recording:
+        ...     output, last = net["lstm"](torch.ones(4, 6, 2))
+        >>> recording.names
+        ('lstm',)
+    """
 
     def __init__(self, module: Any):
         require("torch", "torch")

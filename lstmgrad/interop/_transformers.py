@@ -94,6 +94,20 @@ def from_transformers(source: Any, *, layer: int | None = None, head: int | None
         lg.backward_norms(chain, of="s", wrt="s")
         ```
 
+        >>> from pathlib import Path
+        >>> from safetensors.numpy import save_file
+        >>> folder = Path("rwkv")
+        >>> folder.mkdir()
+        >>> names = ("key", "value", "receptance", "output")
+        >>> layer = {f"{name}.weight": np.eye(2, dtype=np.float32) for name in names}
+        >>> layer |= {f"time_mix_{name}": np.ones((1, 1, 2), np.float32) for name in names[:3]}
+        >>> layer |= {f"time_{name}": np.zeros(2, np.float32) for name in ("decay", "first")}
+        >>> layer = {f"rwkv.blocks.0.attention.{name}": leaf for name, leaf in layer.items()}
+        >>> save_file(layer, folder / "model.safetensors")
+        >>> size = (folder / "config.json").write_text('{"model_type": "rwkv"}')
+        >>> lg.unroll(*lg.interop.from_transformers(folder), inputs).states.s.shape
+        (7, 2, 1, 1)
+
     References:
         Gu & Dao 2023 (arXiv:2312.00752); Dao & Gu 2024 (arXiv:2405.21060); De et al. 2024
         (arXiv:2402.19427); Yang, Kautz & Hatamizadeh 2025 (arXiv:2412.06464); Peng et al. 2023
@@ -134,6 +148,13 @@ def layer_inputs(model: Any, batch: Any, *, layer: int | None = None) -> Float[A
 
     Example:
         ``layer_inputs(net, tokens, layer=0)[0]`` are the `inputs` of ``lg.chain(model, inputs)``.
+
+        >>> import torch
+        >>> from transformers import MambaConfig, MambaModel
+        >>> sizes = {"hidden_size": 4, "state_size": 2, "intermediate_size": 8, "time_step_rank": 1}
+        >>> net = MambaModel(MambaConfig(vocab_size=20, num_hidden_layers=1, **sizes))
+        >>> lg.interop.layer_inputs(net, torch.arange(6)[None]).shape
+        (1, 6, 4)
     """
     torch = require("torch", "torch")
     if not isinstance(model, torch.nn.Module):

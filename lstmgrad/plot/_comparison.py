@@ -58,6 +58,11 @@ def comparison(
         ```python
         figure = lg.plot.comparison({"at initialization": [("h", h_profile), ("c", c_profile)]})
         ```
+
+        >>> profile = lg.backward_norms(chain)
+        >>> figure = lg.plot.comparison({"at initialization": [("LSTM", profile)]})
+        >>> len(figure.axes)
+        1
     """
     if not isinstance(panels, Mapping):
         raise ValueError(

@@ -47,6 +47,12 @@ class Illustration(NamedTuple):
     Attributes:
         figure: of matplotlib.
         alt: what it shows, in words, for whoever does not see it.
+
+    Example:
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> lg.plot.diagnosis(found)["growth"].alt[:24]
+        'The norm of the Jacobian'
     """
 
     figure: Figure
@@ -69,6 +75,12 @@ def diagnosis(result: Diagnosis) -> dict[str, Illustration]:
 
     Example:
         ``lg.report.page(found, lg.plot.diagnosis(found))``
+
+        >>> batch = jnp.stack([inputs, -inputs])
+        >>> found = lg.diagnose(jax.vmap(lambda one: lg.chain(model, one))(batch), lag=5)
+        >>> figures = lg.plot.diagnosis(found)
+        >>> "growth" in figures, "non-finite" in figures
+        (True, False)
     """
     check_result(result, Diagnosis, "result", "lg.diagnose")
     drawn = {}

@@ -41,6 +41,10 @@ def fixed_points(result: FixedPoints, *, ax: Axes | None = None, **artist: Any) 
         ```python
         lg.plot.fixed_points(lg.fixed_points(model, x, starts))
         ```
+
+        >>> found = lg.fixed_points(model, inputs[0], chain.trajectory.states)
+        >>> lg.plot.fixed_points(found).get_xlabel()
+        'real part'
     """
     check_result(result, FixedPoints, "result", "fixed_points")
     values = np.asarray(result.eigenvalues)

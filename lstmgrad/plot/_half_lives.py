@@ -38,6 +38,10 @@ def half_life(
         profiles = lg.unit_norms(chain, of="c", wrt="c")
         lg.plot.half_life(lg.half_life(profiles), label="LSTM")
         ```
+
+        >>> lives = lg.half_life(lg.unit_norms(chain, of="c", wrt="c"))
+        >>> lg.plot.half_life(lives).get_xlabel()
+        'unit, in order'
     """
     values = np.asarray(result, np.float64)
     if values.ndim == 0:

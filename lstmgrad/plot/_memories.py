@@ -123,6 +123,13 @@ def signal_to_noise(
         ```python
         lg.plot.signal_to_noise(lg.signal_to_noise(chains, cotangents))
         ```
+
+        >>> batch = jnp.stack([inputs, -inputs, 2 * inputs])
+        >>> chains = jax.vmap(lambda one: lg.chain(model, one))(batch)
+        >>> several = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), cotangents)
+        >>> ax = lg.plot.signal_to_noise(lg.signal_to_noise(chains, several))
+        >>> ax.get_xlabel()
+        'lag $T - k$ (steps)'
     """
     check_result(result, SignalToNoise, "result", "signal_to_noise")
     resolved = np.asarray(result.resolved)

@@ -34,6 +34,12 @@ class Memory(NamedTuple):
         forget_bias: b of σ(b)^lag, to be drawn beside them; None for no such line.
         curve: the training, networks first; None for none.
         scores: (networks,) by delay; longer ones may be left out.
+
+    Example:
+        >>> norms = {"at initialization": lg.backward_norms(chain)}
+        >>> lstm = lg.plot.Memory("LSTM", norms, {}, 1.0, None, {99: np.array([1.0, 0.9])})
+        >>> lstm.label, sorted(lstm.scores)
+        ('LSTM', [99])
     """
 
     label: str
@@ -66,6 +72,11 @@ def memory(kinds: Sequence[Memory], *, baseline: float, delay: int) -> Figure:
 
     Example:
         ``python -m lstmgrad recall`` draws one.
+
+        >>> norms = {"at initialization": lg.backward_norms(chain)}
+        >>> lstm = lg.plot.Memory("LSTM", norms, {}, 1.0, None, {99: np.array([1.0, 0.9])})
+        >>> len(lg.plot.memory([lstm], baseline=0.25, delay=99).axes)
+        2
     """
     if not kinds:
         raise ValueError("kinds: expected at least one kind of networks, but got none.")

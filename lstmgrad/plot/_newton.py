@@ -37,6 +37,9 @@ def newton_unroll(
         ```python
         lg.plot.newton_unroll(lg.newton_unroll(model, inputs))
         ```
+
+        >>> lg.plot.newton_unroll(lg.newton_unroll(model, inputs)).get_xlabel()
+        'iteration'
     """
     check_result(result, NewtonRun, "result", "newton_unroll")
     changes = members(np.where(result._there(), result.changes, np.nan), 1)

@@ -37,6 +37,10 @@ def page(
         ```python
         figure = lg.plot.page([lambda ax: lg.plot.norms(profile, ax=ax)])
         ```
+
+        >>> profile = lg.backward_norms(chain)
+        >>> len(lg.plot.page([lambda ax: lg.plot.norms(profile, ax=ax)] * 2).axes)
+        2
     """
     if not panels:
         raise ValueError("panels: expected at least one function of an Axes, but got none.")

@@ -53,6 +53,12 @@ def words(stages: Mapping[str, Mapping[str, Contributions]], *, words: Sequence[
 
     Example:
         ``lg.plot.words({"at initialization": {"RNN": rnn, "LSTM": lstm}}, words=text.split())``
+
+        >>> found = lg.contributions(chain, cotangents)
+        >>> stages = {"at initialization": {"LSTM": found}}
+        >>> figure = lg.plot.words(stages, words="a b c d e f".split())
+        >>> len(figure.axes)  # shares, and norms below them
+        2
     """
     kinds = list(next(iter(stages.values()), {}))
     if not kinds:

@@ -43,6 +43,9 @@ __all__ = ["Performance", "Examples", "Task", "registry", *(make.__name__ for ma
 def registry() -> dict[str, Callable[..., Task]]:
     """Returns all tasks by name: each is called without arguments, or with options of its own.
 
+    Returns:
+        A new dict from the name of each maker to the maker itself.
+
     Example:
         ``lg.tasks.registry()["copy"]()`` is ``lg.tasks.copy()``.
 

@@ -21,6 +21,11 @@ class Examples(NamedTuple):
         inputs: (size, T, d).
         targets: (size, T), classes as int32, or numbers. Steps of weight 0 have any.
         weights: (size, T), how much each step counts in the loss and in the score.
+
+    Example:
+        >>> examples = lg.tasks.adding().batch(jax.random.key(0), 2, 9)
+        >>> examples.weights.sum(axis=1).tolist()  # one question in each
+        [1.0, 1.0]
     """
 
     inputs: Float[Array, "*size T d"]
@@ -34,6 +39,10 @@ class Performance(NamedTuple):
     Attributes:
         loss: in the unit of the task's loss.
         score: from 0 to 1, which is perfect.
+
+    Example:
+        >>> lg.tasks.delayed_recall().baseline(99).score
+        0.25
     """
 
     loss: float | Float[Array, "*networks"]
@@ -56,6 +65,11 @@ class Task(NamedTuple):
         loss: ``loss(outputs, targets, weights) -> scalar`` for one sequence, with outputs (T, o).
         score: the same for the score: 1 is perfect.
         without_memory: ``without_memory(delay) -> Performance``.
+
+    Example:
+        >>> task = lg.tasks.delayed_recall()
+        >>> task.name, task.output_size, task.least_delay
+        ('delayed_recall', 4, 1)
     """
 
     name: str

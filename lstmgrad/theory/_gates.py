@@ -81,6 +81,9 @@ def forget_bias(
 
     Example:
         0 for a half-life of one step, 2.634 for ten.
+
+        >>> print(lg.theory.forget_bias(np.array([2.0, 10.0])).round(3).tolist())
+        [0.881, 2.634]
     """
     steps = np.asarray(half_life, np.float64)
     if not (steps > 0).all():

@@ -28,6 +28,11 @@ class MeanField(NamedTuple):
         variance_depth: ξ_q, the number of layers over which the variance gets e times closer to q*.
         correlation_depth: ξ_c, the number of layers over which the correlation gets e times closer
             to c*; inf at the edge of chaos.
+
+    Example:
+        >>> ordered = lg.theory.mean_field(0.9, 0.1)
+        >>> ordered.chi < 1, ordered.log_gain < 0, ordered.correlation
+        (True, True, 1.0)
     """
 
     variance: float

@@ -38,6 +38,14 @@ class Fit(NamedTuple):
         readout: the trained `Readout`.
         curve: `TrainingCurve`; its leaves have the networks on axis 0, if there are several.
         read: the part of the state that the readout looks at.
+
+    Example:
+        >>> task = lg.tasks.delayed_recall()
+        >>> unit = lg.cells.rnn(task.input_size, 4)
+        >>> short = unit.model(unit.init(jax.random.key(0)))
+        >>> fit = lg.training.fit(short, task, jax.random.key(1), delay=3, steps=2, every=1)
+        >>> fit.outputs(task.batch(jax.random.key(2), 1, 3).inputs[0]).shape  # (T, o)
+        (4, 4)
     """
 
     model: Model
@@ -61,6 +69,16 @@ class Snapshot(NamedTuple):
         steps: the training steps behind it.
         fit: the network as it is, and the curve so far.
         state: `TrainingState`, to go on from: ``lg.save("state.npz", snapshot.state)``.
+
+    Example:
+        >>> task = lg.tasks.delayed_recall()
+        >>> unit = lg.cells.rnn(task.input_size, 4)
+        >>> short = unit.model(unit.init(jax.random.key(0)))
+        >>> how = {"delay": 3, "steps": 2, "every": 1}
+        >>> seen = []
+        >>> fit = lg.training.fit(short, task, jax.random.key(1), observe=seen.append, **how)
+        >>> [now.steps for now in seen]
+        [1, 2]
     """
 
     steps: int

@@ -82,6 +82,9 @@ def path_draws(
         rate: p, from 0 to 1; the authors use 0.25 and 0.4.
         dtype: of the inputs; None is JAX's default float.
 
+    Returns:
+        (T,), the q_t as numbers of that dtype: the second of the inputs that the step takes.
+
     Raises:
         ValueError: the length is not a whole number, 1 or more; the rate is not from 0 to 1.
 

@@ -16,6 +16,10 @@ class Readout(NamedTuple):
     Attributes:
         weight: (o, size of the part).
         bias: (o,).
+
+    Example:
+        >>> lg.training.Readout(jnp.ones((2, 3)), jnp.zeros(2))(jnp.ones(3)).tolist()
+        [3.0, 3.0]
     """
 
     weight: Float[Array, "*networks o size"]
