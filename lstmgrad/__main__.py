@@ -4,11 +4,12 @@ import sys
 
 from lstmgrad.cli import main
 from lstmgrad.cli._shared.cache import keep_programs
-from lstmgrad.cli._shared.compiler import prefer_quick_compilation
+from lstmgrad.cli._shared.compiler import prefer_one_thread_each, prefer_quick_compilation
 
 
 def run() -> int:
     """Runs the command line in a process of its own, and returns its exit code."""
+    prefer_one_thread_each()
     prefer_quick_compilation()
     keep_programs(sys.argv[1:])
     return main()

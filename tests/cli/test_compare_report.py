@@ -180,12 +180,12 @@ def test_a_horizon_that_is_not_resolved():
 @pytest.mark.slow
 def test_the_figure_says_how_many_curves_it_shows(tmp_path, monkeypatch):
     many = [curve(-0.01 * i, part=f"h{i}") for i in range(21)]
-    monkeypatch.setattr(_cells, "measure_cell", lambda *_: (many, {"initial": 1.0}, []))
+    monkeypatch.setattr(_cells, "read_cell", lambda *_: (many, []))
     arguments = ["--cells", "rnn", "--train", "0", "--length", "20", "--dtype", "float64"]
     found = run(tmp_path, "compare", *arguments)
     assert "The figure shows the first 20 of 21 curves; compare.npz has all." in found.out
     assert len(found.arrays("compare.npz")) == 2 * 21 + 2
-    monkeypatch.setattr(_cells, "measure_cell", lambda *_: (many[:20], {"initial": 1.0}, []))
+    monkeypatch.setattr(_cells, "read_cell", lambda *_: (many[:20], []))
     assert "The figure shows" not in run(tmp_path, "compare", *arguments).out
 
 

@@ -76,7 +76,7 @@ def test_each_sequence_is_read_to_where_it_breaks():
         return lg.chain(lg.Model(step, params, State(jnp.full(1, 2.0, jnp.float32))), rows)
 
     rows = jnp.stack([jnp.full((9, 1), x, jnp.float32) for x in (0.5, 4.0, 1.0)])
-    ((profile, rate, _, path),), where = reader(chain_of, [("h", "h")])(1.0, rows)
+    ((profile, rate, _, path),), where = reader(chain_of, [("h", "h")], 1.0, rows)(1.0)
     assert path is None
     assert where is not None
     ends = [9, 5, 6]  # 2^(2^t) and more leave float32

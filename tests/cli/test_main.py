@@ -17,7 +17,9 @@ from lstmgrad.cli.compare import _cells
 
 
 def test_out_is_a_file_or_below_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(_cells, "measure_cell", lambda *_: pytest.fail("worked before checking"))
+    monkeypatch.setattr(
+        _cells, "train_cell", lambda *_, **__: pytest.fail("worked before checking")
+    )
     (tmp_path / "taken").write_text("mine")
     for path in (tmp_path / "taken", tmp_path / "taken" / "deeper" / "still"):
         found = run(path, "compare")
@@ -29,7 +31,9 @@ def test_out_is_a_file_or_below_one(tmp_path, monkeypatch):
 
 
 def test_out_that_cannot_be_written_is_found_early(tmp_path, monkeypatch):
-    monkeypatch.setattr(_cells, "measure_cell", lambda *_: pytest.fail("worked before checking"))
+    monkeypatch.setattr(
+        _cells, "train_cell", lambda *_, **__: pytest.fail("worked before checking")
+    )
 
     def deny(path, **_):
         raise PermissionError(13, "Permission denied")
@@ -81,10 +85,10 @@ def test_a_failed_write_ends_the_command_in_one_sentence(tmp_path, monkeypatch):
 
 
 def test_ctrl_c(tmp_path, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_cells, "measure_cell", interrupt)
+    monkeypatch.setattr(_cells, "train_cell", interrupt)
     found = run(tmp_path / "new" / "deeper", "compare")
     assert (found.code, found.err) == (130, "lstmgrad: interrupted\n")
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,12 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 
+SAME_NUMBERS = {"xla_backend_optimization_level": 1}
+"""Options of a compiler that takes half the time and changes no bit of random weights.
+
+Without any optimization the last bits differ, and a training makes more of them.
+"""
+
 F = TypeVar("F", bound=Callable)
 
 _filter_jit: Any = eqx.filter_jit  # whose type leaves out the options that it takes
@@ -21,6 +27,16 @@ def jit_quickly(function: F) -> F:
         function: of arrays, and of other things that are static.
     """
     return _filter_jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def prefer_one_thread_each() -> None:
+    """Lets each decomposition run in one thread, unless OpenBLAS has been told otherwise.
+
+    Its threads wait for the next small matrix by spinning, on the cores that other cells could use:
+    300 steps of the orthogonal RNN at 64 units took 94 s of two cores, and take 1 s of one. To be
+    called before SciPy has been imported, which JAX does with its first decomposition.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def prefer_quick_compilation() -> None:

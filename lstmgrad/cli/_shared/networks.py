@@ -19,7 +19,7 @@ DEFAULT_CELLS = ("rnn", "gru", "lstm", f"lstm{CHRONO}")
 _BIASES = 2**31 + 2
 """What a key is folded with for the biases; the networks have small numbers."""
 
-_DRAWING = threading.Lock()
+DRAWING = threading.Lock()
 """Orthogonal weights are a decomposition, which two threads had better not do at once."""
 
 
@@ -61,7 +61,7 @@ def draw_networks(
     base = jax.random.fold_in(jax.random.key(seed), kind.number)
     keys = [jax.random.fold_in(base, index) for index in range(count)]
     # Not compiled: drawing weights takes longer to compile than all networks take to be drawn.
-    with _DRAWING:
+    with DRAWING:
         params = _stacked([init(key) for key in keys])
     return cell, params, jnp.stack(keys)
 

@@ -40,8 +40,8 @@ def side_by_side(tasks: Iterable[Callable[[Report], Any]]) -> list[Any]:
     If one fails, or on Ctrl-C, the others end at their next report.
 
     Args:
-        tasks: each is given its `Report`. They decompose matrices in `draw_networks` alone, which
-            takes turns.
+        tasks: each is given its `Report`. They draw weights in turns, under `DRAWING`; other
+            decompositions are none of theirs, but for those in the step of a cell.
     """
     stopped = threading.Event()
     wide = jax.dtypes.canonicalize_dtype(float) == np.float64

@@ -11,9 +11,12 @@ import optax
 
 import lstmgrad as lg
 from lstmgrad._chains.declared import linearize_as_declared
+from lstmgrad.cli._shared.compiler import SAME_NUMBERS
 from lstmgrad.cli._shared.console import entry
 from lstmgrad.cli._shared.kinds import Kind
+from lstmgrad.cli._shared.networks import DRAWING
 from lstmgrad.cli._shared.sequences import Sequence
+from lstmgrad.cli._shared.side_by_side import Report
 from lstmgrad.training._fit import default_optimizer
 from lstmgrad.training._progress import progress_bar
 
@@ -80,8 +83,15 @@ def build(kind: Kind, sequence: Sequence, hidden: int, dtype: Any) -> Readout:
     def encode(rows: jax.Array) -> jax.Array:
         return jax.nn.one_hot(rows, width, dtype=dtype) if sequence.symbolic else rows
 
+    step = cell.step
+    if any(leaf.ndim > 1 for leaf in jax.tree.leaves(jax.eval_shape(cell.initial_state))):
+        # What a step keeps for the way back is several times its matrix, and takes longer to write
+        # and read than the step takes to run again.
+        step = jax.checkpoint(step, prevent_cse=False)
+
     def loss(params: Params, rows: jax.Array) -> jax.Array:
-        trajectory = lg.unroll(*cell.model(params.cell), encode(rows[:-1]))
+        model = cell.model(params.cell)._replace(step=step)
+        trajectory = lg.unroll(*model, encode(rows[:-1]))
         hidden_states = trajectory.states.h[1:]
         predicted = jax.vmap(lambda h: params.weight @ _numbers(h) + params.bias)(hidden_states)
         if sequence.symbolic:
@@ -113,10 +123,14 @@ def initial(model: Readout, seed: int) -> tuple[Params, jax.Array]:
     """
     key = jax.random.fold_in(jax.random.key(seed), model.kind.number)
     init_key, train_key = jax.random.split(key)
-    return jax.jit(model.init)(init_key), train_key
+    draw = jax.jit(model.init, compiler_options=SAME_NUMBERS).lower(init_key).compile()
+    with DRAWING:
+        return jax.block_until_ready(draw(init_key)), train_key
 
 
-def train(model: Readout, params: Params, key: jax.Array, steps: int) -> Params:
+def train(
+    model: Readout, params: Params, key: jax.Array, steps: int, *, report: Report | None = None
+) -> Params:
     """Returns the parameters after Adam on random windows, with gradients clipped by their norm.
 
     Args:
@@ -124,6 +138,7 @@ def train(model: Readout, params: Params, key: jax.Array, steps: int) -> Params:
         params: where to start.
         key: of the windows; step i uses the i-th fold of it.
         steps: how many.
+        report: called with 1 after each step.
     """
     optimizer = default_optimizer()
     rows, size = model.rows, window_size(model.steps) + 1
@@ -148,6 +163,8 @@ def train(model: Readout, params: Params, key: jax.Array, steps: int) -> Params:
             # them and Ctrl-C late.
             loss.block_until_ready()
             advance(1)
+            if report is not None:
+                report(1)
     return params
 
 

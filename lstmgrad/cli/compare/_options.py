@@ -56,7 +56,7 @@ input files:
          --weights they stay as they are, because the weights expect the scale
          they were trained on.
 
-cells (all of them at 64 units take several minutes):
+cells (all of them at 64 units take about two minutes of two cores):
 @CELLS@
 
 examples:

@@ -52,7 +52,7 @@ def plan_weights(options: Options, source: Weights) -> Plan:
         return lg.chain(lg.Model(step, params, state), inputs)
 
     def measure() -> Study:
-        readings, where = reader(chain_of, blocks)(params, inputs)
+        readings, where = reader(chain_of, blocks, params, inputs)(params)
         return Study(
             curves=tuple(curves_of(kind, TRAINED, readings)),
             stages={TRAINED: "as trained"},
