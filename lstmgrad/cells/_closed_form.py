@@ -76,8 +76,10 @@ def cfc(
         ValueError: a size is not a whole number, 1 or more; the time is not above zero.
 
     Notes:
-        The authors' code has +f instead of -f and a bias of the gate that time does not multiply:
-        at a fixed Δt both are other names for the same numbers. Its scale of tanh is 0.666.
+        The authors' code and `ncps` write σ(-u) as 1 - σ(u), with u = f Δt + c, and c is a head
+        that time does not multiply: at a fixed Δt, f + c/Δt is the same gate. Their shared layer
+        has 0.666 for 2/3: multiply its weights and bias by 0.999. They are equal after that, in the
+        mode that `ncps` calls "default".
 
     Example:
         At zero weights h' is 0, whatever h was.

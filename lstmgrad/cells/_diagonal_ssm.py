@@ -86,7 +86,8 @@ def s4d(input_size: int, hidden_size: int, *, state_size: int = 16, dtype=None) 
 
     Notes:
         B is 1, as the output y = 2 Re(C h) + D u, which is left to the model, scales the modes
-        anyway. The projection of the input is included.
+        anyway. The projection of the input is included: at W = I and b = 0 this is the authors'
+        minimal code with twice this N as its size of the state.
 
     Example:
         At initialization ``backward_norms`` gives -lag · min Δ/2.

@@ -59,6 +59,8 @@ def lin_oss(
 
     Notes:
         "position" and "velocity" are its routes. The output y = C h + D x is left to the model.
+        The authors' code has a complex B, and so complex oscillators: their real and imaginary
+        parts are two runs of this cell, with the same A and Δt.
 
     Example:
         With IMEX, the product of any number of steps has the determinant 1.

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lstmgrad._calls import public
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked, resolve_dtype
-from lstmgrad.cells._delta_net import MatrixState, unit_length, zero_matrix
+from lstmgrad.cells._delta_net import MatrixState, zero_matrix
 
 _FASTEST = math.exp(-0.5)
 """The largest rate of decay: w is at least exp(-0.607) = 0.545."""
@@ -102,9 +102,19 @@ def rwkv_7_step(params: RWKV7Params, state: MatrixState, x: Float[Array, " d"]) 
     """
     r, k, v = jnp.split(params.weight_ih @ x, 3)
     w, a = jnp.split(jax.nn.sigmoid(params.weight_gates @ x + params.bias_gates), 2)
-    kappa = unit_length(k * params.removal)
+    kappa = _direction(k * params.removal)
     written = k * (1 + (a - 1) * params.replacement)
     recalled = tag(state.s @ kappa, "erase")
     kept = jnp.exp(-_FASTEST * w)[None] * tag(state.s, "carry")
     s = kept - jnp.outer(recalled, a * kappa) + jnp.outer(v, written)
     return MatrixState(s @ r, s)
+
+
+def _direction(x: Float[Array, " h"]) -> Float[Array, " h"]:
+    """The vector divided by its length alone, however short; zero stays zero.
+
+    Unlike `unit_length` it adds nothing to the length, as in the authors' code.
+    """
+    squared = x @ x
+    shortest = jnp.finfo(x.dtype).tiny
+    return x * jax.lax.rsqrt(jnp.where(squared > shortest, squared, 1))

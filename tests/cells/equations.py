@@ -303,7 +303,7 @@ def gated_delta_net(p, s, x):
 def rwkv_7(p, s, x):
     r, k, v = np.split(p.weight_ih @ x, 3)
     w, a = np.split(sigmoid(p.weight_gates @ x + p.bias_gates), 2)
-    kappa = unit(k * p.removal)
+    kappa = k * p.removal / np.linalg.norm(k * p.removal)
     kept = np.diag(np.exp(-np.exp(-0.5) * w)) - np.outer(kappa, a * kappa)
     S = s.s @ kept + np.outer(v, k * (1 - p.replacement + a * p.replacement))
     return [S @ r, S]
