@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, StoredChain, check_chain
 from lstmgrad._chains.padded import check_length, repeating_last
@@ -28,16 +28,14 @@ from lstmgrad._checks import check_array, check_count, check_not_empty
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._leaves import shown
 from lstmgrad._numeric.frame import Sums, orthonormal, probed, renewal
-from lstmgrad._numeric.frame_errors import Displacement, displacement_errors
+from lstmgrad._numeric.frame_errors import Displacement
 from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._spectra.copied import Swept, joined_sweeps
+from lstmgrad._spectra.end import End, spectrum_of
 from lstmgrad._spectra.records import LyapunovSpectrum, LyapunovState
 
 READINGS = 200
 """Running estimates of one call, at most."""
-
-BLOCKS = 32
-"""Blocks of time, at most, whose scatter gives the standard errors."""
 
 
 @plain_options
@@ -153,9 +151,9 @@ def _exponents(
         sweeps = [jax.vmap(lambda chain: _swept_whole(chain, plan))(each.chains) for each in copies]
         joined = joined_sweeps(sweeps, [each.multiplicity for each in copies], state.frame.shape[1])
         displaced = Displacement(joined.displaced, state.strayed)
-        end = _End(*joined[:3], displaced, state.stray, joined.faded, None)
-        return _spectrum(state, end, counted, cell)
-    return _spectrum(state, _swept(chain, state, plan), counted, cell)
+        end = End(*joined[:3], displaced, state.stray, joined.faded, None)
+        return spectrum_of(state, end, counted, cell)
+    return spectrum_of(state, _swept(chain, state, plan), counted, cell)
 
 
 class _Plan(NamedTuple):
@@ -182,7 +180,7 @@ def _swept_whole(chain: Chain, plan: _Plan) -> Swept:
     return Swept(end.frame, end.cells, end.roundings, end.displaced.inside, end.faded)
 
 
-def _swept(chain: Chain, state: LyapunovState, plan: _Plan) -> "_End":
+def _swept(chain: Chain, state: LyapunovState, plan: _Plan) -> End:
     """Sweeps a frame through a chain."""
     counted, burn_in, cell, interval, length = plan
     most = len(chain) - burn_in
@@ -203,7 +201,7 @@ def _swept(chain: Chain, state: LyapunovState, plan: _Plan) -> "_End":
     count = len(sums.roundings)
     stray = None if state.stray is None else block.mantissa[count + 1]
     frame = block.mantissa[:count].T
-    return _End(frame, sums.cells, sums.roundings, sums.displaced, stray, sums.faded, model_state)
+    return End(frame, sums.cells, sums.roundings, sums.displaced, stray, sums.faded, model_state)
 
 
 def _until(end: Int[Array, ""], renew: Callable) -> Callable:
@@ -250,8 +248,8 @@ def _diagonal_spectrum(
     finite = jnp.where(jnp.isneginf(gains), 0.0, jnp.abs(gains))
     roundings = eps * (counted.astype(dtype) + jnp.sum(finite, axis=0))[best]
     displaced = Displacement(state.displaced, state.strayed)
-    end = _End(frame, cells[:, best], roundings, displaced, state.stray, state.faded, None)
-    return _spectrum(state, end, counted, cell)
+    end = End(frame, cells[:, best], roundings, displaced, state.stray, state.faded, None)
+    return spectrum_of(state, end, counted, cell)
 
 
 def starting_state(chain: Chain, start: Any, num_exponents: int | None) -> LyapunovState:
@@ -310,92 +308,3 @@ def _check_frame(
             f"num_exponents: expected {shape[1]}, the columns of the start, or None, but got "
             f"{shown(num_exponents)}."
         )
-
-
-class _End(NamedTuple):
-    """What a sweep leaves.
-
-    Attributes:
-        frame: at the end.
-        cells: Σ ln |R_ii| over cells of time.
-        roundings: the effect of rounding on the sums.
-        displaced: see `frame_errors`.
-        stray: see `LyapunovState`.
-        faded: see `LyapunovState`.
-        model_state: at the end, of a stream.
-    """
-
-    frame: Float[Array, "n m"]
-    cells: Float[Array, "G m"]
-    roundings: Float[Array, " m"]
-    displaced: Displacement
-    stray: Float[Array, " n"] | None
-    faded: Bool[Array, " n"]
-    model_state: Any
-
-
-def _spectrum(
-    state: LyapunovState, end: _End, counted: Int[Array, ""], cell: int
-) -> LyapunovSpectrum:
-    """The result.
-
-    Args:
-        state: that the sweep started from.
-        end: what it left.
-        counted: how many steps count.
-        cell: steps in each of the cells but the last.
-    """
-    dtype, cells = state.log_sums.dtype, end.cells
-    counts = jnp.minimum(cell * jnp.arange(1, len(cells) + 1, dtype=jnp.int32), counted)
-    times = state.num_steps + counts
-    log_sums = state.log_sums[None] + jnp.cumsum(cells, axis=0)
-    running = log_sums / times.astype(dtype)[:, None]
-    zero = log_sums[-1] == -jnp.inf
-    variances = state.variances + _variance(cells, counted, cell)
-    after = LyapunovState(
-        frame=end.frame,
-        num_steps=times[-1],
-        log_sums=log_sums[-1],
-        variances=jnp.where(zero, 0.0, variances),
-        roundings=state.roundings + end.roundings,
-        displaced=end.displaced.inside,
-        strayed=end.displaced.outside,
-        stray=end.stray,
-        faded=end.faded,
-        model_state=end.model_state,
-    )
-    eps = float(jnp.finfo(end.frame.dtype).eps)
-    roundings = after.roundings + displacement_errors(end.displaced, end.stray, eps)
-    order = jnp.argsort(-running[-1])
-    steps = after.num_steps.astype(dtype)
-    return LyapunovSpectrum(
-        exponents=running[-1][order],
-        standard_errors=(jnp.sqrt(after.variances) / steps)[order],
-        rounding_errors=jnp.where(zero, 0.0, roundings / steps)[order],
-        times=times,
-        running_exponents=running[:, order],
-        state=after,
-    )
-
-
-def _variance(cells: Float[Array, "G m"], counted: Int[Array, ""], cell: int) -> Float[Array, " m"]:
-    """The variance of the sum over all cells, as if the sums over blocks of them were independent.
-
-    Args:
-        cells: sums over cells of time.
-        counted: steps that count; whole cells alone are taken.
-        cell: steps in each of them.
-    """
-    dtype, whole = cells.dtype, counted // jnp.int32(cell)
-    group = jnp.maximum(1, -(-whole // jnp.int32(BLOCKS)))
-    blocks = whole // group
-    index = jnp.arange(len(cells), dtype=jnp.int32) // group
-    there = jnp.arange(BLOCKS, dtype=jnp.int32) < blocks
-    # A block of its own for the cells that are left over.
-    index = jnp.where(index < blocks, index, BLOCKS)
-    sums = jax.ops.segment_sum(cells, index, num_segments=BLOCKS + 1)[:-1]
-    count = blocks.astype(dtype)
-    mean = jnp.sum(sums, axis=0) / count
-    squares = jnp.sum(jnp.where(there[:, None], (sums - mean[None]) ** 2, 0.0), axis=0)
-    share = counted.astype(dtype) / (cell * group).astype(dtype)
-    return jnp.where(blocks < 2, jnp.inf, squares / (count - 1) * share)
