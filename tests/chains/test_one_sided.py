@@ -158,16 +158,28 @@ def test_a_batch_is_the_loop_and_slopes_are_right():
     model = chains()[1].model
     batch = jax.random.normal(jax.random.key(3), (2, T, 3))
 
-    def norms(params, inputs):
-        chain = lg.chain(model._replace(params=params), inputs, linearize=lg.linearize_one_sided)
-        return lg.backward_norms(chain, of="s", wrt="s").log_norms[-1]
+    def declared(params, inputs):
+        return lg.chain(model._replace(params=params), inputs, linearize=lg.linearize_one_sided)
 
-    together = jax.vmap(norms, (None, 0))(model.params, batch)
+    def norm(params, inputs):
+        return lg.backward_norms(declared(params, inputs), of="s", wrt="s").log_norms[-1]
+
+    def square(params, inputs):
+        return jnp.log(jnp.sum(lg.jacobian(declared(params, inputs), of="s", wrt="s") ** 2))
+
+    together = jax.vmap(norm, (None, 0))(model.params, batch)
     for got, inputs in zip(together, batch, strict=True):
-        np.testing.assert_allclose(got, norms(model.params, inputs), **CLOSE)
-    slope, size = jax.grad(norms)(model.params, batch[0]), 1e-5
-    ahead, behind = (norms(model.params + s, batch[0]) for s in (size, -size))
-    np.testing.assert_allclose(jnp.sum(slope), (ahead - behind) / (2 * size), rtol=1e-6)
+        np.testing.assert_allclose(got, norm(model.params, inputs), **CLOSE)
+    # Keys of three inputs leave one of four directions alone: the norm knows the gates only.
+    for function, position in ((norm, 1), (square, 0), (square, 1)):
+        along, size = [model.params, batch[0]], 1e-5
+        slope = jax.grad(function, position)(*along)
+        ahead, behind = (
+            function(*along[:position], along[position] + shift, *along[position + 1 :])
+            for shift in (size, -size)
+        )
+        assert abs(ahead - behind) > 1e-8
+        np.testing.assert_allclose(jnp.sum(slope), (ahead - behind) / (2 * size), rtol=1e-6)
 
 
 @pytest.mark.slow
