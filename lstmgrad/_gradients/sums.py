@@ -102,7 +102,7 @@ def add_up(
     # None where the exponents are the common ones: the same array, not only the same numbers.
     levels = [None if own is common else _Levels.of(own) for own in exponents], _Levels.of(common)
 
-    def take(totals: list[Array], stretch: tuple) -> tuple[list[Array], tuple]:
+    def take(totals: list[Any], stretch: tuple) -> tuple[list[Array], tuple]:
         entries, (own, common), there = stretch
         parts, beside = jax.vmap(step)(entries)
         if padded:
@@ -118,7 +118,13 @@ def add_up(
 
     there = jnp.arange(count * size).reshape(count, size) < length
     stretches = *jax.tree.map(cut, (entries, levels)), there
-    totals, found = jax.lax.scan(take, [_zero(part) for part in like], stretches)
+    if count == 1:
+        # Not a scan over one stretch: XLA would see that the sums before it are zero, and jaxlib
+        # 0.10 reads memory that nobody wrote where it fuses a product with constants with a sum.
+        totals, found = take([None] * len(like), jax.tree.map(lambda leaf: leaf[0], stretches))
+        found = jax.tree.map(lambda leaf: leaf[None], found)
+    else:
+        totals, found = jax.lax.scan(take, [_zero(part) for part in like], stretches)
     parts, sums, beside = jax.tree.map(
         lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:length], found
     )
@@ -141,34 +147,39 @@ class _Products(NamedTuple):
 
 
 def _grow(
-    totals: list[Array], parts: list[Outer], levels: list[_Levels | None], common: _Levels
+    totals: list[Any], parts: list[Outer], levels: list[_Levels | None], common: _Levels
 ) -> tuple[list[Array], list[Array], Array]:
     """The sums with what a stretch adds to them, ‖g_t‖² by leaf, and ‖G_t‖².
 
     Args:
-        totals: the sums before the stretch, by leaf: matrices of left by right.
+        totals: the sums before the stretch, by leaf: matrices of left by right, or None.
         parts: what the K steps add, with K on axis 0 of both factors.
         levels: the exponents by leaf; None where they are the common ones.
         common: the common exponents.
     """
     squares, grown = [], []
-    size, dtype = len(common.own), _widest([total.dtype for total in totals])
+    size, dtype = len(common.own), _widest([_summed_dtype(part) for part in parts])
     products = _Products(*(jnp.zeros(shape, dtype) for shape in ((size, size), (size,), ())))
     for total, part, level in zip(totals, parts, levels, strict=True):
+        kind = _summed_dtype(part)
         left, right = (
-            factor.reshape(len(factor), -1).astype(total.dtype)
-            for factor in (part.left, part.right)
+            factor.reshape(len(factor), -1).astype(kind) for factor in (part.left, part.right)
         )
         each = (_times(left, left.conj().T) * _times(right, right.conj().T)).real
-        with_total = jnp.sum(_times(left, total.conj()) * right, axis=1).real
-        square = jnp.vdot(total, total, precision="highest").real
         squares.append(jnp.diagonal(each))
         own, top, before = level or common
         gains, kept = (
-            power_below(exponent - top[-1], square.dtype).astype(total.dtype)
+            power_below(exponent - top[-1], each.dtype).astype(kind)
             for exponent in (own, before[0])
         )
-        grown.append(total * kept + _times((left * gains[:, None]).T, right))
+        after = _times((left * gains[:, None]).T, right)
+        if total is None:
+            with_total, square = jnp.zeros(size, each.dtype), jnp.zeros((), each.dtype)
+        else:
+            with_total = jnp.sum(_times(left, total.conj()) * right, axis=1).real
+            square = jnp.vdot(total, total, precision="highest").real
+            after += total * kept
+        grown.append(after)
         if level is not None:
             gains = power_below(own - common.own, each.dtype)
             kept = power_below(before[0] - common.before[0], each.dtype)
@@ -205,9 +216,13 @@ def _sums(products: _Products, levels: _Levels) -> Float[Array, " K"]:
 
 
 def _zero(part: Outer) -> Inexact[Array, "left right"]:
-    """The empty sum of such parts, in their precision and float32 at least."""
-    dtype = jnp.float32 if jnp.finfo(part.left.dtype).bits < 32 else part.left.dtype
-    return jnp.zeros((part.left.size, part.right.size), dtype)
+    """The empty sum of such parts."""
+    return jnp.zeros((part.left.size, part.right.size), _summed_dtype(part))
+
+
+def _summed_dtype(part: Outer) -> Any:
+    """The precision of sums of such parts: theirs, and float32 at least."""
+    return jnp.float32 if jnp.finfo(part.left.dtype).bits < 32 else part.left.dtype
 
 
 def _widest(dtypes: list[Any]) -> Any:

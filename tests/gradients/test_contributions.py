@@ -594,3 +594,23 @@ def test_inputs_without_a_gradient_and_parameters_without_one():
     chain = lg.chain(bare, jnp.ones((len(tokens), 2), int))
     with pytest.raises(ValueError, match="complex array in the parameters or the inputs, to take"):
         lg.contributions(chain, cotangents)
+
+
+def test_shares_of_a_batch_where_nothing_else_is_asked_for():
+    """Sums that start from zero read memory that nobody wrote, in a program that left out the rest.
+
+    It took a batch, and other values in that memory from call to call.
+    """
+    cell = lg.cells.rnn(9, 32, dtype=jnp.float32)
+    inputs = jax.random.normal(jax.random.key(1), (10, 9), jnp.float32)
+
+    def shares(params):
+        chain = lg.chain(cell.model(params), inputs)
+        cotangents = lg.loss_cotangents(lambda s: jnp.sum(s.h[-1] ** 2), chain.trajectory)
+        return lg.contributions(chain, cotangents).shares
+
+    read = jax.jit(jax.vmap(shares))
+    params = jax.vmap(cell.init)(jax.random.split(jax.random.key(0), 20))
+    for power in range(20):
+        jax.block_until_ready([jnp.full(1 << k, 10.0**power, jnp.float32) for k in range(4, 18)])
+        np.testing.assert_allclose(jnp.sum(read(params), axis=1), 1.0, rtol=1e-4)
