@@ -172,10 +172,10 @@ def test_a_batch_is_the_loop_and_slopes_are_right():
         np.testing.assert_allclose(got, norm(model.params, inputs), **CLOSE)
     # Keys of three inputs leave one of four directions alone: the norm knows the gates only.
     for function, position in ((norm, 1), (square, 0), (square, 1)):
-        along, size = [model.params, batch[0]], 1e-5
+        along, size = (model.params, batch[0]), 1e-5
         slope = jax.grad(function, position)(*along)
         ahead, behind = (
-            function(*along[:position], along[position] + shift, *along[position + 1 :])
+            function(*(value + shift * (place == position) for place, value in enumerate(along)))
             for shift in (size, -size)
         )
         assert abs(ahead - behind) > 1e-8
