@@ -24,8 +24,9 @@ from test_readme import EXAMPLES, PAGES, assert_same_text
 
 import lstmgrad as lg
 
-COSTLY = {"bring_a_model", "diagnose", "many_devices", "monitor", "norms", "routes", "spectra"}
-COSTLY |= {"questions", "tasks"}
+COSTLY = {"bring_a_model", "many_devices"}
+# Costly, too, and all their code is run when the site is built.
+RUN_BY_THE_SITE = {"diagnose", "monitor", "norms", "questions", "routes", "spectra", "tasks"}
 BLOCK = re.compile(
     r"^```(?:python|\{code-cell\} python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?",
     re.DOTALL | re.MULTILINE,
@@ -81,24 +82,28 @@ def as_user(as_installed, tmp_path, monkeypatch):
     [
         pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in COSTLY))
         for page in PAGES
-        if blocks_of(page)
+        if blocks_of(page) and page.stem not in RUN_BY_THE_SITE
     ],
 )
 def test_the_code_of_a_page_runs_and_prints_what_is_shown(page):
     execute(page)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("as_user")
-def test_the_notebook_runs_and_has_nothing_printed():
+@pytest.mark.parametrize("name", sorted(RUN_BY_THE_SITE))
+def test_the_site_runs_all_code_of_a_page(name):
+    text = (EXAMPLES / "guides" / f"{name}.md").read_text(encoding="utf-8")
+    assert "file_format: mystnb" in text
+    assert len(blocks_of(EXAMPLES / "guides" / f"{name}.md")) == text.count("```{code-cell}") > 0
+
+
+def test_the_notebook_has_nothing_printed():
+    """It is run when the site is built."""
     notebook = json.loads((EXAMPLES / "quickstart.ipynb").read_text(encoding="utf-8"))
-    names: dict[str, Any] = {}
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            assert cell["outputs"] == []
-            assert cell["execution_count"] is None
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec("".join(cell["source"]), names)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code
+    for cell in code:
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
 
 
 MODULES = ("cells", "diagnosis", "interop", "plot", "report", "tasks", "theory", "training")

@@ -1,44 +1,31 @@
-"""Reproductions of papers: each runs, and is within the difference that it states.
+"""Reproductions of papers: each is within the difference that it states.
 
-At its small size, where a script leaves out the rows that take the whole training. Its full size is
-what `examples/figures/NAME.txt` was printed by, and that table is held against the same limits.
+The full size is what `examples/figures/NAME.txt` was printed by, and that table is read here. The
+small size, where a script leaves out the rows that take the whole training, is run when the site is
+built, which fails where one is not as near as stated.
 """
 
 import ast
-import os
-import subprocess
-import sys
+import math
 from pathlib import Path
 
 import pytest
+from tables import beyond, rows_of
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted((EXAMPLES / "gallery").glob("*.py"))
 
 
-def rows_of(printed: str) -> dict[str, tuple[float, float, float, float]]:
-    """What the table says: paper, here, difference and what was stated, by the quantity."""
-    lines = printed.split("\n\n")[0].splitlines()
-    assert lines[0].split() == ["paper", "here", "difference", "stated"]
-    rows = {}
-    for line in lines[1:]:
-        *words, paper, here, difference, stated = line.split()
-        rows[" ".join(words)] = float(paper), float(here), float(difference), float(stated)
-    return rows
-
-
-def assert_as_stated(rows: dict[str, tuple[float, float, float, float]]) -> None:
-    assert rows
-    for what, (paper, here, difference, stated) in rows.items():
-        assert abs(difference) <= stated < 5, what
-        # The difference is rounded to fewer digits than the rest.
-        assert difference == pytest.approx(here - paper, rel=0.1, abs=2e-3), what
-
-
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_the_table_of_the_full_size_is_as_stated(script):
     kept = EXAMPLES / "figures" / f"{script.stem}.txt"
-    assert_as_stated(rows_of(kept.read_text(encoding="utf-8")))
+    rows = rows_of(kept.read_text(encoding="utf-8"))
+    assert rows
+    assert not beyond(rows)
+    for what, (paper, here, difference, stated) in rows.items():
+        assert stated < 5, what
+        # The difference is rounded to fewer digits than the rest.
+        assert difference == pytest.approx(here - paper, rel=0.1, abs=2e-3), what
     assert kept.with_suffix(".png").exists()
 
 
@@ -51,18 +38,6 @@ def test_a_script_says_what_it_compares(script):
     assert begins[6:] == ["Alt"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_reproduction_is_as_near_as_it_states(script, tmp_path):
-    figure = tmp_path / "figure.png"
-    done = subprocess.run(
-        [sys.executable, script, "--small", figure],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=os.environ | {"MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert_as_stated(rows_of(done.stdout))
-    assert figure.read_bytes().startswith(b"\x89PNG")
+def test_what_is_further_away_than_stated_is_named():
+    rows = rows_of("paper here difference stated\nnear  1  1.1  .1  .2\nfar off  1  2  1  .5\n\n.")
+    assert beyond(rows | {"none": (1.0, math.nan, math.nan, 1.0)}) == ["far off", "none"]

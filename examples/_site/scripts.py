@@ -2,7 +2,8 @@
 
 The page has the script's docstring, its figure and its code. Every script is run in the build, at
 its small size unless the tag `full` is given (`python -m sphinx -t full ...`): a script that fails
-fails the build. The figure shown is that of the full size, which is kept in `examples/figures`.
+fails the build, as does a number of the gallery that is not as near to the paper's as its script
+states. The figure shown is that of the full size, which is kept in `examples/figures`.
 """
 
 import ast
@@ -21,6 +22,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+from tables import beyond, rows_of
 
 import lstmgrad
 
@@ -108,6 +110,8 @@ def execute(script: Script, kept: Path, full: bool) -> Run:
         )
         if done.returncode or not figure.exists():
             raise ExtensionError(f"{script.path} failed:\n{done.stdout}\n{done.stderr}")
+        if script.path.parent.name == "gallery" and (far := beyond(rows_of(done.stdout))):
+            raise ExtensionError(f"{script.path} is not as near as stated: {far}\n{done.stdout}")
         printed.write_text(done.stdout, encoding="utf-8")
         seconds.write_text(str(time.monotonic() - start), encoding="utf-8")
     return Run(figure, printed.read_text(encoding="utf-8"), float(seconds.read_text()))
