@@ -1,56 +1,18 @@
-"""A frame of tangents on its way through a chain: when it is made orthonormal, and what that costs.
+"""Frames of tangents: made orthonormal, with zeros that stay exact, and as they travel.
 
-While the frame travels, all its tangents turn toward the direction that grows fastest, and what
-sets them apart loses digits. When the frame is made orthonormal, (its tangents as columns) = Q R,
-every |R_ii| carries the rounding of the largest: a relative error of eps · R_11 / |R_ii|. Doing it
-rarely costs digits, and doing it often costs time. Unless the caller fixes the interval, it is done
-when the growth rates seen so far say that with one more step a third of the digits would be gone.
-
-What rounding does meanwhile is watched by `frame_errors`.
+When it is done, and what is summed meanwhile, is in `renewal`.
 """
-
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from lstmgrad._numeric import frame_errors, lapack
-from lstmgrad._numeric.frame_errors import Displacement
+from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import Scaled, log_of, widen
-
-FADING = 0.95
-"""The share of the largest spread of growth rates seen so far that is kept from one interval to the
-next: one quiet interval does not make the following one long."""
 
 UNEVEN = 2.0**-10
 """The least coordinate of a frame, as a share of the largest, down to which their order is as it
 comes."""
-
-
-class Sums(NamedTuple):
-    """What the sweep carries beside the frame.
-
-    Attributes:
-        time: t.
-        renewed: the time at which the frame was last made orthonormal.
-        rate: nats per step by which the growth rates of the frame's directions differ, the largest
-            in recent intervals.
-        cells: (G, m), Σ ln |R_ii| over each cell of time.
-        roundings: (m,), the error that rounding leaves in the sums over all cells.
-        displaced: see `frame_errors`.
-        faded: (n,), coordinates that came near the end of the range, and may have lost something.
-    """
-
-    time: Array
-    renewed: Array
-    rate: Array
-    cells: Array
-    roundings: Array
-    displaced: Displacement
-    faded: Array
 
 
 def orthonormal(
@@ -128,94 +90,3 @@ def probed(tangents: Scaled, stray: Float[Array, " n"] | None) -> Scaled:
     if stray is not None:
         mantissa = jnp.concatenate([mantissa, stray.astype(rows.dtype)[None]])
     return Scaled(mantissa, jnp.broadcast_to(tangents.exponent, mantissa.shape[:1]))
-
-
-def renewal(
-    dtype: Any, length: int | Int[Array, ""], burn_in: int, cell: int, interval: int | None
-) -> Callable[[Sums, Scaled], tuple[Sums, Scaled]]:
-    """What is done to the frame after every factor: nothing, or it is made orthonormal and summed.
-
-    Args:
-        dtype: of the chain.
-        length: T, which may be traced.
-        burn_in: steps at the start that are not summed.
-        cell: steps of one sum, at whose end the frame is renewed in any case.
-        interval: steps between renewals; None chooses them.
-    """
-    eps = float(jnp.finfo(dtype).eps)
-    budget = -math.log(eps) / 3  # nats of spread: a third of the digits
-
-    def renew(sums: Sums, block: Scaled) -> tuple[Sums, Scaled]:
-        count = len(sums.roundings)
-        faded = sums.faded | frame_errors.near_the_end(block.mantissa[:count])
-        block = frame_errors.disturbed(block, count, faded)
-        time = sums.time + 1
-        since = (time - sums.renewed).astype(sums.rate.dtype)
-        # Counted from the end of the burn-in. `rem` has the sign of its dividend: keep that >= 0.
-        period = interval or cell
-        due = jax.lax.rem(time + (-burn_in) % period, jnp.int32(period)) == 0
-        if interval is None:
-            due |= (since + 1) * sums.rate > budget
-        due |= (time == length) | (time == burn_in)
-
-        shape = block.mantissa.shape
-
-        def turn(loop: Any) -> tuple:
-            _, flat, exponent, _, _, rate, before, faded = loop
-            mantissa = flat.reshape(shape)
-            tangents = Scaled(mantissa[:count], exponent[:count])
-            probe, *strays = (Scaled(mantissa[i], exponent[i]) for i in range(count, shape[0]))
-            frame, triangle, growths = orthonormal(tangents, faded)
-            lost, zero = is_dead(tangents), is_dead(tangents, faded)
-            noise = frame_errors.noise_of(tangents, probe, faded)
-            sizes = frame_errors.noise_sizes(noise, tangents)
-            errors = frame_errors.of_growths(tangents, sizes, growths, zero, lost, eps)
-            rounding, growths, amplified = errors
-            moved, stray = frame_errors.displaced(
-                before, tangents, strays[0] if strays else None, noise, frame, triangle
-            )
-            # A tangent of which only rounding is left may take the place of one behind it.
-            grown = jnp.diagonal(moved.inside - before.inside)
-            unknown = jnp.isinf(rounding) | (jnp.abs(grown) * eps > frame_errors.FLOOR)
-            gone = frame_errors.is_lost(moved, stray, eps) | (jnp.cumsum(unknown) > 0)
-            rounding = jnp.maximum(rounding, jnp.where(gone, -math.log(eps), 0.0))
-            # Sums that start after a burn-in owe nothing to errors of before, but to where the
-            # frame is by then.
-            counts = (time > burn_in) | (rounding > frame_errors.FLOOR)
-            turned = frame_errors.displacement_errors(moved, stray, eps)
-            rounding = jnp.where(counts, rounding, 0.0) + jnp.where(time == burn_in, turned, 0.0)
-            alive = growths > -jnp.inf
-            spread = jnp.max(growths) - jnp.min(jnp.where(alive, growths, jnp.max(growths)))
-            # Far from normal, factors amplify rounding by more than the directions grow apart.
-            spread = jnp.maximum(spread, jnp.max(jnp.where(alive, amplified, -jnp.inf)))
-            spread = jnp.where(jnp.any(alive), spread, 0.0)
-            rate = jnp.clip(spread / since, FADING * rate, budget)
-            faded |= frame_errors.near_the_end(frame.mantissa)
-            done, block = jnp.zeros((), bool), probed(frame, stray)
-            flat = block.mantissa.reshape(-1)
-            return done, flat, block.exponent, growths, rounding, rate, moved, faded
-
-        zeros = jnp.zeros_like(sums.roundings)
-        # As a vector: LAPACK wants the block by columns, but the sweep should keep its own layout.
-        flat = block.mantissa.reshape(-1)
-        carried = sums.rate, sums.displaced, faded
-        loop: Any = (due, flat, block.exponent, zeros, zeros, *carried)
-        if interval is None:
-            # A loop of at most one turn. Unlike a condition it copies no block, and under vmap it
-            # runs only when some frame of the batch is due, and not at every step.
-            loop = jax.lax.while_loop(lambda loop: loop[0], turn, loop)
-        else:
-            # Due at the same times for a whole batch, so this stays a condition under vmap.
-            loop = jax.lax.cond(due, turn, lambda loop: loop, loop)
-        _, flat, exponent, growths, roundings, *carried = loop
-        block = Scaled(flat.reshape(shape), exponent)
-        growths = jnp.where(time > burn_in, growths, 0.0)
-        index = jax.lax.div(jnp.maximum(time - burn_in - 1, 0), jnp.int32(cell))
-        before = jax.lax.dynamic_index_in_dim(sums.cells, index, keepdims=False)
-        cells = jax.lax.dynamic_update_index_in_dim(sums.cells, before + growths, index, 0)
-        renewed = jnp.where(due, time, sums.renewed)
-        rate, displaced, faded = carried
-        roundings = sums.roundings + roundings
-        return Sums(time, renewed, rate, cells, roundings, displaced, faded), block
-
-    return renew

@@ -27,8 +27,9 @@ from lstmgrad._chains.sweeps import read_nothing, sweep_forward
 from lstmgrad._checks import check_array, check_count, check_not_empty
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._leaves import shown
-from lstmgrad._numeric.frame import Sums, orthonormal, probed, renewal
+from lstmgrad._numeric.frame import orthonormal, probed
 from lstmgrad._numeric.frame_errors import Displacement
+from lstmgrad._numeric.renewal import Sums, renewal
 from lstmgrad._numeric.scaled import Scaled, scaled
 from lstmgrad._spectra.copied import Swept, joined_sweeps
 from lstmgrad._spectra.end import End, spectrum_of
