@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 from lstmgrad._calls import public
 from lstmgrad._labeled import Axes, Labeled, labeled
 from lstmgrad._quantiles import BAND, quantiles
-from lstmgrad._result import Result, batch_shape, chosen, number, on_host, summary
+from lstmgrad._result import Result, batch_shape, on_host, summary
+from lstmgrad._writing import chosen, number
 
 LEVELS = (BAND[0], 0.25, 0.5, 0.75, BAND[1])
 """The quantiles of a batch summary."""

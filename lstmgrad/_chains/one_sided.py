@@ -9,6 +9,7 @@ Axes in front of the last two are heads, which each have an A of their own.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +17,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from lstmgrad._calls import public
 from lstmgrad._chains.base import Copies, StoredChain, cut_leaves
 from lstmgrad._chains.elsewhere import current_step_along
-from lstmgrad._chains.factors import flat_step, in_single, pull_rows, push_rows
+from lstmgrad._chains.factors import flat_step, pull_rows, push_rows
 from lstmgrad._chains.implicit import run_of
 from lstmgrad._chains.layout import Layout, layout_of
-from lstmgrad._chains.modes import push_block
-from lstmgrad._chains.probes import differs, noise
 from lstmgrad._chains.run import BoundStep, Run
+from lstmgrad._chains.sides import is_carried_matrix, sides_of
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._compile import compiled
 from lstmgrad._types import Params, PartName, State, StepFn
@@ -228,31 +227,14 @@ def linearize_one_sided(step: StepFn, params: Params, trajectory: Trajectory) ->
 @compiled
 def _linearize_one_sided(step: StepFn, params: Params, trajectory: Trajectory) -> OneSidedChain:
     run, layout = run_of(step, params, trajectory)
-    matrices = tuple(part for part in layout.parts if _is_carried_matrix(layout, part))
+    matrices = tuple(part for part in layout.parts if is_carried_matrix(layout, part))
     if not matrices:
         raise ValueError(
             "step: expected a state with a real matrix that goes on from step to step, as "
             f"linearize_one_sided declares, but got shapes {list(layout.shapes)}. Use linearize."
         )
-    function, weights = run.step.parts()
     places = [layout.owners.index(part) for part in matrices]
-
-    def derivatives(state: State, x: Any) -> tuple[list[Array], Array]:
-        params, state, x = in_single(function, weights, state, x)
-        leaves, treedef = jax.tree.flatten(state)
-        found = []
-        for place in places:
-
-            def moved(leaf: Array, place: int = place) -> Array:
-                filled = [*leaves[:place], leaf, *leaves[place + 1 :]]
-                after = function(params, jax.tree.unflatten(treedef, filled), x)
-                return jax.tree.leaves(after)[place].astype(leaf.dtype)
-
-            found.append(_side(moved, leaves[place]))
-        sides, wrong = zip(*found, strict=True)
-        return list(sides), jnp.any(jnp.stack(wrong))
-
-    sides, wrong = jax.vmap(derivatives)(*run.factors)
+    sides, wrong = jax.vmap(functools.partial(sides_of, run.step, places))(*run.factors)
     message = (
         "step: expected every matrix of the state to be multiplied from the right by one that does "
         "not depend on it, as linearize_one_sided declares, but rows, heads or entries mix "
@@ -266,41 +248,3 @@ def _linearize_one_sided(step: StepFn, params: Params, trajectory: Trajectory) -
         step=run.step,
         last=run.last,
     )
-
-
-def _is_carried_matrix(layout: Layout, part: PartName) -> bool:
-    """Whether a part is one real array of two axes or more, which depends on what it was."""
-    places = [place for place, owner in enumerate(layout.owners) if owner == part]
-    index = layout.parts.index(part)
-    return (
-        len(places) == 1
-        and len(layout.shapes[places[0]]) > 1
-        and jnp.issubdtype(layout.dtypes[places[0]], jnp.floating)
-        and layout.dependence[index][index]
-    )
-
-
-def _side(moved: Any, leaf: Float[Array, "*heads v k"]) -> tuple[Array, Array]:
-    """A of one matrix in one step, and whether there is none.
-
-    Args:
-        moved: what the matrix becomes, as a function of it.
-        leaf: the matrix.
-    """
-    *heads, values, keys = leaf.shape
-    # A unit vector in each row gives a row of A each.
-    count = -(-keys // values)
-    units = np.zeros((count * values, keys))
-    units[:keys] = np.eye(keys)
-    units = np.broadcast_to(
-        units.reshape(count, *[1] * len(heads), values, keys), (count, *leaf.shape)
-    )
-    probe = noise(leaf, np.random.default_rng(0))
-    rows = jnp.asarray(np.concatenate([units, probe[None]]), leaf.dtype)
-    with jax.default_matmul_precision("highest"):
-        after, pushed = push_block(moved, leaf, rows)
-        seen = jnp.moveaxis(pushed[:-1], 0, -3).reshape(*heads, count * values, keys)
-        side = seen[..., :keys, :]
-        wrong = differs(pushed[-1], rows[-1] @ side, side)
-    # As in `ImplicitChain`: what led to NaN has no derivative.
-    return jnp.where(jnp.any(jnp.isnan(after)), jnp.nan, side), wrong

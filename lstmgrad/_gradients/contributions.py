@@ -34,8 +34,9 @@ from lstmgrad._gradients.outer import Outer
 from lstmgrad._gradients.sums import Summed, add_up, in_stretches
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import power_below
-from lstmgrad._result import Result, chosen, number, up_to_length
+from lstmgrad._result import Result, up_to_length
 from lstmgrad._types import Inputs, Params, State
+from lstmgrad._writing import chosen, number
 
 
 class Contributions(Result):

@@ -29,8 +29,9 @@ from lstmgrad._gradients.local import (
 )
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import Scaled, scaled, widen
-from lstmgrad._result import Result, chosen, number, up_to_length
+from lstmgrad._result import Result, up_to_length
 from lstmgrad._types import State
+from lstmgrad._writing import chosen, number
 
 
 class ContributionMap(Result):

@@ -25,8 +25,9 @@ from lstmgrad._gradients.adjoint import flat_cotangents
 from lstmgrad._gradients.probed import at_inputs, nothing, pulled
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import Scaled
-from lstmgrad._result import Result, chosen, number, seen
+from lstmgrad._result import Result
 from lstmgrad._types import State
+from lstmgrad._writing import chosen, number, seen
 
 LARGEST_LOSS = 1e-3
 """The share of a number that may be lost below the range, up to which the number is resolved."""

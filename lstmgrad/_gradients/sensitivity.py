@@ -28,8 +28,9 @@ from lstmgrad._gradients.local import differentiable
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.rows import log_size, split
 from lstmgrad._numeric.scaled import Scaled, add, scaled, widen
-from lstmgrad._result import Result, chosen, number, up_to_length
+from lstmgrad._result import Result, up_to_length
 from lstmgrad._types import Params, PartName
+from lstmgrad._writing import chosen, number
 
 
 class Sensitivity(Result):

@@ -1,12 +1,9 @@
 """Signal and noise of the gradient by lag: what the sequences of a batch agree on.
 
 What the step at lag l adds to the gradient of sequence i is g_l(i). Its mean over all sequences,
-μ_l, is what there is to learn at that lag, and the scatter about it is noise:
-
-    ‖μ‖² = (‖Σ g(i)‖² - Σ ‖g(i)‖²) / (N (N - 1)),      tr Σ = Σ ‖g(i) - ḡ‖² / (N - 1),
-
-both without bias. A mean over B sequences has the noise tr Σ / B, which is as large as the signal
-after B = tr Σ / ‖μ‖² sequences.
+μ_l, is what there is to learn at that lag, and the scatter about it, of covariance Σ_l, is noise. A
+mean over B sequences has the noise tr Σ / B, which is as large as the signal ‖μ‖² after
+B = tr Σ / ‖μ‖² sequences. The formulas of both are in `jackknife`.
 """
 
 from typing import Any
@@ -28,21 +25,17 @@ from lstmgrad._checks import (
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._gradients.adjoint import pull_cotangents, sources_of
 from lstmgrad._gradients.groups import fed_by_parameters
+from lstmgrad._gradients.jackknife import LEAST, statistics
 from lstmgrad._gradients.local import (
     LocalStep,
     differentiable,
-    log_norm,
-    squares,
-    together,
     with_room,
 )
 from lstmgrad._labeled import Axes
-from lstmgrad._numeric.scaled import LOWEST, Scaled, exponent_of, power_below, widen
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._numeric.scaled import LOWEST, Scaled, exponent_of, power_below
+from lstmgrad._result import Result
 from lstmgrad._types import Params, State
-
-LEAST = 3
-"""Sequences without which there is no error of a ratio."""
+from lstmgrad._writing import chosen, number
 
 
 class SignalToNoise(Result):
@@ -273,7 +266,7 @@ def _signal_to_noise(chains: Chain, cotangents: State, length: Any) -> SignalToN
             known_run(parts).factors,
         )
         found = jax.vmap(contribution)(steps, factors, weighted)
-        return None, _statistics(found, there, top)
+        return None, statistics(found, there, top)
 
     entries = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), (rows, index))
     _, found = jax.lax.scan(of_lag, None, entries)
@@ -283,49 +276,3 @@ def _signal_to_noise(chains: Chain, cotangents: State, length: Any) -> SignalToN
 def _parameters(chain: StoredChain) -> tuple[Params, Params]:
     """The parameters that can be differentiated, and the others."""
     return differentiable(known_run(chain).step.parts()[1])
-
-
-def _statistics(parts: Params, there: Bool[Array, " N"], exponent: Int[Array, ""]) -> tuple:
-    """The ratio of signal and noise, its error, ln of the root mean square, and the count.
-
-    Args:
-        parts: the contributions of one lag, with N on axis 0; zero where there is none.
-        there: which sequences have the lag.
-        exponent: of all parts.
-    """
-    like = widen(jnp.zeros((), jnp.result_type(*map(jnp.real, jax.tree.leaves(parts)))))
-    count = jnp.sum(there)
-    sums = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), parts)
-
-    def products(one: Params) -> tuple[Array, Array]:
-        """⟨Σ g, g(i)⟩ and ‖g(i)‖²."""
-        inner = jax.tree.map(
-            lambda a, b: jnp.vdot(a, b, precision="highest").real.astype(like.dtype), sums, one
-        )
-        return sum(jax.tree.leaves(inner), start=like), together(squares(one), like)
-
-    inner, own = jax.vmap(products)(parts)
-    whole, total = jnp.sum(inner), jnp.sum(own)
-    number = count.astype(like.dtype)
-    ratio = _ratio(whole, total, number)
-    without = _ratio(whole - 2 * inner + own, total - own, number - 1)
-    mean = jnp.sum(jnp.where(there, without, 0.0)) / number
-    spread = jnp.sum(jnp.where(there, (without - mean) ** 2, 0.0))
-    error = jnp.sqrt((number - 1) / number * spread)
-    few = count < LEAST
-    ratio, error = (jnp.where(few, jnp.nan, x) for x in (ratio, error))
-    log = jnp.where(count > 0, log_norm(total / number, exponent), jnp.nan)
-    return ratio, error, log, count
-
-
-def _ratio(whole: Array, total: Array, count: Array) -> Array:
-    """‖μ‖²/tr Σ without bias; inf without noise, NaN without anything.
-
-    Args:
-        whole: ‖Σ g‖².
-        total: Σ ‖g‖².
-        count: of the sequences.
-    """
-    signal = (whole - total) / (count * (count - 1))
-    noise = (total - whole / count) / (count - 1)
-    return signal / jnp.maximum(noise, 0.0)

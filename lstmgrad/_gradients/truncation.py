@@ -25,8 +25,9 @@ from lstmgrad._gradients.groups import fed_by_parameters
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, squares, times, together
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, scaled, widen
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._result import Result
 from lstmgrad._types import Params, State
+from lstmgrad._writing import chosen, number
 
 
 class TruncationBias(Result):

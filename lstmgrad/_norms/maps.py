@@ -17,8 +17,9 @@ from lstmgrad._compile import compiled, plain_options
 from lstmgrad._labeled import Axes
 from lstmgrad._norms.reading import read_norms
 from lstmgrad._norms.records import Norms
-from lstmgrad._result import block_name, chosen, number, reading, seen, up_to_length
+from lstmgrad._result import up_to_length
 from lstmgrad._types import PartName
+from lstmgrad._writing import block_name, chosen, number, reading, seen
 
 
 class NormMap(Norms):

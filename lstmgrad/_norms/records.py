@@ -11,17 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.tracked import SVD_ROUNDING
-from lstmgrad._result import (
-    Result,
-    block_name,
-    chosen,
-    cut_at_length,
-    number,
-    seen,
-    up_to_length,
-    upper_bounds,
-)
+from lstmgrad._result import Result, cut_at_length, up_to_length, upper_bounds
 from lstmgrad._types import Fixed, PartName
+from lstmgrad._writing import block_name, chosen, number, seen
 
 THRESHOLD = 1e-3
 """The norm below which a gradient counts as lost, unless another one is given."""

@@ -20,8 +20,9 @@ from lstmgrad._compile import compiled
 from lstmgrad._labeled import Axes
 from lstmgrad._leaves import type_name
 from lstmgrad._model import Model
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._result import Result
 from lstmgrad._types import Inputs, PartName
+from lstmgrad._writing import chosen, number
 
 
 class SwapResponse(Result):

@@ -32,10 +32,11 @@ from lstmgrad._compile import compiled
 from lstmgrad._labeled import Axes
 from lstmgrad._leaves import shown
 from lstmgrad._numeric.scaled import Scaled, log_of, norm_of, normalize, scaled
-from lstmgrad._result import Result, block_name, chosen, number
+from lstmgrad._result import Result
 from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._routes.tagged import AtTag, run_tagged, straight_tag_names
 from lstmgrad._types import PartName
+from lstmgrad._writing import block_name, chosen, number
 
 STATE = "state"
 """The label of the last gain within a step, on arriving at the state before it."""

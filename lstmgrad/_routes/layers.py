@@ -21,8 +21,9 @@ from lstmgrad._compile import compiled
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import widen
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._result import Result
 from lstmgrad._routes.budget import STATE, gain_budget, splitting_tags
+from lstmgrad._writing import chosen, number
 from lstmgrad.cells._layer import LayerParams
 
 

@@ -26,9 +26,10 @@ from lstmgrad._compile import compiled
 from lstmgrad._labeled import Axes
 from lstmgrad._leaves import shown
 from lstmgrad._numeric.scaled import log_of, scaled
-from lstmgrad._result import Result, block_name, number
+from lstmgrad._result import Result
 from lstmgrad._routes.end_vectors import end_vectors
 from lstmgrad._types import PartName
+from lstmgrad._writing import block_name, number
 
 
 class RouteShares(Result):

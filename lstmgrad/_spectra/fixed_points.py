@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from lstmgrad._chains.elsewhere import current_step
-from lstmgrad._chains.factors import flat_step, push_rows
+from lstmgrad._chains.factors import flat_step
 from lstmgrad._chains.layout import Layout, layout_of
 from lstmgrad._chains.run import BoundStep
 from lstmgrad._checks import check_arrays, check_count, check_kind, check_positive, check_step
@@ -25,14 +25,10 @@ from lstmgrad._labeled import Axes
 from lstmgrad._leaves import type_name
 from lstmgrad._model import Model
 from lstmgrad._numeric import lapack
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._result import Result
+from lstmgrad._spectra.roots import descended, distinct, jacobian, polished
 from lstmgrad._types import Inputs, State
-
-POLISHES = 40
-"""Steps of Levenberg and Marquardt at the end."""
-
-CLOSE = 1e-4
-"""The gap from which on their steps are Newton's own."""
+from lstmgrad._writing import chosen, number
 
 
 class FixedPoints(Result):
@@ -211,12 +207,12 @@ def _fixed_points(
     def gap(flat: Float[Array, " n"]) -> Float[Array, " n"]:
         return after(flat) - flat
 
-    flat = _descended(gap, jax.vmap(layout.ravel)(starts), steps, rate)
-    flat = jax.vmap(lambda one: _polished(gap, one))(flat)
+    flat = descended(gap, jax.vmap(layout.ravel)(starts), steps, rate)
+    flat = jax.vmap(lambda one: polished(gap, one))(flat)
     residuals = jnp.linalg.norm(jax.vmap(gap)(flat), axis=1)
     order = jnp.argsort(residuals)
     flat, residuals = flat[order], residuals[order]
-    matrices = jax.vmap(lambda one: _jacobian(after, one))(flat)
+    matrices = jax.vmap(lambda one: jacobian(after, one))(flat)
     broken = jnp.any(~jnp.isfinite(matrices), axis=(1, 2))
     values = jax.vmap(lapack.eigenvalues)(jnp.where(broken[:, None, None], 0.0, matrices))
     values = jnp.take_along_axis(values, jnp.argsort(-jnp.abs(values), axis=1), axis=1)
@@ -224,65 +220,10 @@ def _fixed_points(
         states=jax.vmap(lambda one: layout.unravel(one, state))(flat),
         residuals=residuals,
         converged=residuals <= tolerance,
-        distinct=_distinct(flat, radius) & jnp.isfinite(residuals),
+        distinct=distinct(flat, radius) & jnp.isfinite(residuals),
         eigenvalues=jnp.where(broken[:, None], jnp.nan, values),
         tolerance=tolerance,
     )
-
-
-def _descended(gap: Any, flat: Float[Array, "N n"], steps: int, rate: float) -> Array:
-    """The states after some steps of Adam on half the squared gap, each for itself."""
-    import optax  # takes a while, and nothing else here needs it
-
-    optimizer = optax.scale_by_adam()
-    rates = rate * (1 + np.cos(np.pi * np.arange(steps) / steps)) / 2
-    slope = jax.grad(lambda flat: jnp.sum(jax.vmap(gap)(flat) ** 2) / 2)
-
-    def down(carry: tuple[Array, Any], rate: Array) -> tuple[tuple[Array, Any], None]:
-        flat, state = carry
-        slopes = slope(flat)
-        with jax.numpy_dtype_promotion("standard"):  # as Optax is written
-            updates, state = optimizer.update(slopes, state, flat)
-        return (flat - rate * jnp.asarray(updates, flat.dtype), state), None
-
-    rates = jnp.asarray(rates, flat.dtype)
-    return jax.lax.scan(down, (flat, optimizer.init(flat)), rates)[0][0]
-
-
-def _polished(gap: Any, flat: Float[Array, " n"]) -> Float[Array, " n"]:
-    """The state after damped steps of Gauss and Newton, as long as they make the gap smaller."""
-
-    def once(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        flat, damping = carry
-        here, matrix = gap(flat), _jacobian(gap, flat)
-        slope = jnp.matmul(matrix.T, here, precision="highest")
-        square = jnp.matmul(matrix.T, matrix, precision="highest")
-        damped = square + damping * jnp.eye(flat.size, dtype=flat.dtype)
-        # Undamped once it is all but there: the square has half the digits alone.
-        size = jnp.linalg.norm(here)
-        move = jnp.where(size <= CLOSE, -lapack.solve(matrix, here), -lapack.solve(damped, slope))
-        better = jnp.linalg.norm(gap(flat + move)) < size
-        damping = damping * jnp.where(better, 0.2, 5.0)
-        return (jnp.where(better, flat + move, flat), damping), None
-
-    start = flat, jnp.full((), 0.01, flat.dtype)
-    return jax.lax.scan(once, start, length=POLISHES)[0][0]
-
-
-def _jacobian(function: Any, flat: Float[Array, " n"]) -> Float[Array, "n n"]:
-    """The Jacobian as a matrix."""
-    return push_rows(function, flat, jnp.eye(flat.size, dtype=flat.dtype)).T
-
-
-def _distinct(flat: Float[Array, "N n"], radius: float) -> Bool[Array, " N"]:
-    """Which points have none before them within the radius."""
-    sizes = jnp.maximum(jnp.linalg.norm(flat, axis=1), 1.0)
-
-    def among(index: Array) -> Array:
-        close = jnp.linalg.norm(flat - flat[index][None], axis=1) <= radius * sizes[index]
-        return ~jnp.any(close & (jnp.arange(len(flat)) < index))
-
-    return jax.lax.map(among, jnp.arange(len(flat)))
 
 
 def _check_starts(starts: State, state: State) -> int:

@@ -24,8 +24,9 @@ from lstmgrad._compile import compiled, plain_options
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric import lapack
 from lstmgrad._numeric.scaled import LOG_2, Scaled, add, largest, log_of, scaled, widen
-from lstmgrad._result import Result, number
+from lstmgrad._result import Result
 from lstmgrad._spectra.records import LyapunovSpectrum
+from lstmgrad._writing import number
 
 
 class ForcingInterval(Result):

@@ -36,7 +36,8 @@ from lstmgrad._numeric.scaled import (
     scaled,
     widen,
 )
-from lstmgrad._result import Result, number
+from lstmgrad._result import Result
+from lstmgrad._writing import number
 
 POWERS = 20
 """Iterations of the power method for ‖L⁻¹‖, which converge from below."""

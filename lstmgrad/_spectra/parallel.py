@@ -29,8 +29,9 @@ from lstmgrad._compile import compiled, plain_options
 from lstmgrad._labeled import Axes
 from lstmgrad._leaves import shown
 from lstmgrad._model import Model
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._result import Result
 from lstmgrad._types import Inputs, State
+from lstmgrad._writing import chosen, number
 
 
 class NewtonRun(Result):

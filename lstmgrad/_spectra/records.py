@@ -9,18 +9,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lstmgrad._labeled import Axes
-from lstmgrad._result import (
-    Result,
-    block_name,
-    chosen,
-    cut_at_length,
-    number,
-    reading,
-    seen,
-    up_to_length,
-    upper_bounds,
-)
+from lstmgrad._result import Result, cut_at_length, up_to_length, upper_bounds
 from lstmgrad._types import Fixed, PartName
+from lstmgrad._writing import block_name, chosen, number, reading, seen
 
 _RESOLVED = 1e-2
 

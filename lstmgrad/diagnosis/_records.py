@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from lstmgrad._calls import public
-from lstmgrad._result import WIDTH, number
+from lstmgrad._writing import WIDTH, number
 
 Verdict = Literal["found", "clear", "undecided"]
 Severity = Literal["severe", "mild", "none"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from lstmgrad._html import as_html
 from lstmgrad._labeled import frame_of
-from lstmgrad._result import number
+from lstmgrad._writing import number
 from lstmgrad.diagnosis._findings import strict
 from lstmgrad.diagnosis._records import Prediction
 from lstmgrad.diagnosis._statistics import mean_with_error

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._labeled import Axes
-from lstmgrad._result import Result, chosen, number
+from lstmgrad._result import Result
+from lstmgrad._writing import chosen, number
 
 
 class TrainingCurve(Result):
