@@ -23,6 +23,7 @@ from lstmgrad._checks._numbers import (
     check_hashable,
     check_number,
     check_positive,
+    resolve_dtype,
 )
 from lstmgrad._packages import require
 
@@ -42,4 +43,5 @@ __all__ = [
     "check_tags",
     "check_time_axis",
     "require",
+    "resolve_dtype",
 ]

@@ -67,6 +67,17 @@ def check_number(value: Any, argument: str, least: float, most: float = math.inf
     return float(value)
 
 
+def resolve_dtype(dtype: Any) -> Any:
+    """Returns the dtype asked for, or JAX's default float (float64 where x64 is on)."""
+    try:
+        kind = jnp.zeros((), dtype).dtype
+    except TypeError:
+        kind = None
+    if kind is None or not jnp.issubdtype(kind, jnp.floating):
+        raise ValueError(f"dtype: expected a floating-point dtype or None, but got {shown(dtype)}.")
+    return kind
+
+
 def check_full_float(dtype: Any, argument: str) -> None:
     """A real dtype that has complex numbers and linear algebra."""
     kind = jnp.zeros((), dtype).dtype

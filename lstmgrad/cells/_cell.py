@@ -166,14 +166,3 @@ def init_time_step(key: PRNGKeyArray, shape: tuple[int, ...], kind) -> Array:
     """
     delta = jnp.exp(jax.random.uniform(key, shape, kind, math.log(1e-3), math.log(0.1)))
     return delta + jnp.log(-jnp.expm1(-delta))  # the inverse of softplus
-
-
-def resolve_dtype(dtype):
-    """Returns the dtype asked for, or JAX's default float (float64 where x64 is on)."""
-    try:
-        kind = jnp.zeros((), dtype).dtype
-    except TypeError:
-        kind = None
-    if kind is None or not jnp.issubdtype(kind, jnp.floating):
-        raise ValueError(f"dtype: expected a floating-point dtype or None, but got {shown(dtype)}.")
-    return kind

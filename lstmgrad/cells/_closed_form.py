@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
-from lstmgrad._checks import check_count, check_positive
+from lstmgrad._checks import check_count, check_positive, resolve_dtype
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
 from lstmgrad.cells._cell import (
@@ -26,7 +26,6 @@ from lstmgrad.cells._cell import (
     Initializer,
     check_sizes,
     init_stacked,
-    resolve_dtype,
     zero_state,
 )
 

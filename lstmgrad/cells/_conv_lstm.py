@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
-from lstmgrad._checks import check_count
-from lstmgrad.cells._cell import Cell, ForgetGate, check_sizes, resolve_dtype, zero_state
+from lstmgrad._checks import check_count, resolve_dtype
+from lstmgrad.cells._cell import Cell, ForgetGate, check_sizes, zero_state
 from lstmgrad.cells._lstm import LSTMState
 from lstmgrad.cells._peephole import peeping
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
+from lstmgrad._checks import resolve_dtype
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -24,7 +25,6 @@ from lstmgrad.cells._cell import (
     check_sizes,
     init_stacked,
     init_time_step,
-    resolve_dtype,
 )
 
 EPSILON = 1e-6

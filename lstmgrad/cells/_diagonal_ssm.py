@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
-from lstmgrad._checks import check_count, check_full_float
+from lstmgrad._checks import check_count, check_full_float, resolve_dtype
 from lstmgrad._tag import tag
-from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked, resolve_dtype
+from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked
 from lstmgrad.cells._lru import LRUState
 
 

@@ -16,10 +16,11 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
+from lstmgrad._checks import resolve_dtype
 from lstmgrad._leaves import shown
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
-from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked, resolve_dtype, zero_state
+from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked, zero_state
 from lstmgrad.cells._oscillator import CoRNNState
 
 

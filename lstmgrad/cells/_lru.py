@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
-from lstmgrad._checks import check_full_float, check_number
+from lstmgrad._checks import check_full_float, check_number, resolve_dtype
 from lstmgrad._tag import tag
-from lstmgrad.cells._cell import Cell, check_sizes, resolve_dtype
+from lstmgrad.cells._cell import Cell, check_sizes
 
 
 class LRUParams(NamedTuple):

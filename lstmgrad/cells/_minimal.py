@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
+from lstmgrad._checks import resolve_dtype
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -23,7 +24,6 @@ from lstmgrad.cells._cell import (
     HiddenState,
     check_sizes,
     init_stacked,
-    resolve_dtype,
     zero_state,
 )
 

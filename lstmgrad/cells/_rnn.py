@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
-from lstmgrad._checks import check_hashable
+from lstmgrad._checks import check_hashable, resolve_dtype
 from lstmgrad._tag import tag
 from lstmgrad._types import StepFn
 from lstmgrad.cells._cell import (
@@ -17,7 +17,6 @@ from lstmgrad.cells._cell import (
     Initializer,
     check_sizes,
     init_weights,
-    resolve_dtype,
     zero_state,
 )
 

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
+from lstmgrad._checks import resolve_dtype
 from lstmgrad._tag import tag
-from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked, resolve_dtype
+from lstmgrad.cells._cell import GLOROT, Cell, check_sizes, init_stacked
 from lstmgrad.cells._delta_net import MatrixState, zero_matrix
 
 _FASTEST = math.exp(-0.5)

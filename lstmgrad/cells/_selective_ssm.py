@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
-from lstmgrad._checks import check_count
+from lstmgrad._checks import check_count, resolve_dtype
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -23,7 +23,6 @@ from lstmgrad.cells._cell import (
     check_sizes,
     init_stacked,
     init_time_step,
-    resolve_dtype,
     zero_state,
 )
 

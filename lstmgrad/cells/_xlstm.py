@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
+from lstmgrad._checks import resolve_dtype
 from lstmgrad._tag import tag
 from lstmgrad.cells._cell import (
     GLOROT,
@@ -37,7 +38,6 @@ from lstmgrad.cells._cell import (
     check_sizes,
     init_stacked,
     init_weights,
-    resolve_dtype,
     zero_state,
 )
 
