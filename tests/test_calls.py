@@ -163,6 +163,46 @@ CALLS = {
         lambda c, m, t, x: loose.cells.rnn(2, 3, dtype=int).init(jax.random.key(0)),
         "^dtype: expected a floating-point dtype or None, but got int",
     ),
+    "a task of integers": (
+        lambda c, m, t, x: loose.tasks.delayed_xor(jnp.int32),
+        "^dtype: expected a floating-point dtype or None, but got int32",
+    ),
+    "a word for a factor": (
+        lambda c, m, t, x: loose.cells.identity("half"),
+        "^scale: expected a number, but got 'half'",
+    ),
+    "no number for a gain": (
+        lambda c, m, t, x: loose.cells.orthogonal(None),
+        "^gain: expected a number, but got None",
+    ),
+    "words for numbers": (
+        lambda c, m, t, x: loose.theory.forget_half_life("one"),
+        "^bias: expected numbers, but got 'one'",
+    ),
+    "no lags": (
+        lambda c, m, t, x: loose.theory.critical_log_decay(None, 1.0),
+        "^lags: expected numbers, but got None",
+    ),
+    "one number for a spectrum": (
+        lambda c, m, t, x: loose.effective_rank(1.0),
+        r"^log_values: expected the logarithm of one singular value .* but got shape \(\)",
+    ),
+    "no spectrum": (
+        lambda c, m, t, x: loose.log_condition(None),
+        "^log_values: expected an array, but got None",
+    ),
+    "whole numbers to scale": (
+        lambda c, m, t, x: loose.scaled(jnp.arange(3)),
+        r"^array: expected floats, but got int.*\[3\]. Convert it",
+    ),
+    "a number for evidence": (
+        lambda c, m, t, x: loose.diagnosis.shown(3.0),
+        "^entry: expected an lstmgrad Evidence, but got float",
+    ),
+    "a readout of no state": (
+        lambda c, m, t, x: loose.interop.dense(None, x),
+        "^state: expected a NamedTuple with a part h, or h0, h1, ..., but got float",
+    ),
     "a cell for a model": (
         lambda c, m, t, x: loose.diagnosis.on_task(
             lg.cells.rnn(2, 3), lg.tasks.adding(), jax.random.key(0), delay=3

@@ -23,6 +23,7 @@ _KINDS = {
     "Fit": "lstmgrad.training.fit makes one",
     "TrainingState": "what fit passes to observe has one, and load returns one",
     "Diagnosis": "lstmgrad.diagnose makes one",
+    "Evidence": "the evidence of a finding, by name, is made of them",
     "NormProfile": "backward_norms and forward_norms make one",
     "Growth": "Growth.product, Growth.geometric_mean and three more are what it may be",
     "LyapunovSpectrum": "lyapunov_spectrum makes one",

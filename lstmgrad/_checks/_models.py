@@ -27,7 +27,7 @@ def _leaf(path: Any) -> str:
 
 def check_array(value: Any, argument: str) -> None:
     """One array of numbers."""
-    if dtype_of(value) is None and not isinstance(value, list):
+    if value is None or (dtype_of(value) is None and not isinstance(value, list)):
         found = [name for name in ("log_values", "exponents", "mantissa") if hasattr(value, name)]
         way = f" Pass its {found[0]}." if found else ""
         raise ValueError(f"{argument}: expected an array, but got {shown(value)}.{way}")

@@ -80,7 +80,7 @@ def resolve_dtype(dtype: Any) -> Any:
 
 def check_full_float(dtype: Any, argument: str) -> None:
     """A real dtype that has complex numbers and linear algebra."""
-    kind = jnp.zeros((), dtype).dtype
+    kind = resolve_dtype(dtype)
     if kind not in (jnp.float32, jnp.float64):
         raise ValueError(
             f"{argument}: expected float32 or float64, because complex numbers and linear systems "

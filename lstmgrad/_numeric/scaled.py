@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._calls import public
-from lstmgrad._leaves import dtype_of, shown
+from lstmgrad._leaves import dtype_of, shown, type_name
 
 LOG_2 = 0.6931471805599453
 
@@ -76,13 +76,22 @@ def scaled(array: Float[Array | np.ndarray, "..."]) -> Scaled:
     Args:
         array: float, of any shape; one exponent serves all of it.
 
+    Raises:
+        ValueError: not an array, or one of whole numbers.
+
     Example:
         >>> lg.scaled(jnp.array([6.0, 8.0])).to_array().tolist()
         [6.0, 8.0]
     """
-    if dtype_of(array) is None and not isinstance(array, list):
+    if array is None or (dtype_of(array) is None and not isinstance(array, list)):
         raise ValueError(f"array: expected an array, but got {shown(array)}.")
-    return normalize(Scaled(jnp.asarray(array), jnp.zeros((), jnp.int32)))
+    mantissa = jnp.asarray(array)
+    if not jnp.issubdtype(mantissa.dtype, jnp.inexact):
+        raise ValueError(
+            f"array: expected floats, but got {type_name(mantissa)}. Convert it, e.g. "
+            "array.astype(jnp.float32)."
+        )
+    return normalize(Scaled(mantissa, jnp.zeros((), jnp.int32)))
 
 
 def normalize(value: Scaled) -> Scaled:

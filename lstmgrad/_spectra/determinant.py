@@ -27,6 +27,9 @@ def log_abs_det(chain: Chain) -> Float[Array, " T"]:
         (T,), the value of J_t at index t-1: -inf where the step is singular, NaN where the
         trajectory was NaN.
 
+    Raises:
+        ValueError: not a chain, or a batch of chains.
+
     Notes:
         One push of the identity and an LU decomposition of (n, n) per step; memory O(n²) besides
         the chain. The pivots of J_t transposed do not depend on the scale of its rows, so that

@@ -24,6 +24,9 @@ def step_eigenvalues(chain: Chain) -> Complex[Array, "T n"]:
     Returns:
         (T, n), complex, row t-1 those of J_t; NaN where the trajectory was NaN.
 
+    Raises:
+        ValueError: not a chain, or a batch of chains.
+
     Notes:
         An eigenvalue problem of size n per step, O(n³). On a GPU JAX solves it by LAPACK on the
         host or on the device, as its version chooses; on TPUs it cannot. Rounding moves an

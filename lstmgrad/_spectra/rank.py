@@ -26,6 +26,9 @@ def effective_rank(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch
     Returns:
         A number a spectrum; 0 for the zero matrix.
 
+    Raises:
+        ValueError: not an array of logarithms with one of them or more along its last axis.
+
     Example:
         m for a multiple of an orthogonal matrix.
 
@@ -53,6 +56,9 @@ def participation_ratio(log_values: Float[Array, "*batch m"]) -> Float[Array, "*
         Between 1 and m; 0 for the zero matrix. Never above the exponential of the entropy of σ²,
         and less sensitive to the tail than `effective_rank`.
 
+    Raises:
+        ValueError: not an array of logarithms with one of them or more along its last axis.
+
     Example:
         m for a multiple of an orthogonal matrix.
 
@@ -73,6 +79,9 @@ def log_condition(log_values: Float[Array, "*batch m"]) -> Float[Array, "*batch"
 
     Returns:
         0 and above; +inf for a singular matrix, zero among them.
+
+    Raises:
+        ValueError: not an array of logarithms with one of them or more along its last axis.
 
     Example:
         0 for a multiple of an orthogonal matrix.
@@ -98,6 +107,9 @@ def isometry_distance(log_values: Float[Array, "*batch m"]) -> Float[Array, "*ba
     Returns:
         0 and above; +inf for a singular matrix.
 
+    Raises:
+        ValueError: not an array of logarithms with one of them or more along its last axis.
+
     Example:
         t |ln g| for the t-th power of g times an orthogonal matrix.
 
@@ -109,6 +121,12 @@ def isometry_distance(log_values: Float[Array, "*batch m"]) -> Float[Array, "*ba
 
 def _checked(log_values: Any) -> Array:
     check_array(log_values, "log_values")
+    shape = jnp.shape(log_values)
+    if not shape or not shape[-1]:
+        raise ValueError(
+            "log_values: expected the logarithm of one singular value or more along the last axis, "
+            f"but got shape {shape}."
+        )
     return jnp.asarray(log_values)
 
 

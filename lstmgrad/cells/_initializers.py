@@ -6,12 +6,15 @@ An initializer is ``initializer(key, shape, dtype) -> array``, as in `jax.nn.ini
 changed.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lstmgrad._calls import public
 from lstmgrad._checks import check_number
+from lstmgrad._leaves import dtype_of, shown
 from lstmgrad._types import Params
 from lstmgrad.cells._cell import ForgetGate, Initializer
 
@@ -27,6 +30,9 @@ def identity(scale: float = 1.0) -> Initializer:
         ``initializer(key, shape, dtype) -> array``, like those of `jax.nn.initializers`; the key is
         not used.
 
+    Raises:
+        ValueError: the factor is not a number.
+
     Example:
         >>> lg.cells.identity(0.5)(jax.random.key(0), (2, 2), jnp.float32).tolist()
         [[0.5, 0.0], [0.0, 0.5]]
@@ -34,6 +40,7 @@ def identity(scale: float = 1.0) -> Initializer:
     References:
         Le, Jaitly, Hinton 2015 (arXiv:1504.00941).
     """
+    _check_factor(scale, "scale")
 
     @public
     def init(key: PRNGKeyArray, shape: tuple[int, ...], dtype=None) -> Array:
@@ -52,6 +59,9 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     Returns:
         ``initializer(key, shape, dtype) -> array``, like those of `jax.nn.initializers`.
 
+    Raises:
+        ValueError: the gain is not a number.
+
     Notes:
         JAX's own initializer, uniform over the orthogonal group. A cell calls it once per gate.
 
@@ -63,6 +73,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     References:
         Saxe, McClelland & Ganguli 2014 (arXiv:1312.6120).
     """
+    _check_factor(gain, "gain")
     return jax.nn.initializers.orthogonal(gain)
 
 
@@ -183,6 +194,13 @@ def with_chrono_bias(params: Params, key: PRNGKeyArray, max_lag: float | int) ->
     leaf = getattr(params, gate.leaf)
     bias = chrono(max_lag)(key, (leaf.shape[0] // len(gate.order),), leaf.dtype)
     return _set_bias(params, gate.kept, gate.replaced + gate.written, bias)
+
+
+def _check_factor(value: Any, argument: str) -> None:
+    """One number, of any sign."""
+    kind = dtype_of(value)
+    if value is None or kind is None or isinstance(value, bool) or jnp.shape(value):
+        raise ValueError(f"{argument}: expected a number, but got {shown(value)}.")
 
 
 def _forget_gate(params: Params) -> ForgetGate:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from lstmgrad._calls import public
+from lstmgrad._checks import check_kind
 from lstmgrad._writing import WIDTH, number
 
 Verdict = Literal["found", "clear", "undecided"]
@@ -215,10 +216,14 @@ def shown(entry: Evidence) -> str:
     Returns:
         The number with its unit, three digits: "10^-9.99", "0.37", "12 steps".
 
+    Raises:
+        ValueError: something else.
+
     Example:
         >>> lg.diagnosis.shown(lg.diagnosis.Evidence(-23.0, unit="ln"))
         '10^-9.99'
     """
+    check_kind(entry, Evidence, "entry")
     return _shown(entry.value, entry.unit)
 
 

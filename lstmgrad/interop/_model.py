@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from lstmgrad._calls import public
 from lstmgrad._checks import check_arrays, check_hashable, check_kind
+from lstmgrad._leaves import kind_of
 from lstmgrad._model import Model
 from lstmgrad._tag import tag
 from lstmgrad._types import Inputs, Params, State, StepFn
@@ -146,6 +147,7 @@ class DenseParams(NamedTuple):
     bias: Float[Array, " d"]
 
 
+@public
 def dense(params: DenseParams, state: State) -> Float[Array, " d"]:
     """Returns W h + b, the linear readout of the topmost h.
 
@@ -156,13 +158,21 @@ def dense(params: DenseParams, state: State) -> Float[Array, " d"]:
     Returns:
         (d,), for the last part whose name begins with h: in a stack, that of the top layer.
 
+    Raises:
+        ValueError: a state without such a part.
+
     Example:
         >>> params = lg.interop.DenseParams(jnp.ones((2, 3)), jnp.zeros(2))
         >>> lg.interop.dense(params, model.state).shape
         (2,)
     """
-    top = [part for name, part in state._asdict().items() if name.startswith("h")][-1]
-    return params.weight @ top + params.bias
+    parts = state._asdict() if hasattr(state, "_asdict") else {}
+    tops = [part for name, part in parts.items() if name.startswith("h")]
+    if not tops:
+        raise ValueError(
+            f"state: expected a NamedTuple with a part h, or h0, h1, ..., but got {kind_of(state)}."
+        )
+    return params.weight @ tops[-1] + params.bias
 
 
 def with_state(model: Model, state: State) -> Model:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lstmgrad._checks import resolve_dtype
 from lstmgrad.tasks._task import Examples, Performance, Task, at_the_end
 
 CLOSE = 0.08
@@ -28,6 +29,9 @@ def adding(dtype=None) -> Task:
         answers within 0.08 of the sum, which is 0.04 at the scale of the paper. Without memory,
         that is with the answer 1, they are 1/6 and 1 - 0.92² = 0.1536.
 
+    Raises:
+        ValueError: a dtype that is not one of floating-point numbers.
+
     Example:
         ``lg.tasks.adding().baseline(100).loss`` is 1/6, the variance of the sum.
 
@@ -38,6 +42,7 @@ def adding(dtype=None) -> Task:
         Hochreiter & Schmidhuber 1997, Experiment 4; in this form Le, Jaitly & Hinton 2015
         (arXiv:1504.00941), Section 4.1.
     """
+    resolve_dtype(dtype)
 
     def draw(key: PRNGKeyArray, delay: int) -> Examples:
         number_key, first_key, second_key = jax.random.split(key, 3)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from lstmgrad._checks import check_count
+from lstmgrad._checks import check_count, resolve_dtype
 from lstmgrad.tasks._task import Examples, Performance, Task, cross_entropy
 
 BLANK = 0
@@ -34,7 +34,8 @@ def copy(symbols: int = 8, length: int = 10, dtype=None) -> Task:
         are right. Without memory they are L ln K / (delay + 2L) and 1/K.
 
     Raises:
-        ValueError: a number is not whole or too small.
+        ValueError: a number is not whole or too small; a dtype that is not one of floating-point
+            numbers.
 
     Example:
         ``lg.tasks.copy().baseline(100).loss`` is 10 ln 8 / 120.
@@ -47,6 +48,7 @@ def copy(symbols: int = 8, length: int = 10, dtype=None) -> Task:
         (arXiv:1511.06464), Section 4.1.
     """
     kinds, count = check_count(symbols, "symbols", 2), check_count(length, "length")
+    resolve_dtype(dtype)
 
     def draw(key: PRNGKeyArray, delay: int) -> Examples:
         shown = jax.random.randint(key, (count,), 1, kinds + 1, dtype=jnp.int32)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from lstmgrad._checks import check_count
+from lstmgrad._checks import check_count, resolve_dtype
 from lstmgrad.tasks._task import Examples, Performance, Task, accuracy, at_the_end, cross_entropy
 
 
@@ -28,7 +28,8 @@ def delayed_recall(symbols: int = 4, noise: int = 8, dtype=None) -> Task:
         score the share of right answers. Without memory they are ln K and 1/K.
 
     Raises:
-        ValueError: a number is not whole or too small.
+        ValueError: a number is not whole or too small; a dtype that is not one of floating-point
+            numbers.
 
     Notes:
         The noise is there to drive the state away from where the symbol has put it. Where the
@@ -46,6 +47,7 @@ def delayed_recall(symbols: int = 4, noise: int = 8, dtype=None) -> Task:
         without the symbol is that of Hochreiter & Schmidhuber 1997, Experiment 3.
     """
     kinds, width = check_count(symbols, "symbols", 2), check_count(noise, "noise")
+    resolve_dtype(dtype)
 
     def draw(key: PRNGKeyArray, delay: int) -> Examples:
         symbol_key, noise_key = jax.random.split(key)

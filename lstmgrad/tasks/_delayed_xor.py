@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from lstmgrad._checks import resolve_dtype
 from lstmgrad.tasks._task import Examples, Performance, Task, accuracy, cross_entropy
 
 
@@ -24,6 +25,9 @@ def delayed_xor(dtype=None) -> Task:
         `Task` with d = 1 and o = 2; the loss is the cross-entropy in nats, the score the share of
         right answers. Without memory they are ln 2 and 1/2.
 
+    Raises:
+        ValueError: a dtype that is not one of floating-point numbers.
+
     Example:
         ``lg.tasks.delayed_xor().baseline(20)`` is (ln 2, 1/2).
 
@@ -33,6 +37,7 @@ def delayed_xor(dtype=None) -> Task:
     References:
         Engelken 2023 (arXiv:2312.17306), Section 4.
     """
+    resolve_dtype(dtype)
 
     def draw(key: PRNGKeyArray, delay: int) -> Examples:
         bits = jax.random.bernoulli(key, shape=(2 * delay,)).astype(jnp.int32)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from lstmgrad._checks import check_count
+from lstmgrad._checks import check_count, resolve_dtype
 from lstmgrad.tasks._task import Examples, Performance, Task, accuracy, cross_entropy
 
 
@@ -30,7 +30,8 @@ def selective_copy(symbols: int = 8, length: int = 10, dtype=None) -> Task:
         are ln K and 1/K.
 
     Raises:
-        ValueError: a number is not whole or too small.
+        ValueError: a number is not whole or too small; a dtype that is not one of floating-point
+            numbers.
 
     Example:
         ``lg.tasks.selective_copy(symbols=2).baseline(50)`` is (ln 2, 1/2).
@@ -43,6 +44,7 @@ def selective_copy(symbols: int = 8, length: int = 10, dtype=None) -> Task:
         (arXiv:2312.00752), Section 3.1.
     """
     kinds, count = check_count(symbols, "symbols", 2), check_count(length, "length")
+    resolve_dtype(dtype)
 
     def draw(key: PRNGKeyArray, delay: int) -> Examples:
         symbol_key, place_key = jax.random.split(key)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lstmgrad._checks import require
+from lstmgrad._checks import require, resolve_dtype
 from lstmgrad._leaves import shown
 from lstmgrad.tasks._task import Examples, Performance, Task, accuracy, at_the_end, cross_entropy
 
@@ -34,7 +34,7 @@ def sequential_digits(part: Literal["train", "test"] = "train", dtype=None) -> T
 
     Raises:
         ImportError: scikit-learn is not installed, the extra "digits".
-        ValueError: another part.
+        ValueError: another part; a dtype that is not one of floating-point numbers.
 
     Example:
         ``test = lg.tasks.sequential_digits("test")`` has the pictures that were not trained on.
@@ -51,7 +51,7 @@ def sequential_digits(part: Literal["train", "test"] = "train", dtype=None) -> T
     data = require("sklearn.datasets", "digits").load_digits()
     tested = np.arange(len(data.target)) % TESTED == 0
     chosen = tested if part == "test" else ~tested
-    kind = jnp.zeros((), dtype).dtype
+    kind = resolve_dtype(dtype)
     # NumPy arrays: a task that is kept and first made inside a compiled function holds no tracer.
     pictures, digits = (data.data[chosen] / 16).astype(kind), data.target[chosen].astype(np.int32)
     shares = np.bincount(digits, minlength=10) / len(digits)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from lstmgrad._checks import resolve_dtype
 from lstmgrad.tasks._task import Examples, Performance, Task, accuracy, at_the_end, cross_entropy
 
 DISTRACTORS = 4
@@ -29,6 +30,9 @@ def temporal_order(dtype=None) -> Task:
         cross-entropy in nats, the score the share of right answers. Without memory they are ln 4
         and 1/4.
 
+    Raises:
+        ValueError: a dtype that is not one of floating-point numbers.
+
     Example:
         ``lg.tasks.temporal_order().baseline(100)`` is (ln 4, 1/4).
 
@@ -39,6 +43,7 @@ def temporal_order(dtype=None) -> Task:
         Hochreiter & Schmidhuber 1997, Experiment 6a; with the places in proportion to the length as
         in Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063), Section 4.1.1.
     """
+    resolve_dtype(dtype)
 
     def draw(key: PRNGKeyArray, delay: int) -> Examples:
         length = delay + 1

@@ -1,5 +1,7 @@
 """How long gates and critical neurons remember."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.integrate import quad_vec
@@ -21,6 +23,9 @@ def forget_time_constant(
     Returns:
         τ in steps, in the shape of the bias: dc_t/dc_k = σ(b)^(t-k) = exp(-(t-k)/τ).
 
+    Raises:
+        ValueError: something else than numbers.
+
     Notes:
         Exact for an LSTM with all weights zero; a reference for any other.
 
@@ -34,7 +39,7 @@ def forget_time_constant(
         Gers, Schmidhuber & Cummins 2000 for the gate; Tallec & Ollivier 2018 (arXiv:1804.11188),
         Section 2, for its time constant.
     """
-    return np.asarray(1 / np.logaddexp(0.0, -np.asarray(bias, np.float64)))
+    return np.asarray(1 / np.logaddexp(0.0, -_numbers(bias, "bias")))
 
 
 @public
@@ -48,6 +53,9 @@ def forget_half_life(bias: Float[Array | np.ndarray, "*any"] | float) -> Float[n
 
     Returns:
         Steps, in the shape of the bias.
+
+    Raises:
+        ValueError: something else than numbers.
 
     Notes:
         See `forget_time_constant`.
@@ -74,7 +82,7 @@ def forget_bias(
         b, in the shape of the half-lives: σ(b)^l = 1/2.
 
     Raises:
-        ValueError: a half-life that is not above zero.
+        ValueError: a half-life that is not a number above zero.
 
     Notes:
         The inverse of `forget_half_life`, exact for zero weights, as `forget_time_constant` is.
@@ -85,7 +93,7 @@ def forget_bias(
         >>> print(lg.theory.forget_bias(np.array([2.0, 10.0])).round(3).tolist())
         [0.881, 2.634]
     """
-    steps = np.asarray(half_life, np.float64)
+    steps = _numbers(half_life, "half_life")
     if not (steps > 0).all():
         raise ValueError(f"half_life: expected numbers above zero, but got {shown(half_life)}.")
     return np.asarray(-np.log(np.expm1(np.log(2.0) / steps)))
@@ -107,7 +115,7 @@ def chrono_expectation(
         Numbers between 0 and 1, in the shape of the lags.
 
     Raises:
-        ValueError: T_max is below 2.
+        ValueError: T_max is below 2; lags that are no numbers.
 
     Notes:
         Exact for zero weights, like `forget_time_constant`. The slowest gates dominate the mean, so
@@ -122,7 +130,7 @@ def chrono_expectation(
     References:
         Tallec & Ollivier 2018 (arXiv:1804.11188), Eq. 16.
     """
-    max_lag, lags = check_number(max_lag, "max_lag", 2.0), np.asarray(lags, np.float64)
+    max_lag, lags = check_number(max_lag, "max_lag", 2.0), _numbers(lags, "lags")
     if max_lag == 2:
         # The range of u is the single point 1.
         return np.asarray(0.5**lags)
@@ -145,6 +153,9 @@ def critical_log_decay(
     Returns:
         Nats, in the shape of the lags.
 
+    Raises:
+        ValueError: something else than numbers.
+
     Notes:
         This is h' = h - h³/3 in continuous time: exact for small h_0 at fixed t h_0². From any
         other start the decay t^(-3/2) is right but its constant is not: 0.11 nats too high for
@@ -162,5 +173,16 @@ def critical_log_decay(
         Strogatz 2015, Nonlinear Dynamics and Chaos, Section 2.4 and Exercise 2.4.9, for the
         critical slowing down of dh/dt = -h³.
     """
-    reached = 2 / 3 * float(start) ** 2 * np.asarray(lags, np.float64)
+    reached = 2 / 3 * _numbers(start, "start") ** 2 * _numbers(lags, "lags")
     return np.asarray(-1.5 * np.log1p(reached))
+
+
+def _numbers(value: Any, argument: str) -> np.ndarray:
+    """One number or many, in double precision."""
+    try:
+        found = None if value is None or isinstance(value, str) else np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        found = None
+    if found is None:
+        raise ValueError(f"{argument}: expected numbers, but got {shown(value)}.")
+    return found
