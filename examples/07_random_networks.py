@@ -49,6 +49,7 @@ of_all = jax.jit(jax.vmap(spectrum, in_axes=(0, None)))
 keys = jax.random.split(jax.random.key(0), networks)
 figure, panels = plt.subplots(1, 3, figsize=(6.9, 2.6))
 readings = lg.kaplan_yorke_dimension, lg.entropy_rate
+most = dict.fromkeys(readings, (-1.0, 0.0))  # the largest mean, and its gain
 print("gain   resolved   dimension / N: measured, theory   entropy rate / N: measured, theory")
 for gain in gains:
     found = of_all(keys, gain)
@@ -56,11 +57,14 @@ for gain in gains:
     line = f"{gain:5.1f} {float(found.resolved.mean()):9.0%}   "
     for ax, reading in zip(panels[1:], readings, strict=True):
         measured, expected = reading(found.exponents) / n, reading(theory) / n
-        ax.plot(np.full(networks, gain), measured, ".", color="0.5", markersize=3)
+        ax.plot(np.full(networks, gain), measured, ".", color="0.5", markersize=3, clip_on=False)
+        most[reading] = max(most[reading], (float(measured.mean()), gain))
         line += f"{float(measured.mean()):22.3f} {float(expected):8.3f}"
     if gain in shown:
         one = jax.tree.map(lambda leaf: leaf[0], found)
         lg.plot.lyapunov_spectrum(one, theory=theory, ax=panels[0], label=f"g = {gain:.1f}")
+        share = float(one.resolved.mean())
+        panels[0].set_title(f"At g = {gain:.1f}, {share:.0%} are resolved")
     print(line)
 curve = np.geomspace(gains[0], gains[-1], 5 if args.small else 40)
 expected = [jnp.asarray(lg.theory.random_tanh_exponents(gain, 1000)) for gain in curve]
@@ -72,9 +76,13 @@ for ax, reading in zip(panels[1:], readings, strict=True):
     ax.minorticks_off()
     ax.legend()
 panels[0].set_ylim(-22, 2)
-panels[1].set_ylabel("dimension / $N$")
-panels[2].set_ylabel("entropy rate / $N$ (nats)")
+panels[0].set_title(f"g = {gain:.1f}: {float(found.resolved.mean()):.0%} resolved")
+panels[1].set(title=f"Largest at g = {most[readings[0]][1]:.1f}", ylabel="dimension / $N$")
+panels[2].set(
+    title=f"Largest at g = {most[readings[1]][1]:.1f}", ylabel="entropy rate / $N$ (nats)"
+)
 handles, labels = panels[0].get_legend_handles_labels()
 kept = {label: handle for handle, label in zip(handles, labels, strict=True)}
+kept = dict(sorted(kept.items(), key=lambda item: not item[0].startswith("g")))
 panels[0].legend(kept.values(), kept.keys())
 figure.savefig(args.figure)

@@ -95,9 +95,13 @@ inputs = jax.random.uniform(jax.random.key(1), (4 * length, features), minval=-1
 chain = lg.chain(model, inputs)
 
 figure, ax = plt.subplots(figsize=(3.3, 2.5))
+horizons = []
 for part in chain.layout.parts:
     profile = lg.backward_norms(chain, of=part, wrt=part)
     lg.plot.norms(profile, ax=ax, label=str(part))
-    print(f"{part:2}: horizon {lg.horizon(profile):.0f} steps")
+    horizons.append(float(lg.horizon(profile)))
+    print(f"{part:2}: horizon {horizons[-1]:.0f} steps")
+trained_for = "" if args.weights else f", trained for {LAG}"
+ax.set_title(f"Horizons of {min(horizons):.0f} to {max(horizons):.0f} steps{trained_for}")
 ax.legend()
 figure.savefig(args.figure)

@@ -66,7 +66,11 @@ for ax, (number, label) in zip(axes, panels.items(), strict=True):
         mine = [row for row in rows if row["network"] == name]
         ax.plot([row["step"] for row in mine], [row[number] for row in mine], style, label=name)
     ax.set_ylabel(label)
+ends = {row["network"]: row["score"] for row in rows}  # the last row of each
+learned = [name for name, score in ends.items() if score > 0.9]
+axes[0].set_title(f"Learned with {' and with '.join(learned)}" if learned else "Not learned yet")
 axes[0].legend()
+figure.align_ylabels(axes)
 axes[-1].set_xlabel("training step")
 figure.savefig(args.figure)
 

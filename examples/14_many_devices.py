@@ -115,8 +115,12 @@ figure, ax = plt.subplots(figsize=(3.3, 2.5))
 colors = plt.get_cmap("viridis")(np.linspace(0, 0.85, count))
 for shard, color in zip(profiles.log_norms.addressable_shards, colors, strict=False):
     curves = np.asarray(shard.data).T / np.log(10)
-    lines = ax.plot(np.arange(length + 1), curves, color=color, linewidth=0.7)
+    lines = ax.plot(np.arange(length + 1), curves, "-", color=color, linewidth=0.7)
     lines[0].set_label(str(shard.device))
-ax.set(xlabel="lag, steps", ylabel=r"$\log_{10}\,\|\partial c_T/\partial c_{T-lag}\|$")
+ax.set(
+    xlabel="lag $T - k$ (steps)",
+    ylabel=r"$\log_{10}\,\|\partial c_T/\partial c_k\|_2$",
+    title=f"{each * count} sequences, {found} collectives",
+)
 ax.legend(title="sequences on")
 figure.savefig(args.figure)

@@ -74,9 +74,13 @@ drawn, (exact, gates, token) = random_keys(keys), head(keys)
 token = np.median(token, axis=0)
 gone = np.flatnonzero(token < 0.5)
 
+lives = [
+    [float(np.log(2) / -np.log(ALPHA)), half_lives(drawn)],
+    [half_lives(gates), half_lives(exact)],
+]
 print("Half-lives in steps, medians")
-print(f"random keys   gates {np.log(2) / -np.log(ALPHA):5.1f}   memory {half_lives(drawn):5.1f}")
-print(f"a head        gates {half_lives(gates):5.1f}   memory {half_lives(exact):5.1f}", end="   ")
+print(f"random keys   gates {lives[0][0]:5.1f}   memory {lives[0][1]:5.1f}")
+print(f"a head        gates {lives[1][0]:5.1f}   memory {lives[1][1]:5.1f}", end="   ")
 print(f"its first token is half gone after {gone[0] if gone.size else '>' + str(length)}")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), sharey=True)
@@ -84,12 +88,12 @@ lags = np.arange(length + 1)
 short = np.asarray(drawn.lags[0])
 left.plot(short, short * np.log10(ALPHA), color="C3", label="gates alone")
 lg.plot.norms(drawn, ax=left, label="memory", color="C0")
-left.set_title("Random keys")
 lg.plot.norms(gates, ax=right, label="gates alone", color="C3")
 lg.plot.norms(exact, ax=right, label="memory", color="C0")
 right.plot(lags, np.log10(token), color="C2", linestyle="-.", label="its first token")
-right.set_title("A head of a Gated DeltaNet")
 right.set_ylabel("")
-for axes in (left, right):
+names = "Random keys", "A Gated DeltaNet"
+for axes, name, (alone, memory) in zip((left, right), names, lives, strict=True):
+    axes.set_title(f"{name}: half-life {memory:.0f} steps, {alone:.0f} by the gates")
     axes.legend()
 figure.savefig(args.figure)

@@ -52,6 +52,7 @@ key_weights, key_inputs = jax.random.split(jax.random.key(0))
 weights = jax.random.normal(key_weights, (n, n)) / jnp.sqrt(n)
 noise = jax.random.normal(key_inputs, (steps, n))
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7))
+factors = [1.0]  # between predicted and measured, where the network forgets
 print("inputs  gain  exponent  ln overshoot   ln mu  predicted  measured")
 for size, color, mark in zip(sizes, ("C0", "C1"), ("o", "s"), strict=False):
     rows = []
@@ -59,6 +60,9 @@ for size, color, mark in zip(sizes, ("C0", "C1"), ("o", "s"), strict=False):
         model = lg.Model(driven, gain * weights, jnp.zeros(n))
         predicted, measured = both(model, size * noise)
         rows.append((predicted.iterations, measured.num_iterations, measured.converged))
+        if predicted.exponent < 0:
+            ratio = float(predicted.iterations / measured.num_iterations)
+            factors.append(max(ratio, 1 / ratio))
         words = "" if measured.converged else "  not converged"
         words += "" if predicted.converges else "  (predicted: does not converge)"
         print(
@@ -68,17 +72,19 @@ for size, color, mark in zip(sizes, ("C0", "C1"), ("o", "s"), strict=False):
         )
     expected, counts, good = (np.array(column) for column in zip(*rows, strict=True))
     where = np.asarray(gains)
-    left.plot(where, expected, "-", color=color, label=f"predicted, inputs of size {size}")
-    left.plot(where[good], counts[good], mark, color=color, label="measured")
+    left.plot(where, expected, "-", color=color)
+    left.plot(where[good], counts[good], mark, color=color, label=f"inputs of size {size}")
     left.plot(where[~good], counts[~good], mark, color=color, markerfacecolor="white")
-if not args.small:
-    left.plot([], [], "o", color="0.4", markerfacecolor="white", label="not converged")
+left.plot([], [], "-", color="0.4", label="predicted")
+left.plot([], [], "o", color="0.4", label="measured")
+left.plot([], [], "o", color="0.4", markerfacecolor="white", label="not converged")
 left.set(
     yscale="log", xlabel="gain of the recurrent weights", ylabel="iterations of Newton's method"
 )
 left.axhline(steps, color="0.6", linewidth=0.8)
-left.text(gains[0], steps, "T", va="bottom", color="0.4")
-left.legend(loc="upper left", bbox_to_anchor=(0.02, 0.95))
+left.text(gains[0], steps, f"T = {steps}", va="bottom", color="0.4")
+left.set_title(f"Where networks forget, predicted within ×{max(factors):.1f}")
+left.legend(loc="lower right")
 
 cells = {
     "RNN": (lg.cells.rnn, lg.linearize),
@@ -89,10 +95,12 @@ cells = {
 }
 inputs = jax.random.normal(jax.random.key(1), (steps, 4))
 print("cell            predicted  measured")
+most = 0
 for index, (name, (make, linearize)) in enumerate(cells.items()):
     cell = make(4, n, dtype=jnp.float64)
     predicted, measured = both(cell.model(cell.init(jax.random.key(2))), inputs, linearize)
     print(f"{name:14s} {predicted.iterations:10.1f} {measured.num_iterations:9d}")
+    most = max(most, int(measured.num_iterations))
     right.bar(
         index - 0.2, predicted.iterations, 0.4, color="C0", label="predicted" if not index else None
     )
@@ -105,5 +113,6 @@ for index, (name, (make, linearize)) in enumerate(cells.items()):
     )
 right.set_xticks(range(len(cells)), cells, rotation=30, ha="right")
 right.set_ylabel("iterations of Newton's method")
+right.set_title(f"Cells as they start: at most {most} iterations")
 right.legend()
 figure.savefig(args.figure)
