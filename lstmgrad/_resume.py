@@ -13,6 +13,7 @@ import numpy as np
 from lstmgrad._archive import load, save
 from lstmgrad._calls import public
 from lstmgrad._leaves import shown
+from lstmgrad._progress import check_progress
 
 
 @public
@@ -87,8 +88,7 @@ def resume(
         raise ValueError(
             f"update: expected a function of a state and an item, but got {shown(update)}."
         )
-    if progress is not None and not callable(progress):
-        raise ValueError(f"progress: expected a function or None, but got {shown(progress)}.")
+    check_progress(progress)
     items = list(items)
     total, marks = len(items), _marks(items)
     state, done = start, 0

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from lstmgrad._chains.base import Chain, StoredChain, Walk
 from lstmgrad._chains.scans import scan
 from lstmgrad._numeric.scaled import Scaled, normalize
+from lstmgrad._progress import Meter
 
 Read = Callable[[Any, Scaled], tuple[Any, Scaled, Any]]
 """``read(carry, block) -> (carry, block, reading)``, which may replace the block on its way."""
@@ -36,6 +37,7 @@ def sweep_forward(
     every: int = 1,
     renew: Renew | None = None,
     walk: Walk | None = None,
+    meter: Meter | None = None,
 ):
     """Pushes tangents, rows (m, n), through J_1, J_2, ..., J_T.
 
@@ -47,13 +49,14 @@ def sweep_forward(
         every: how many factors lie between one reading and the next.
         renew: called after every factor, before `read`; None leaves the block as it is.
         walk: other factors than the chain's own, as for a stretch of it.
+        meter: told on the way; None tells nobody.
 
     Returns:
         ((memory, block), carry) at the end, where the memory is what the chain carries besides its
         block (the state, for a stream); and the readings, that of time (j+1)·every at index j.
     """
     walk = chain.walk() if walk is None else walk
-    return _sweep(walk, chain.push, block, read, carry, every, renew, reverse=False)
+    return _sweep(walk, chain.push, block, read, carry, every, renew, meter, reverse=False)
 
 
 def sweep_from(chain: StoredChain, block: Scaled, start: Int[Array, ""]) -> Scaled:
@@ -81,6 +84,7 @@ def sweep_backward(
     *,
     every: int = 1,
     renew: Renew | None = None,
+    meter: Meter | None = None,
 ):
     """Pulls cotangents, rows (m, n), back through J_T, J_{T-1}, ..., J_1.
 
@@ -91,11 +95,12 @@ def sweep_backward(
         carry: what `read` and `renew` carry along.
         every: how many factors lie between one reading and the next.
         renew: called after every factor, before `read`; None leaves the block as it is.
+        meter: told on the way; None tells nobody.
 
     Returns:
         As `sweep_forward`; the reading of time T - (j+1)·every at index j.
     """
-    return _sweep(chain.walk(), chain.pull, block, read, carry, every, renew, reverse=True)
+    return _sweep(chain.walk(), chain.pull, block, read, carry, every, renew, meter, reverse=True)
 
 
 def sweep_adjoint(
@@ -108,6 +113,7 @@ def sweep_adjoint(
     *,
     renew: Renew | None = None,
     carry: Any = None,
+    meter: Meter | None = None,
 ) -> tuple[Scaled, Any]:
     """Pulls cotangents back while more of them arrive on the way.
 
@@ -121,6 +127,7 @@ def sweep_adjoint(
         watched: a pytree with T on axis 0, or None.
         renew: called at each of these times, after `inject`; None leaves the block as it is.
         carry: what `renew` carries along.
+        meter: told on the way; None tells nobody.
 
     Returns:
         The block at time 0, and the readings of times 1, ..., T stacked along axis 0.
@@ -134,7 +141,7 @@ def sweep_adjoint(
         return (carry, block) if renew is None else renew(carry, block), reading
 
     entries = chain.factors, sources, watched
-    (_, block), readings = scan(back, (carry, block), entries, reverse=True)
+    (_, block), readings = scan(back, (carry, block), entries, reverse=True, meter=meter)
     return block, readings
 
 
@@ -156,6 +163,7 @@ def _sweep(
     carry: Any,
     every: int,
     renew: Renew | None,
+    meter: Meter | None,
     *,
     reverse: bool,
 ):
@@ -185,7 +193,7 @@ def _sweep(
             lambda leaf: leaf[used].reshape(count, every, *leaf.shape[1:]), entries
         )
     loop = ((walk.memory, block), carry)
-    loop, readings = scan(stretch, loop, entries, reverse=reverse, steps=every)
+    loop, readings = scan(stretch, loop, entries, reverse=reverse, steps=every, meter=meter)
     if reverse:
         readings = jax.tree.map(lambda leaf: leaf[::-1], readings)
     return loop, readings

@@ -26,6 +26,7 @@ from lstmgrad._checks import check_arrays, check_kind
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._leaves import shown, type_name
 from lstmgrad._numeric.scaled import Scaled, add, scaled
+from lstmgrad._progress import Meter
 from lstmgrad._types import State
 
 
@@ -137,17 +138,20 @@ def sources_of(
     return repeating_last(chain, length), jnp.where(there[:, None], flat, 0.0)
 
 
-def pull_cotangents(chain: StoredChain, flat: Float[Array, "times n"]) -> Scaled:
+def pull_cotangents(
+    chain: StoredChain, flat: Float[Array, "times n"], meter: Meter | None = None
+) -> Scaled:
     """What `adjoint` returns, from cotangents as flat vectors.
 
     Args:
         chain: T factors.
         flat: (T+1, n).
+        meter: told on the way; None tells nobody.
     """
     sources = jax.vmap(scaled)(flat)
     sources = Scaled(sources.mantissa[:, None], sources.exponent)
     earlier, last = (jax.tree.map(lambda leaf, s=s: leaf[s], sources) for s in (slice(-1), -1))
-    first, later = sweep_adjoint(chain, last, earlier, add, lambda factor, block: block)
+    first, later = sweep_adjoint(chain, last, earlier, add, lambda _, block: block, meter=meter)
     return jax.tree.map(
         lambda one, rest: jnp.concatenate([one[None], rest]),
         Scaled(first.mantissa[0], first.exponent),

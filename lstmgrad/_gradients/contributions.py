@@ -34,9 +34,13 @@ from lstmgrad._gradients.outer import Outer
 from lstmgrad._gradients.sums import Summed, add_up, in_stretches
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import power_below
+from lstmgrad._progress import Meter, Progress, portions
 from lstmgrad._result import Result, up_to_length
 from lstmgrad._types import Inputs, Params, State
 from lstmgrad._writing import chosen, number
+
+SHARES = (2, 1, 1)
+"""Of the time: the sweep for λ_t, the sums of what is added, and their inner products with g."""
 
 
 class Contributions(Result):
@@ -150,7 +154,11 @@ class Contributions(Result):
 
 @plain_options
 def contributions(
-    chain: Chain, cotangents: State, *, length: int | Int[Array, ""] | None = None
+    chain: Chain,
+    cotangents: State,
+    *,
+    progress: Progress | None = None,
+    length: int | Int[Array, ""] | None = None,
 ) -> Contributions:
     """Returns what each time step adds to the gradient with respect to parameters and inputs.
 
@@ -158,6 +166,7 @@ def contributions(
         chain: of T steps of a model, from `chain`, `linearize` or `linearize_diagonal`, or a slice
             of such a chain.
         cotangents: ∂L/∂s_t at every t, as for `adjoint`.
+        progress: ``progress(steps_done, T)``, called on the way as for `backward_norms`.
         length: steps of the sequence, where its inputs are padded behind it to T: later steps add
             nothing, whatever they and their cotangents hold. It may be traced, so a batch of
             unequal sequences is one compiled program.
@@ -199,11 +208,11 @@ def contributions(
         Pascanu, Mikolov, Bengio 2013 (arXiv:1211.5063), Equations 3 to 5.
     """
     length = check_length(length, check_stored(chain))
-    return _contributions(chain, cotangents, length)
+    return _contributions(chain, cotangents, length, progress=progress)
 
 
 @compiled
-def _contributions(chain: Chain, cotangents: State, length: Any) -> Contributions:
+def _contributions(chain: Chain, cotangents: State, length: Any, *, progress: Any) -> Contributions:
     known_run(check_stored(chain))
     check_not_empty(len(chain))
     chain, flat = sources_of(chain, cotangents, length)
@@ -212,10 +221,11 @@ def _contributions(chain: Chain, cotangents: State, length: Any) -> Contribution
     moving, fixed = differentiable(params)
     x_moving, _ = differentiable(run.inputs)
     check_differentiable(moving, x_moving)
-    groups = groups_of(chain, flat, moving, fixed)
+    swept, added, seen = portions(Meter.of(progress, len(chain)), *SHARES)
+    groups = groups_of(chain, flat, moving, fixed, swept)
     shared = shared_exponents(groups, (moving, x_moving))
     exponents, (leaf_exponents, x_exponents), _ = shared
-    found = _summed(groups, run, moving, shared)
+    found = _summed(groups, run, moving, shared, added)
     parts = jax.tree.unflatten(jax.tree.structure(moving), found.parts)
     x_parts, x_squares = found.beside
 
@@ -226,7 +236,7 @@ def _contributions(chain: Chain, cotangents: State, length: Any) -> Contribution
     ]
     local = LocalStep(step, fixed, chain.layout)
     direction = jax.tree.unflatten(jax.tree.structure(moving), direction)
-    moved = in_stretches(lambda factor: local.along(moving, direction, factor), run.factors)
+    moved = in_stretches(lambda factor: local.along(moving, direction, factor), run.factors, seen)
     inner = inner_products(groups, moved, exponents)
     part = together(_lowered(parts, leaf_exponents, exponents), inner)
     whole = found.sums[-1].astype(inner.dtype)
@@ -257,7 +267,9 @@ def _contributions(chain: Chain, cotangents: State, length: Any) -> Contribution
     )
 
 
-def _summed(groups: list[Group], run: Run, moving: Params, shared: tuple) -> Summed:
+def _summed(
+    groups: list[Group], run: Run, moving: Params, shared: tuple, meter: Meter | None
+) -> Summed:
     """The sums over all steps, with one entry for each leaf of the parameters.
 
     Args:
@@ -265,6 +277,7 @@ def _summed(groups: list[Group], run: Run, moving: Params, shared: tuple) -> Sum
         run: the model and its states.
         moving: the differentiable leaves of the parameters.
         shared: what `shared_exponents` gives for these groups.
+        meter: told on the way; None tells nobody.
 
     Returns:
         With (dL/dx_t, their squared norms) beside them.
@@ -282,7 +295,7 @@ def _summed(groups: list[Group], run: Run, moving: Params, shared: tuple) -> Sum
         return [Outer.of(parts[i]) for i in fed], (x_part, squares(x_part))
 
     entries = run.factors, [group.rows for group in groups], weights
-    found = add_up(added, entries, [own[i] for i in fed], exponents)
+    found = add_up(added, entries, [own[i] for i in fed], exponents, meter=meter)
     # Nothing is added to leaves on which no part depends.
     totals, tops = [jnp.zeros_like(leaf) for leaf in leaves], [each[-1] for each in own]
     parts = [jnp.zeros_like(found.sums)] * len(leaves)

@@ -1,6 +1,6 @@
 """The gradient by groups of parts, so that no part pushes that of another out of range.
 
-The parts of a state fall into groups whose members all act on one another, as the h and c of a
+The parts of a state fall into groups whose parts all act on one another, as the h and c of a
 layer do. The gradient dL/ds_t at a group is made by the parts that the group acts on and by no
 others: each group is swept with these alone, and has exponents of its own. A state of one layer is
 one group, and nothing is done twice.
@@ -20,6 +20,7 @@ from lstmgrad._gradients.adjoint import pull_cotangents
 from lstmgrad._gradients.local import LocalStep, differentiable, with_room
 from lstmgrad._gradients.outer import is_outer
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, widen
+from lstmgrad._progress import Meter, portions
 from lstmgrad._types import Inputs, Params, PartName, State
 
 
@@ -44,7 +45,11 @@ class Group(NamedTuple):
 
 
 def groups_of(
-    chain: StoredChain, flat: Float[Array, "times n"], moving: Params, fixed: Params
+    chain: StoredChain,
+    flat: Float[Array, "times n"],
+    moving: Params,
+    fixed: Params,
+    meter: Meter | None = None,
 ) -> list[Group]:
     """The groups that depend on parameters or inputs; all of them where none does.
 
@@ -53,20 +58,25 @@ def groups_of(
         flat: ∂L/∂s_t as flat vectors.
         moving: the differentiable leaves of the parameters.
         fixed: the others.
+        meter: told on the way; None tells nobody.
     """
     layout, run = chain.layout, known_run(chain)
     step, _ = run.step.parts()
     x_moving, _ = differentiable(run.inputs)
     reached = _reached_by_leaves(chain, moving, fixed)
     count, nowhere = len(jax.tree.leaves(moving)), not any(map(any, reached.values()))
-    groups = []
+    fed: list[tuple[tuple[PartName, ...], list[bool]]] = []
     for parts in mutual_groups(layout):
-        fed_by = [any(feeds) for feeds in zip(*(reached[part] for part in parts), strict=True)]
+        feeds = zip(*(reached[part] for part in parts), strict=True)
+        fed_by = [any(feed) for feed in feeds]
         if any(fed_by) or nowhere:
-            rows, exponents = _gradient_at(chain, flat, parts, (moving, x_moving))
-            local = LocalStep(step, fixed, layout.restricted(parts))
-            inside, trained = layout.coordinates(parts), any(fed_by[:count])
-            groups.append(Group(local, rows, exponents, inside, fed_by, trained))
+            fed.append((parts, fed_by))
+    groups = []
+    for (parts, fed_by), own in zip(fed, portions(meter, *[1] * len(fed)), strict=True):
+        rows, exponents = _gradient_at(chain, flat, parts, (moving, x_moving), own)
+        local = LocalStep(step, fixed, layout.restricted(parts))
+        inside, trained = layout.coordinates(parts), any(fed_by[:count])
+        groups.append(Group(local, rows, exponents, inside, fed_by, trained))
     return groups
 
 
@@ -177,6 +187,7 @@ def _gradient_at(
     flat: Float[Array, "times n"],
     parts: tuple[PartName, ...],
     leaves: tuple[Params, Inputs],
+    meter: Meter | None,
 ) -> tuple[Float[Array, "T m"], Int[Array, " T"]]:
     """dL/ds_t at a group of parts, t = 1..T, with room for squares; and its exponents."""
     layout = chain.layout
@@ -184,7 +195,7 @@ def _gradient_at(
     if behind != layout.parts:
         flat = flat[:, layout.coordinates(behind)]
         chain = check_stored(chain.restricted(behind))
-    found = pull_cotangents(chain, flat)
+    found = pull_cotangents(chain, flat, meter)
     mantissas, exponents = found.mantissa[1:], found.exponent[1:]
     if parts != behind:
         inside = chain.layout.coordinates(parts)

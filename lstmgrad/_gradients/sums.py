@@ -18,8 +18,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int
 
+from lstmgrad._chains.scans import told_scan
 from lstmgrad._gradients.outer import Outer
 from lstmgrad._numeric.scaled import power_below
+from lstmgrad._progress import Meter
 
 STRETCH = 64
 """Steps at a time, at most: enough for products of matrices to be fast."""
@@ -46,15 +48,32 @@ class Summed(NamedTuple):
     beside: Any
 
 
-def in_stretches(function: Callable[[Any], Any], entries: Any) -> Any:
+def in_stretches(function: Callable[[Any], Any], entries: Any, meter: Meter | None = None) -> Any:
     """What `jax.vmap` gives, with the memory of a stretch besides the result.
 
     Args:
         function: of one entry.
         entries: a pytree with T on axis 0.
+        meter: told on the way; None tells nobody.
     """
-    size = _stretch(len(jax.tree.leaves(entries)[0]), STRETCH)
-    return jax.lax.map(function, entries, batch_size=size)
+    length, of_all = len(jax.tree.leaves(entries)[0]), jax.vmap(function)
+    size = _stretch(length, STRETCH)
+    rest = length % size
+
+    def cut(leaf: Array) -> Array:
+        return leaf[: length - rest].reshape(-1, size, *leaf.shape[1:])
+
+    def through(_: None, stretch: Any) -> tuple[None, Any]:
+        return None, of_all(stretch)
+
+    if meter is not None:
+        meter = meter.thinned(length)
+    _, found = told_scan(through, None, jax.tree.map(cut, entries), meter)
+    found = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
+    if not rest:
+        return found
+    others = of_all(jax.tree.map(lambda leaf: leaf[length - rest :], entries))
+    return jax.tree.map(lambda *two: jnp.concatenate(two), found, others)
 
 
 class _Levels(NamedTuple):
@@ -78,7 +97,12 @@ class _Levels(NamedTuple):
 
 
 def add_up(
-    step: Step, entries: Any, exponents: list[Int[Array, " T"]], common: Int[Array, " T"]
+    step: Step,
+    entries: Any,
+    exponents: list[Int[Array, " T"]],
+    common: Int[Array, " T"],
+    *,
+    meter: Meter | None = None,
 ) -> Summed:
     """What all steps add to every leaf, and the norms of the sums up to every step.
 
@@ -87,6 +111,7 @@ def add_up(
         entries: what it is given, a pytree with T on axis 0.
         exponents: of what is added to each leaf.
         common: exponents that are at least as large.
+        meter: told on the way; None tells nobody.
 
     Notes:
         Memory of the sums, and of what a stretch of steps adds without being multiplied out. The
@@ -124,7 +149,9 @@ def add_up(
         totals, found = take([None] * len(like), jax.tree.map(lambda leaf: leaf[0], stretches))
         found = jax.tree.map(lambda leaf: leaf[None], found)
     else:
-        totals, found = jax.lax.scan(take, [_zero(part) for part in like], stretches)
+        if meter is not None:
+            meter = meter.thinned(length)
+        totals, found = told_scan(take, [_zero(part) for part in like], stretches, meter)
     parts, sums, beside = jax.tree.map(
         lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:length], found
     )

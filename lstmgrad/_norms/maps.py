@@ -13,10 +13,12 @@ from lstmgrad._chains.base import Chain, Copies, StoredChain, check_spacing, che
 from lstmgrad._chains.blocks import block_between
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.padded import check_length, repeating_last
+from lstmgrad._chains.scans import told_scan
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._labeled import Axes
 from lstmgrad._norms.reading import read_norms
 from lstmgrad._norms.records import Norms
+from lstmgrad._progress import Meter, Progress
 from lstmgrad._result import up_to_length
 from lstmgrad._types import PartName
 from lstmgrad._writing import block_name, chosen, number, reading, seen
@@ -121,7 +123,7 @@ def norm_map(
     wrt: PartName | None = None,
     every: int = 1,
     rtol: float | int = 1e-5,
-    progress: Callable[[int, int], Any] | None = None,
+    progress: Progress | None = None,
     length: int | Int[Array, ""] | None = None,
 ) -> NormMap:
     """Returns ‖∂s_t/∂s_k‖₂ for every pair k <= t of a grid of times.
@@ -134,8 +136,8 @@ def norm_map(
         wrt: the part of s_k; None is the whole state.
         every: the spacing of the grid 0, every, 2·every, ... <= T, for both times.
         rtol: as in `backward_norms`.
-        progress: called as ``progress(rows_done, rows)`` from the host after each row, for a
-            progress bar; None calls nothing. It is a key of compilation: pass the same function.
+        progress: as for `backward_norms`, ``progress(rows_done, rows)``: after each row, or each
+            hundredth of them.
         length: steps of the sequence, where it is padded, as for `backward_norms`: later times
             hold nothing (NaN).
 
@@ -174,11 +176,11 @@ def _norm_map(
     def row(index: Int[Array, ""]) -> tuple[Float[Array, " G"], Float[Array, " G"]]:
         block = whole._replace(chain=_until(check_stored(whole.chain), times[index]))
         by_lag = read_norms(block, every, rtol, fixed="end", skip=steps - 1 - index)
-        if progress is not None:
-            jax.debug.callback(progress, index + 1, steps + 1)
         return by_lag.log_norm[::-1], by_lag.error[::-1]
 
-    log_norms, errors = jax.lax.map(row, jnp.arange(steps + 1))
+    meter = Meter.of(progress, steps + 1)
+    _, rows = told_scan(lambda _, index: (None, row(index)), None, jnp.arange(steps + 1), meter)
+    log_norms, errors = rows
     lags = np.subtract.outer(np.arange(steps + 1), np.arange(steps + 1)) * every
     log_norms, errors = (jnp.where(lags >= 0, values, jnp.nan) for values in (log_norms, errors))
     # Known without a sweep: the identity, and zeros before any path arrives.

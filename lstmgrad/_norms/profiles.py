@@ -19,6 +19,7 @@ from lstmgrad._compile import compiled, plain_options
 from lstmgrad._norms.reading import read_norms
 from lstmgrad._norms.records import NormProfile
 from lstmgrad._numeric.tracked import NormReading
+from lstmgrad._progress import Meter, Progress
 from lstmgrad._types import Fixed, PartName
 
 
@@ -30,6 +31,7 @@ def backward_norms(
     wrt: PartName | None = None,
     every: int = 1,
     rtol: float | int = 1e-5,
+    progress: Progress | None = None,
     length: int | Int[Array, ""] | None = None,
 ) -> NormProfile:
     """Returns ‖∂s_T/∂s_k‖₂ for every k, by lag T-k.
@@ -45,6 +47,10 @@ def backward_norms(
         rtol: the relative error of a norm at which its refinement stops. A block of at most 32
             rows or columns gets an SVD, as does one of at most 256 where `every` is 32 or more, and
             every block for rtol = 0.
+        progress: called as ``progress(steps_done, T)`` on the host, at most a hundred times on the
+            way, less often where it would take more than 2 % of the time, and at last with (T, T).
+            None calls nothing. It is a key of compilation: pass the same function. Under `jax.vmap`
+            it is called for the whole batch at once, under `jax.grad` on the way forward alone.
         length: steps of the sequence, where its inputs are padded behind it to T: lags count from
             its own end, and those longer than it hold nothing (NaN). It may be traced, so a batch
             of unequal sequences is one compiled program.
@@ -85,17 +91,19 @@ def backward_norms(
     """
     if length is not None:
         length = check_length(length, check_stored(chain))
-    return _backward_norms(chain, length, of=of, wrt=wrt, every=every, rtol=rtol)
+    options = {"of": of, "wrt": wrt, "every": every, "rtol": rtol, "progress": progress}
+    return _backward_norms(chain, length, **options)
 
 
 @compiled
 def _backward_norms(
-    chain: Chain, length: Any, *, of: Any, wrt: Any, every: Any, rtol: Any
+    chain: Chain, length: Any, *, of: Any, wrt: Any, every: Any, rtol: Any, progress: Any
 ) -> NormProfile:
     stored = check_stored(chain)
     every = check_spacing(every, stored)
     block = block_between(ending_last(stored, length), of, wrt)
-    readings = read_norms(block, every, rtol, fixed="end")
+    meter = Meter.of(progress, len(chain))
+    readings = read_norms(block, every, rtol, fixed="end", meter=meter)
     return _profile(readings, block, every, of, wrt, "end", rtol, length)
 
 
@@ -107,6 +115,7 @@ def forward_norms(
     wrt: PartName | None = None,
     every: int = 1,
     rtol: float | int = 1e-5,
+    progress: Progress | None = None,
     length: int | Int[Array, ""] | None = None,
 ) -> NormProfile:
     """Returns ‖∂s_t/∂s_0‖₂ for every t, by lag t.
@@ -122,6 +131,7 @@ def forward_norms(
         rtol: the relative error of a norm at which its refinement stops. A block of at most 32
             rows or columns gets an SVD, as does one of at most 256 where `every` is 32 or more, and
             every block for rtol = 0.
+        progress: ``progress(steps_done, T)``, called on the way as for `backward_norms`.
         length: steps of the sequence, where its inputs are padded behind it to T, as for
             `backward_norms`.
 
@@ -147,19 +157,21 @@ def forward_norms(
     if length is not None:
         check_chain(chain)
         length = check_length(length, chain)
-    return _forward_norms(chain, length, of=of, wrt=wrt, every=every, rtol=rtol)
+    options = {"of": of, "wrt": wrt, "every": every, "rtol": rtol, "progress": progress}
+    return _forward_norms(chain, length, **options)
 
 
 @compiled
 def _forward_norms(
-    chain: Chain, length: Any, *, of: Any, wrt: Any, every: Any, rtol: Any
+    chain: Chain, length: Any, *, of: Any, wrt: Any, every: Any, rtol: Any, progress: Any
 ) -> NormProfile:
     check_chain(chain)
     every = check_spacing(every, chain)
     if isinstance(chain, StoredChain):
         chain = repeating_last(chain, length)
     block = block_between(chain, of, wrt)
-    readings = read_norms(block, every, rtol, fixed="start")
+    meter = Meter.of(progress, len(chain))
+    readings = read_norms(block, every, rtol, fixed="start", meter=meter)
     return _profile(readings, block, every, of, wrt, "start", rtol, length)
 
 

@@ -17,6 +17,7 @@ from lstmgrad._checks import check_number
 from lstmgrad._numeric.rows import Watch, block_of, log_size, start_rows, watch_range
 from lstmgrad._numeric.scaled import Scaled, exponent_of, largest, log_of, widen
 from lstmgrad._numeric.tracked import NormReading, norm_reader
+from lstmgrad._progress import Meter, portions, tell_all
 from lstmgrad._types import Fixed
 
 
@@ -27,6 +28,7 @@ def read_norms(
     *,
     fixed: Fixed,
     skip: int | Int[Array, ""] = 0,
+    meter: Meter | None = None,
 ) -> NormReading:
     """The norms of one block of a chain, by lag; the errors are those of the logarithms.
 
@@ -36,29 +38,44 @@ def read_norms(
         rtol: the tolerance of a reading.
         fixed: which end stays where it is.
         skip: where it is traced, the first `skip` readings of the sweep are not made, and NaN.
+        meter: told on the way; None tells nobody.
     """
     check_number(rtol, "rtol", 0.0)
     gains, copies = block.chain.log_gains(), block.chain.copies()
     if not block.connected:
         later = _nothing(block, every)
+        tell_all(meter)
     elif copies is not None:
-        return _largest([_norms_of_copies(each, every, rtol, fixed, skip) for each in copies])
+        meters = portions(meter, *[1] * len(copies))
+        return _largest(
+            [
+                _norms_of_copies(each, every, rtol, fixed, skip, own)
+                for each, own in zip(copies, meters, strict=True)
+            ]
+        )
     elif gains is not None:
         later = diagonal_norms(gains if fixed == "start" else gains[::-1], block, every)
+        tell_all(meter)
     else:
-        later = _sweep_norms(block, every, rtol, fixed, skip)
+        later = _sweep_norms(block, every, rtol, fixed, skip, meter)
     known = (0.0 if block.shared else -jnp.inf, 0.0)  # the identity
     first = NormReading(*(jnp.full(1, value, later.error.dtype) for value in known))
     return jax.tree.map(lambda one, rest: jnp.concatenate([one, rest]), first, later)
 
 
 def _norms_of_copies(
-    copies: Copies, every: int, rtol: float | int, fixed: Fixed, skip: int | Int[Array, ""]
+    copies: Copies,
+    every: int,
+    rtol: float | int,
+    fixed: Fixed,
+    skip: int | Int[Array, ""],
+    meter: Meter | None,
 ) -> NormReading:
     """The norms of each of some chains, which are those of all their copies together."""
 
     def read(chain: Chain) -> NormReading:
-        return read_norms(block_between(chain, None, None), every, rtol, fixed=fixed, skip=skip)
+        block = block_between(chain, None, None)
+        return read_norms(block, every, rtol, fixed=fixed, skip=skip, meter=meter)
 
     return jax.vmap(read)(copies.chains)
 
@@ -80,6 +97,7 @@ def _sweep_norms(
     rtol: float | int,
     fixed: Fixed,
     skip: int | Int[Array, ""],
+    meter: Meter | None,
 ) -> NormReading:
     """The norms at every lag but 0, from a block that moves away from the fixed end."""
     chain, rows, columns = block.chain, block.rows, block.columns
@@ -110,9 +128,10 @@ def _sweep_norms(
         return (*rest, watch), rows
 
     carry = jnp.zeros_like(skip), frame, watch
+    options: Any = {"every": every, "renew": renew, "meter": meter}
     if fixed == "start":
-        return sweep_forward(chain, unit, read, carry, every=every, renew=renew)[1]
-    return sweep_backward(check_stored(chain), unit, read, carry, every=every, renew=renew)[1]
+        return sweep_forward(chain, unit, read, carry, **options)[1]
+    return sweep_backward(check_stored(chain), unit, read, carry, **options)[1]
 
 
 def within_range(reading: NormReading, watch: Watch, rows: Scaled, part: slice) -> NormReading:

@@ -12,6 +12,7 @@ long the chain. Intervals are therefore kept short enough that a third of the di
 where a single step spends them all, the result says so.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from lstmgrad._numeric.frame import orthonormal, probed
 from lstmgrad._numeric.frame_errors import Displacement
 from lstmgrad._numeric.renewal import Sums, renewal
 from lstmgrad._numeric.scaled import Scaled, scaled
+from lstmgrad._progress import Meter, Progress, portions, tell_all
 from lstmgrad._spectra.copied import Swept, joined_sweeps
 from lstmgrad._spectra.end import End, spectrum_of
 from lstmgrad._spectra.records import LyapunovSpectrum, LyapunovState
@@ -47,6 +49,7 @@ def lyapunov_spectrum(
     num_exponents: int | None = None,
     burn_in: int = 0,
     interval: int | None = None,
+    progress: Progress | None = None,
     length: int | Int[Array, ""] | None = None,
 ) -> LyapunovSpectrum:
     """Returns the first m Lyapunov exponents along a trajectory, in nats per step.
@@ -65,6 +68,7 @@ def lyapunov_spectrum(
         interval: steps between re-orthogonalizations. None chooses them as it goes: as many as the
             directions of the frame, at the rates of recent intervals, need to grow apart by a
             factor eps^(-1/3).
+        progress: ``progress(steps_done, T)``, called on the way as for `backward_norms`.
         length: steps of the sequence, where its inputs are padded behind it to T: later ones are
             not counted. It may be traced, so a batch of unequal sequences is one compiled program.
 
@@ -125,12 +129,19 @@ def lyapunov_spectrum(
             "padding. Leave the padding out of its inputs: stream(..., inputs[:length])."
         )
     options = {"num_exponents": num_exponents, "burn_in": burn_in, "interval": interval}
-    return _exponents(chain, start, length, **options)
+    return _exponents(chain, start, length, **options, progress=progress)
 
 
 @compiled
 def _exponents(
-    chain: Chain, start: Any, length: Any, *, num_exponents: Any, burn_in: Any, interval: Any
+    chain: Chain,
+    start: Any,
+    length: Any,
+    *,
+    num_exponents: Any,
+    burn_in: Any,
+    interval: Any,
+    progress: Any,
 ) -> LyapunovSpectrum:
     steps = len(chain)
     check_not_empty(steps)
@@ -145,11 +156,17 @@ def _exponents(
     counted = jnp.int32(most) if length is None else length.astype(jnp.int32) - burn_in
     cell = (interval or 1) * math.ceil(most / (READINGS * (interval or 1)))
     gains, copies = chain.log_gains(), chain.copies()
+    meter = Meter.of(progress, steps)
     if gains is not None and start is None:
+        tell_all(meter)
         return _diagonal_spectrum(gains[burn_in:], state, counted, cell)
-    plan = _Plan(counted, burn_in, cell, interval, length)
+    plan = _Plan(counted, burn_in, cell, interval, length, meter)
     if copies is not None and start is None:
-        sweeps = [jax.vmap(lambda chain: _swept_whole(chain, plan))(each.chains) for each in copies]
+        plans = [plan._replace(meter=own) for own in portions(meter, *[1] * len(copies))]
+        sweeps = [
+            jax.vmap(functools.partial(_swept_whole, plan=own))(each.chains)
+            for each, own in zip(copies, plans, strict=True)
+        ]
         joined = joined_sweeps(sweeps, [each.multiplicity for each in copies], state.frame.shape[1])
         displaced = Displacement(joined.displaced, state.strayed)
         end = End(*joined[:3], displaced, state.stray, joined.faded, None)
@@ -166,6 +183,7 @@ class _Plan(NamedTuple):
         cell: steps of one sum.
         interval: steps between re-orthogonalizations, or None.
         length: of a padded sequence, or None.
+        meter: told on the way, or None.
     """
 
     counted: Int[Array, ""]
@@ -173,6 +191,7 @@ class _Plan(NamedTuple):
     cell: int
     interval: int | None
     length: Any
+    meter: Meter | None
 
 
 def _swept_whole(chain: Chain, plan: _Plan) -> Swept:
@@ -183,7 +202,7 @@ def _swept_whole(chain: Chain, plan: _Plan) -> Swept:
 
 def _swept(chain: Chain, state: LyapunovState, plan: _Plan) -> End:
     """Sweeps a frame through a chain."""
-    counted, burn_in, cell, interval, length = plan
+    counted, burn_in, cell, interval, length, meter = plan
     most = len(chain) - burn_in
     end = counted + burn_in
     renew = renewal(chain.layout.dtype, end, burn_in, cell, interval)
@@ -197,7 +216,9 @@ def _swept(chain: Chain, state: LyapunovState, plan: _Plan) -> End:
     sums: Any = Sums(zero, zero, rate, cells, roundings, displaced, state.faded)
     block = probed(Scaled(state.frame.T, zero), state.stray)
     carry = sums if length is None else (sums, block)
-    ((model_state, block), carry), _ = sweep_forward(chain, block, read_nothing, carry, renew=renew)
+    ((model_state, block), carry), _ = sweep_forward(
+        chain, block, read_nothing, carry, renew=renew, meter=meter
+    )
     sums = carry if length is None else carry[0]
     count = len(sums.roundings)
     stray = None if state.stray is None else block.mantissa[count + 1]
