@@ -76,11 +76,10 @@ for ax, reading in zip(panels[1:], readings, strict=True):
     ax.minorticks_off()
     ax.legend()
 panels[0].set_ylim(-22, 2)
-panels[0].set_title(f"g = {gain:.1f}: {float(found.resolved.mean()):.0%} resolved")
-panels[1].set(title=f"Largest at g = {most[readings[0]][1]:.1f}", ylabel="dimension / $N$")
-panels[2].set(
-    title=f"Largest at g = {most[readings[1]][1]:.1f}", ylabel="entropy rate / $N$ (nats)"
-)
+panels[1].set_ylabel("dimension / $N$")
+panels[2].set_ylabel("entropy rate / $N$ (nats)")
+for ax, reading, name in zip(panels[1:], readings, ("Dimension", "Entropy"), strict=True):
+    ax.set_title(f"{name}: largest at g = {most[reading][1]:.1f}")
 handles, labels = panels[0].get_legend_handles_labels()
 kept = {label: handle for handle, label in zip(handles, labels, strict=True)}
 kept = dict(sorted(kept.items(), key=lambda item: not item[0].startswith("g")))
