@@ -19,7 +19,7 @@ from lstmgrad._result import up_to_length
 from lstmgrad.plot._curves import FAINT, NOT_RESOLVED, Curve, band_of
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._palette import COLUMN, PATH, REFERENCE, line_style, style, turns_of
-from lstmgrad.plot._style import BAND_NAME
+from lstmgrad.plot._style import BAND_NAME, legend_above
 from lstmgrad.plot._symbols import letters
 from lstmgrad.plot._values import by_lag, gapped
 
@@ -30,6 +30,7 @@ def comparison(
     *,
     paths: Mapping[str, Mapping[str, NormProfile]] | None = None,
     threshold: float = 1e-3,
+    title: str = "",
 ) -> Figure:
     """Returns a figure as wide as a journal's column, with one panel of named curves per stage.
 
@@ -46,6 +47,7 @@ def comparison(
         paths: by the panel's title and a curve's label, the norms through the additive path of the
             cell alone, drawn thin and with markers in the color of that curve.
         threshold: the norm below which a gradient counts as lost, drawn as a faint line.
+        title: what the figure says, above its legend, wrapped to its width.
 
     Returns:
         A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. It is in the
@@ -85,7 +87,7 @@ def comparison(
         bottom, top = vertical_range(curves, limit)
         paths, alone = paths or {}, False
         marks: set[str] = set()
-        for ax, (title, named) in zip(grid, panels.items(), strict=True):
+        for ax, (name, named) in zip(grid, panels.items(), strict=True):
             turns = turns_of([label for label, _ in named])
             for (label, profile), turn in zip(named, turns, strict=True):
                 norms(profile, ax=ax, label=label, **line_style(turn))
@@ -93,21 +95,21 @@ def comparison(
                 line = [line for line in ax.lines if isinstance(line, Curve)][-1]
                 line.set_label(label)  # the title says how many members there are
                 marks |= {NOT_RESOLVED} if by_lag(profile)[2].any() else set()
-                if path := paths.get(title, {}).get(label):
+                if path := paths.get(name, {}).get(label):
                     draw_path(ax, path, line)
                     alone = True
             ax.axhline(limit, **REFERENCE)
             lost = [label for label, profile in named if _broken(profile)]
-            title += f"; medians of {count}, {BAND_NAME} bands" if count > 1 else ""
+            name += f"; medians of {count}, {BAND_NAME} bands" if count > 1 else ""
             note = f"\nnot a number: {', '.join(lost)}" if lost else ""
-            ax.set_title(title + note, loc="left")
+            ax.set_title(name + note, loc="left")
             ax.label_outer()
         last = max(float(np.max(p.lags)) for named in panels.values() for _, p in named)
         grid[0].set_xlim(-0.02 * last, 1.02 * last)
         grid[0].set_ylim(bottom, top)
         grid[0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
         grid[0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 5, 10], integer=True))
-        _legend(figure, grid[0], limit, marks, path=alone)
+        _legend(figure, grid[0], limit, marks, path=alone, title=title)
     return figure
 
 
@@ -173,7 +175,9 @@ def _mark_exit(ax: Axes, bottom: float, top: float) -> set[str]:
     return markers
 
 
-def _legend(figure: Figure, ax: Axes, limit: float, marks: set[str], *, path: bool = False) -> None:
+def _legend(
+    figure: Figure, ax: Axes, limit: float, marks: set[str], *, path: bool, title: str
+) -> None:
     """Draws one legend above all panels, where it hides no data.
 
     Args:
@@ -182,6 +186,7 @@ def _legend(figure: Figure, ax: Axes, limit: float, marks: set[str], *, path: bo
         limit: log₁₀ of the threshold.
         marks: the markers in any of the panels, and `NOT_RESOLVED` where anything is not.
         path: whether there is an additive path in any of the panels.
+        title: what the figure says.
     """
     curves = [line for line in ax.lines if isinstance(line, Curve)]
     handles: list[Any] = list(curves)
@@ -206,10 +211,11 @@ def _legend(figure: Figure, ax: Axes, limit: float, marks: set[str], *, path: bo
     columns = min(len(handles), 3 if longest <= 10 else 2 if longest <= 20 else 1)
     rows = -(-len(handles) // columns)
     figure.set_figheight(figure.get_figheight() + 0.16 * max(0, rows - 3))
-    figure.legend(
+    legend_above(
+        figure,
         _by_rows(handles, columns),
         _by_rows(labels, columns),
-        loc="outside upper center",
+        title,
         ncols=columns,
         handler_map={tuple: HandlerTuple(ndivide=None)},
     )

@@ -16,6 +16,7 @@ from lstmgrad.plot._comparison import draw_path
 from lstmgrad.plot._curves import Curve, draw_curve
 from lstmgrad.plot._norms import norms
 from lstmgrad.plot._palette import MARKS, PATH, REFERENCE, line_style, style, turns_of
+from lstmgrad.plot._style import legend_above
 from lstmgrad.plot._training import training_curve
 from lstmgrad.plot._values import by_lag
 from lstmgrad.training import TrainingCurve
@@ -51,7 +52,7 @@ class Memory(NamedTuple):
 
 
 @public
-def memory(kinds: Sequence[Memory], *, baseline: float, delay: int) -> Figure:
+def memory(kinds: Sequence[Memory], *, baseline: float, delay: int, title: str = "") -> Figure:
     """Returns a figure of what networks recall, beside the gradient that comes back to them.
 
     A panel of norms by lag for every stage, the additive path of a cell beside its norm in the same
@@ -62,6 +63,7 @@ def memory(kinds: Sequence[Memory], *, baseline: float, delay: int) -> Figure:
         kinds: the kinds of networks, in the order of their colors.
         baseline: the score without a memory, a faint line.
         delay: the delay that was trained at, a faint line.
+        title: what the figure says, above its legend, wrapped to its width.
 
     Returns:
         A `Figure` outside of pyplot and of any GUI; `encode` makes a file of it. It is in the
@@ -94,7 +96,7 @@ def memory(kinds: Sequence[Memory], *, baseline: float, delay: int) -> Figure:
         _delay_panel(grid[-1], kinds, baseline, delay)
         for ax, letter in zip(grid, "abcd", strict=False):
             ax.set_title(f"({letter}) {ax.get_title(loc='left')}", loc="left")
-        _legend(figure, kinds)
+        _legend(figure, kinds, title)
     return figure
 
 
@@ -154,7 +156,7 @@ def _delay_panel(ax: Axes, kinds: Sequence[Memory], baseline: float, delay: int)
     ax.set_ylabel("share of right answers")
 
 
-def _legend(figure: Figure, kinds: Sequence[Memory]) -> None:
+def _legend(figure: Figure, kinds: Sequence[Memory], title: str) -> None:
     handles = [Line2D([], [], **line_style(turn)) for turn in _turns(kinds)]
     labels = [kind.label for kind in kinds]
     if any(kind.paths for kind in kinds):
@@ -166,4 +168,4 @@ def _legend(figure: Figure, kinds: Sequence[Memory]) -> None:
         labels.append(", ".join(rf"$\sigma({bias:g})^{{lag}}$" for bias in biases))
     handles.append(Line2D([], [], **REFERENCE))
     labels.append("without a memory")
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    legend_above(figure, handles, labels, title, ncols=2)

@@ -1,6 +1,7 @@
 """What all plots share: checks of the result, the Axes, and a legend beside the data."""
 
 import math
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,12 @@ from lstmgrad.plot._symbols import SYMBOL, letters
 
 BAND_NAME = f"{100 * BAND[0]:.0f}-{100 * BAND[1]:.0f} %"
 """What the band of a batch is called in figures."""
+
+LETTERS_PER_INCH = 14
+"""Of a title above a figure, at most."""
+
+LINE = 0.15
+"""The height of a line of such a title, in inches."""
 
 
 def check_result(value: Any, kind: type, argument: str, makers: str) -> None:
@@ -64,6 +71,31 @@ def figure_of(ax: Axes) -> Figure:
     figure = ax.get_figure(root=True)
     assert figure is not None
     return figure
+
+
+def legend_above(
+    figure: Figure, handles: list[Any], labels: list[str], title: str, **options: Any
+) -> None:
+    """Draws one legend above all panels, where it hides no data, under what the figure says.
+
+    Args:
+        figure: grows by the lines of the title.
+        handles: artists.
+        labels: of the artists.
+        title: a sentence, wrapped to the width of the figure; empty for none.
+        **options: of `Figure.legend`.
+    """
+    lines = textwrap.wrap(title, int(figure.get_figwidth() * LETTERS_PER_INCH))
+    figure.set_figheight(figure.get_figheight() + LINE * len(lines))
+    # As the title of the legend: the layout puts one of the figure on top of it.
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        title="\n".join(lines) or None,
+        title_fontproperties={"size": "medium", "weight": "bold"},
+        **options,
+    )
 
 
 def label_once(ax: Axes, own: str, shared: str) -> None:

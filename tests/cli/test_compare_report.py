@@ -16,7 +16,7 @@ from lstmgrad.cli._shared.training import stage_titles
 from lstmgrad.cli.compare import _cells
 from lstmgrad.cli.compare._files import record
 from lstmgrad.cli.compare._finite import Broken, read_while_finite
-from lstmgrad.cli.compare._report import reading, tables
+from lstmgrad.cli.compare._report import headline, reading, tables
 from lstmgrad.cli.compare._study import Curve, Losses, Study
 
 
@@ -108,6 +108,41 @@ START = "At initialization, the norm of the gradient "
 )
 def test_the_sentence_says_what_the_table_shows(curves, sentence):
     assert reading(study(*curves)) == START + sentence
+
+
+HIDDEN = dataclasses.replace(
+    curve(0, log10_norms=ZERO).profile,
+    log_norms=jnp.where(jnp.arange(21) < 3, 0.0, -5.0),
+    errors=jnp.where(jnp.arange(21) < 3, 0.0, jnp.inf),
+)
+
+
+@pytest.mark.parametrize(
+    ("curves", "text"),
+    [
+        ([curve(-0.45)], "the gradient reaches 7 steps in RNN h"),
+        ([curve(-0.45), curve(-0.95, "gru")], "the gradient reaches farthest in RNN h: 7 steps"),
+        ([curve(-0.45), curve(-0.45, "gru")], "the gradient reaches 7 steps in RNN h and GRU h"),
+        (
+            [curve(0.5), curve(-0.1, "gru"), curve(-0.45, "lstm", "c")],
+            "the gradient reaches all 20 steps in RNN h and GRU h",
+        ),
+        (
+            [curve(0, log10_norms=NAN), curve(-0.45, "gru")],
+            "the gradient reaches 7 steps in GRU h",
+        ),
+        ([curve(0, log10_norms=NAN)], "the gradient is not a number in RNN h"),
+        (
+            [
+                Curve("rnn", "initial", "rnn h", HIDDEN, math.nan, math.nan),
+                curve(-0.45, "gru"),
+            ],
+            "it is not resolved how far the gradient reaches in RNN h",
+        ),
+    ],
+)
+def test_the_line_above_the_figure_says_where_the_gradient_reaches_farthest(curves, text):
+    assert headline(study(*curves)) == f"At initialization, {text}"
 
 
 def test_the_sentence_reads_the_last_stage():

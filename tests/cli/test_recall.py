@@ -15,7 +15,7 @@ from lstmgrad.cli.recall import _networks, _study
 from lstmgrad.cli.recall._lasting import Gates, Lasting
 from lstmgrad.cli.recall._networks import Reading, Swaps
 from lstmgrad.cli.recall._options import Options, parse
-from lstmgrad.cli.recall._reading import reading
+from lstmgrad.cli.recall._reading import headline, reading
 from lstmgrad.cli.recall._study import Networks, Study
 from lstmgrad.cli.recall._tables import tables
 
@@ -229,6 +229,20 @@ def test_a_seed_that_breaks_the_story_is_named():
     assert "RNN recalls it in 1 of 2 networks (0.25, 0.99)" in text
     assert "LSTM+chrono is in between (0.60, 0.50)" in text
     assert "no better" not in text
+
+
+def test_the_line_above_the_figure_says_who_recalls():
+    chance, chrono = networks("RNN", [0.25, 0.27]), networks("LSTM+chrono", [1.0, 0.97])
+    some = networks("GRU", [0.25, 0.99])
+    assert headline(study(chance, chrono)) == (
+        "Delay 99: LSTM+chrono recalls what was shown; RNN is at chance"
+    )
+    assert headline(study(some, networks("LSTM", [0.6, 0.5]))) == (
+        "Delay 99: GRU recalls it in 1 of 2 networks; LSTM is in between"
+    )
+    assert headline(study(chance, networks("GRU", [0.24, 0.24]))) == (
+        "Delay 99: RNN and GRU are at chance"
+    )
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_four_panels_with_the_path_in_the_color_of_its_norm():
         "(c) recall during training",
         "(d) recall by delay",
     ]
+    assert figure.legends[0].get_title().get_text() == ""
     for ax in figure.axes[:2]:
         norms = [line for line in ax.lines if isinstance(line, Curve)]
         (path,) = [line for line in ax.lines if line.get_label() == "_path"]
@@ -98,3 +99,20 @@ def test_paths_beside_a_comparison():
     assert path.get_color() == curves[1].get_color()
     np.testing.assert_allclose(np.asarray(path.get_ydata()), -0.3 * LAGS)
     assert "path alone" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_title_stands_above_the_legend_in_lines_that_fit():
+    title = "At a delay of 99, the LSTM recalls what was shown; " + "; ".join(["and so on"] * 6)
+    figure = plot.memory(kinds(), baseline=0.25, delay=99, title=title)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    text = legend.get_title()
+    assert text.get_text().replace("\n", " ") == title
+    assert 0 < text.get_window_extent().x0 < text.get_window_extent().x1 < figure.bbox.width
+    assert legend.get_window_extent().y0 > figure.axes[0].get_window_extent().y1
+    assert figure.get_figheight() > plot.memory(kinds(), baseline=0.25, delay=99).get_figheight()
+    panels = {"at initialization": [("LSTM", profile(-0.1 * LAGS))]}
+    figure = plot.comparison(panels, title="The gradient reaches 30 steps in the LSTM, and so on")
+    figure.draw_without_rendering()
+    text = figure.legends[0].get_title()
+    assert 0 < text.get_window_extent().x0 < text.get_window_extent().x1 < figure.bbox.width

@@ -9,6 +9,7 @@ import numpy as np
 import lstmgrad as lg
 from lstmgrad.cli._shared.json import NONFINITE, header, json_text
 from lstmgrad.cli.compare._finite import THRESHOLD
+from lstmgrad.cli.compare._report import headline
 from lstmgrad.cli.compare._study import DRAWN, Curve, Study
 
 BANDS = (
@@ -30,7 +31,7 @@ def figure(study: Study) -> Any:
     for curve in study.curves:
         if curve.path is not None:
             paths[study.stages[curve.stage]][curve.label] = curve.path.profile
-    return plot.comparison(drawn, paths=paths, threshold=THRESHOLD)
+    return plot.comparison(drawn, paths=paths, threshold=THRESHOLD, title=headline(study))
 
 
 def curves_file(study: Study) -> bytes:

@@ -53,6 +53,25 @@ def reading(study: Study) -> str:
     return " ".join([f"{text[0].upper()}{text[1:]}.", *ends])
 
 
+def headline(study: Study) -> str:
+    """Returns one line on the last stage: where the gradient reaches farthest, if that is known."""
+    stage, title = list(study.stages.items())[-1]
+    grown, lasting, faded, _, unknown, broken = _grouped(study, stage).values()
+    ranked = sorted(grown + lasting + faded, key=lambda curve: -curve.horizon)
+    far = [curve for curve in ranked if curve.horizon == ranked[0].horizon]
+    if unknown:
+        text = f"it is not resolved how far the gradient reaches in {_titles(unknown)}"
+    elif not ranked:
+        text = f"the gradient is not a number in {_titles(broken)}"
+    elif math.isinf(ranked[0].horizon):
+        text = f"the gradient reaches all {study.length} steps in {_titles(far)}"
+    elif len(far) < len(ranked):
+        text = f"the gradient reaches farthest in {_titles(far)}: {far[0].horizon:.0f} steps"
+    else:
+        text = f"the gradient reaches {far[0].horizon:.0f} steps in {_titles(far)}"
+    return f"{title[0].upper()}{title[1:]}, {text}"
+
+
 def _loss_table(study: Study) -> list[str]:
     """The table of losses; nothing for a study without losses."""
     unit, chance, values = study.losses

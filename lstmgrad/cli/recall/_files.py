@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstmgrad.cli._shared.json import NONFINITE, floats, header, json_text
+from lstmgrad.cli.recall._reading import headline
 from lstmgrad.cli.recall._study import Networks, Study
 
 
@@ -29,7 +30,12 @@ def figure(study: Study) -> Any:
         )
         for each in study.networks
     ]
-    return plot.memory(lines, baseline=float(study.baseline.score), delay=study.options.delay)
+    return plot.memory(
+        lines,
+        baseline=float(study.baseline.score),
+        delay=study.options.delay,
+        title=headline(study),
+    )
 
 
 def curves_file(study: Study) -> bytes:

@@ -24,6 +24,23 @@ def reading(study: Study) -> str:
     return " ".join(filter(None, sentences))
 
 
+def headline(study: Study) -> str:
+    """Returns one line: which kinds recall at the delay of the training, and which do not."""
+    learned, chance, mixed = _groups(study)
+    parts = []
+    if learned:
+        parts.append(f"{_titles(learned)} {_recalls(learned)} what was shown")
+    for each in mixed:
+        scores = each.scores[study.options.delay]
+        good = int((scores >= LEARNED).sum())
+        often = f"recalls it in {good} of {len(scores)} networks" if good else "is in between"
+        parts.append(f"{each.title} {often}")
+    if chance:
+        stays = "is" if len(chance) == 1 else "are"
+        parts.append(f"{_titles(chance)} {stays} at chance")
+    return f"Delay {study.options.delay}: {'; '.join(parts)}"
+
+
 def _groups(study: Study) -> tuple[list[Networks], list[Networks], list[Networks]]:
     """Kinds whose networks all learned the task, all stayed at the baseline, and the others."""
     learned, chance, mixed = [], [], []
