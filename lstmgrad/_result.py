@@ -115,6 +115,10 @@ class Result(eqx.Module, metaclass=_Listed):
         Raises:
             ImportError: pandas is not installed.
             ValueError: the result is traced, or empty.
+
+        Example:
+            >>> lg.backward_norms(chain).to_dataframe().index.name
+            'lag'
         """
         return self._labeled().to_dataframe()
 
@@ -127,6 +131,10 @@ class Result(eqx.Module, metaclass=_Listed):
         Raises:
             ImportError: xarray is not installed.
             ValueError: the result is traced, or empty.
+
+        Example:
+            >>> lg.backward_norms(chain).to_xarray().log_norms.dims
+            ('lag',)
         """
         return self._labeled().to_xarray()
 

@@ -148,6 +148,25 @@ def docstring(name: str) -> str:
     return inspect.getdoc(public_names()[name]) or ""
 
 
+def methods(kind: type) -> dict[str, str]:
+    """The docstrings of a class's methods by name, each of the class that has it first."""
+    own = [base for base in reversed(kind.__mro__) if base.__module__.startswith("lstmgrad")]
+    found: dict[str, str] = {}
+    for base in own:
+        for name, value in tuple(vars(base).items()):
+            method = callable(getattr(base, name)) and not isinstance(value, type)
+            if name[0] != "_" and method and name not in getattr(base, "__annotations__", {}):
+                found.setdefault(name, inspect.getdoc(getattr(base, name)) or "")
+    return found
+
+
+def example_of(name: str) -> str:
+    """A docstring, and behind that of a class those of its methods, which go on from there."""
+    value = public_names()[name]
+    parts = methods(value).values() if inspect.isclass(value) else ()
+    return "\n\n".join([docstring(name), *parts])
+
+
 def example_cases() -> list:
     names = [name for name in public_names() if ">>>" in docstring(name)]
     quick = [name in QUICK or name.split(".")[1] in QUICK for name in names]
@@ -182,8 +201,9 @@ def import_frameworks(text: str) -> None:
 @pytest.mark.usefixtures("as_user")
 @pytest.mark.parametrize("name", example_cases())
 def test_the_example_of_a_docstring_runs(name, given):
-    import_frameworks(docstring(name))
-    case = doctest.DocTestParser().get_doctest(docstring(name), dict(given), name, None, None)
+    text = example_of(name)
+    import_frameworks(text)
+    case = doctest.DocTestParser().get_doctest(text, dict(given), name, None, None)
     runner, wrong = doctest.DocTestRunner(), io.StringIO()
     runner.run(case, out=wrong.write)
     assert not runner.failures, wrong.getvalue()
@@ -200,6 +220,11 @@ def test_every_public_name_says_what_it_takes_and_has_an_example():
             assert "Attributes:" in docstring(name), name
             continue
         assert ">>>" in docstring(name), f"{name} needs an example in >>> form"
+        if inspect.isclass(value):
+            for method, text in methods(value).items():
+                assert ">>>" in text, f"{name}.{method} needs an example in >>> form"
         if inspect.isroutine(value):
+            takes = inspect.signature(value).parameters
+            assert "Raises:" in docstring(name) or not takes, f"{name}: what does it refuse?"
             assert "Args:" in docstring(name) or not inspect.signature(value).parameters, name
             assert name in ("lg.save", "lg.scaled", "lg.tag") or "Returns:" in docstring(name), name

@@ -79,19 +79,52 @@ class Chain(eqx.Module):
 
     @abc.abstractmethod
     def push(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
-        """J_t v for every row v, forward mode."""
+        """J_t v for every row v, forward mode.
+
+        Args:
+            factor: what `walk` meets at that step.
+            rows: (m, n), tangents.
+
+        Example:
+            >>> last = jax.tree.map(lambda leaf: leaf[-1], chain.factors)
+            >>> pushed = chain.push(last, jnp.eye(6))
+            >>> bool(jnp.allclose(pushed.T, lg.jacobian(chain[5:]), atol=1e-6))
+            True
+        """
 
     @abc.abstractmethod
     def walk(self) -> Walk:
-        """The factors in order of time, for a forward sweep."""
+        """The factors in order of time, for a forward sweep.
+
+        Example:
+            >>> walk = chain.walk()
+            >>> {len(leaf) for leaf in jax.tree.leaves(walk.entries)}  # T
+            {6}
+        """
 
     @abc.abstractmethod
     def cut(self, bounds: slice) -> "Chain":
-        """The chain of the factors within bounds that were checked."""
+        """The chain of the factors within bounds that were checked; `chain[k:t]` checks them.
+
+        Args:
+            bounds: 0 <= k <= t <= T.
+
+        Example:
+            >>> len(chain.cut(slice(2, 5)))
+            3
+        """
 
     @abc.abstractmethod
     def restricted(self, parts: Sequence[PartName]) -> "Chain":
-        """The chain of the blocks of every factor between some of the parts."""
+        """The chain of the blocks of every factor between some of the parts, the others held.
+
+        Args:
+            parts: their names, in the order of the state.
+
+        Example:
+            >>> chain.restricted(("c",)).layout.size
+            3
+        """
 
     @property
     @abc.abstractmethod
@@ -109,7 +142,12 @@ class Chain(eqx.Module):
         return None if self.run is None else (self.run.step, self.run.factors)
 
     def log_gains(self) -> Float[Array, "T n"] | None:
-        """Ln |a_t| by flat coordinate where every J_t is known to be diag(a_t), else None."""
+        """Ln |a_t| by flat coordinate where every J_t is known to be diag(a_t), else None.
+
+        Example:
+            >>> print(chain.log_gains())
+            None
+        """
         return None
 
     def copies(self) -> list[Copies] | None:
@@ -117,12 +155,25 @@ class Chain(eqx.Module):
 
         Up to a change of coordinates that keeps all norms, every J_t is block-diagonal, with the
         factors of these chains as its blocks.
+
+        Example:
+            >>> print(chain.copies())
+            None
         """
         return None
 
     @property
     def model(self) -> Model:
-        """The model, from the start of this stretch: ``lg.unroll(*chain.model, inputs)``."""
+        """The model, from the start of this stretch: ``lg.unroll(*chain.model, inputs)``.
+
+        Raises:
+            ValueError: a chain that knows no model, of matrices or of a stream.
+
+        Example:
+            >>> again = lg.unroll(*chain[2:].model, inputs[2:])
+            >>> bool(jnp.allclose(again.states.c, chain.trajectory.states.c[2:]))
+            True
+        """
         start = jax.tree.map(
             lambda leaf: jnp.take(leaf, 0, axis=len(self.batch_shape)), self.trajectory.states
         )
@@ -130,7 +181,16 @@ class Chain(eqx.Module):
 
     @property
     def trajectory(self) -> Trajectory:
-        """The inputs and the states of this stretch, the first and the last state included."""
+        """The inputs and the states of this stretch, the first and the last state included.
+
+        Raises:
+            ValueError: a chain that knows no states, of matrices or of a stream.
+
+        Example:
+            >>> stretch = chain[2:5].trajectory
+            >>> stretch.inputs.shape, stretch.states.c.shape
+            ((3, 2), (4, 3))
+        """
         run = known_run(self)
         return Trajectory(run.inputs, run.states(axis=len(self.batch_shape)))
 
@@ -155,7 +215,18 @@ class StoredChain(Chain):
 
     @abc.abstractmethod
     def pull(self, factor: Any, rows: Float[Array, "m n"]) -> Float[Array, "m n"]:
-        """U J_t for every row u, reverse mode."""
+        """U J_t for every row u, reverse mode.
+
+        Args:
+            factor: one entry of `factors`.
+            rows: (m, n), cotangents.
+
+        Example:
+            >>> last = jax.tree.map(lambda leaf: leaf[-1], chain.factors)
+            >>> pulled = chain.pull(last, jnp.eye(6))
+            >>> bool(jnp.allclose(pulled, lg.jacobian(chain[5:]), atol=1e-6))
+            True
+        """
 
     def walk(self) -> Walk:
         """The factors in order of time, for a forward sweep."""

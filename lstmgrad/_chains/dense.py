@@ -92,6 +92,11 @@ class DenseChain(StoredChain):
 
         Notes:
             T pulls of the identity, T n² numbers.
+
+        Example:
+            >>> matrices = lg.DenseChain.of(chain).factors
+            >>> bool(jnp.allclose(matrices[1] @ matrices[0], lg.jacobian(chain[:2]), atol=1e-6))
+            True
         """
         return _materialize(check_stored(chain))
 

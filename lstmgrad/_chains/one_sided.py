@@ -135,6 +135,9 @@ class OneSidedChain(StoredChain):
 
         Example:
             ``jax.vmap(lg.backward_norms)(chain.heads("s"))`` has a curve for each head.
+
+            >>> one_sided.heads("s").batch_shape  # this cell has one
+            (1,)
         """
         if part is None and len(self.matrices) == 1:
             part = self.matrices[0]

@@ -60,6 +60,11 @@ class Method:
 
         Raises:
             ValueError: the block size is not a whole number of 1 or more.
+
+        Example:
+            >>> blocked = lg.product(chain, method=lg.Method.blocked(2)).to_array()
+            >>> bool(jnp.allclose(blocked, parallel, atol=1e-5))
+            True
         """
         return _blocked(check_count(block_size, "block_size"))
 

@@ -52,7 +52,12 @@ class Scaled(NamedTuple):
 
     @jax.jit
     def to_array(self) -> Float[Array, "..."]:
-        """The value as a plain array; overflows to ±inf and underflows to 0 as floats do."""
+        """The value as a plain array; overflows to ±inf and underflows to 0 as floats do.
+
+        Example:
+            >>> lg.scaled(jnp.array([3.0, -0.5])).to_array().tolist()
+            [3.0, -0.5]
+        """
         if self.exponent.ndim:
             return jax.vmap(Scaled.to_array)(self)
         # At these bounds every nonzero entry of a normalized mantissa is already inf or 0, while
@@ -63,7 +68,12 @@ class Scaled(NamedTuple):
 
     @jax.jit
     def log_abs(self) -> Float[Array, "..."]:
-        """The natural logarithm of every absolute entry; -inf where the value is zero."""
+        """The natural logarithm of every absolute entry; -inf where the value is zero.
+
+        Example:
+            >>> print(f"{float(tiny.log_abs().max()):.2f}")  # 1000 ln 0.5
+            -693.15
+        """
         if self.exponent.ndim:
             return jax.vmap(Scaled.log_abs)(self)
         return log_of(jnp.abs(self.mantissa), self.exponent)

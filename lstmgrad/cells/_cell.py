@@ -54,6 +54,9 @@ class Cell(NamedTuple):
 
         Example:
             ``lg.chain(cell.model(params), inputs)`` is the chain of ds_t/ds_{t-1} along the inputs.
+
+            >>> cell.model(cell.init(jax.random.key(0))).state.h.shape
+            (3,)
         """
         return Model(self.step, params, self.initial_state())
 

@@ -70,6 +70,10 @@ class Diagnosis(Sequence[Finding]):
         Returns:
             ``{rule}/found`` is 1 for found, 0 for clear and NaN for undecided; ``{rule}/{name}``
             the value of each piece of evidence.
+
+        Example:
+            >>> found.summary()["non-finite/found"]
+            0.0
         """
         marks = {"found": 1.0, "clear": 0.0, "undecided": math.nan}
         flat = {}
@@ -92,6 +96,9 @@ class Diagnosis(Sequence[Finding]):
 
         Example:
             ``found.to_dataframe().query("verdict == 'found'")``
+
+            >>> "threshold" in found.to_dataframe().columns
+            True
         """
         rows = []
         for finding in self.findings:
@@ -118,6 +125,10 @@ class Diagnosis(Sequence[Finding]):
         Returns:
             All but the readings; numbers that are not finite are the strings "nan", "inf" and
             "-inf". A remedy is said by name, with its sentence, predictions and code.
+
+        Example:
+            >>> found.plain()["settings"]["lag"]
+            5
         """
         return strict(
             {

@@ -90,6 +90,10 @@ class Prediction(NamedTuple):
 
         Args:
             value: of the evidence of that name, in a diagnosis of what the remedy made.
+
+        Example:
+            >>> half_life.holds(12.0)
+            True
         """
         return self.low <= value <= self.high
 

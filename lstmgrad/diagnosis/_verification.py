@@ -106,6 +106,11 @@ class Verification:
 
         Args:
             remedy: its name.
+
+        Example:
+            >>> value, error = found.gain("forget-bias")
+            >>> print(f"{value:.2f} ± {error:.2f}")
+            0.45 ± 0.00
         """
         gains = np.array([trial.gain for trial in self.trials if trial.remedy == remedy])
         if np.isneginf(gains).any():
@@ -119,6 +124,10 @@ class Verification:
 
         Args:
             remedy: its name.
+
+        Example:
+            >>> found.helps("forget-bias")
+            True
         """
         value, error = self.gain(remedy)
         return value - error > 0
@@ -136,6 +145,10 @@ class Verification:
 
         Raises:
             ImportError: pandas is not installed.
+
+        Example:
+            >>> found.to_dataframe().index.names
+            FrozenList(['remedy', 'seed'])
         """
         rows = [
             {
@@ -163,6 +176,10 @@ class Verification:
 
         Returns:
             Numbers that are not finite are the strings "nan", "inf" and "-inf".
+
+        Example:
+            >>> found.plain()["remedies"]["forget-bias"]["helps"]
+            True
         """
         return strict(
             {

@@ -56,6 +56,16 @@ class RecordedRun:
 
         Args:
             sequence: its index, or None for all, with a batch axis in front of the states alone.
+
+        Returns:
+            `Model`, of the cell in JAX with the weights of the module.
+
+        Raises:
+            ValueError: there is no such sequence.
+
+        Example:
+            >>> run.model(0).state.h.shape, run.model().state.h.shape
+            ((3,), (4, 3))
         """
         self._check(sequence)
         return self._model._replace(state=self._state([s.start for s in self._sides], sequence))
@@ -65,6 +75,16 @@ class RecordedRun:
 
         Args:
             sequence: its index, or None for all.
+
+        Returns:
+            (T, d), or (sequences, T, d).
+
+        Raises:
+            ValueError: there is no such sequence.
+
+        Example:
+            >>> run.inputs(0).shape, run.inputs().shape
+            ((6, 2), (4, 6, 2))
         """
         self._check(sequence)
         inputs = jnp.asarray(self._sides[0].inputs)
@@ -81,7 +101,13 @@ class RecordedRun:
             whatever the loss looks at. The first is zero: the start is an input here.
 
         Raises:
-            ValueError: there was no backward pass in the block.
+            ValueError: there was no backward pass in the block; there is no such sequence.
+
+        Example:
+            >>> with lg.interop.record(net) as recording:
+            ...     net["lstm"](torch.ones(4, 6, 2))[0].sum().backward()
+            >>> recording["lstm"].cotangents(0).h[1:].min().item()  # a sum of all outputs
+            1.0
         """
         self._check(sequence)
         found = [side.cotangents for side in self._sides]
@@ -98,6 +124,16 @@ class RecordedRun:
 
         Args:
             sequence: its index, or None for all, as `jax.vmap` of `chain` gives it.
+
+        Returns:
+            The chain of a model, which every analysis takes.
+
+        Raises:
+            ValueError: there is no such sequence.
+
+        Example:
+            >>> len(run.chain(0)), run.chain().batch_shape
+            (6, (4,))
         """
         model, inputs = self.model(sequence), self.inputs(sequence)
         if sequence is not None:

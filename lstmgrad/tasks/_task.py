@@ -98,6 +98,9 @@ class Task(NamedTuple):
 
         Example:
             ``inputs, targets, weights = lg.tasks.adding().batch(key, 32, 100)``
+
+            >>> task.batch(jax.random.key(0), 2, 9).inputs.shape  # (size, T, d)
+            (2, 10, 12)
         """
         delay = check_count(delay, "delay", self.least_delay)
         return _batch(key, draw=self.draw, size=check_count(size, "size"), delay=delay)
@@ -111,11 +114,17 @@ class Task(NamedTuple):
         Args:
             delay: as for `batch`.
 
+        Returns:
+            `Performance`, its loss and its score.
+
         Raises:
             ValueError: `delay` is below the least that the task has.
 
         Example:
             ``lg.tasks.delayed_recall().baseline(99)`` is (ln 4, 1/4).
+
+            >>> print(f"{task.baseline(99).loss:.3f}")
+            1.386
         """
         return self.without_memory(check_count(delay, "delay", self.least_delay))
 

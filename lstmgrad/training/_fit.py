@@ -58,6 +58,16 @@ class Fit(NamedTuple):
 
         Args:
             inputs: T on axis 0.
+
+        Returns:
+            (T, o), the readout at every step.
+
+        Raises:
+            ValueError: inputs that the model does not take.
+
+        Example:
+            >>> fit.outputs(jnp.zeros((7, task.input_size))).shape
+            (7, 4)
         """
         return outputs_of(self.model, self.readout, inputs, self.read)
 
