@@ -15,7 +15,7 @@ from lstmgrad._chains.blocks import Block, block_between
 from lstmgrad._chains.sweeps import sweep_backward, sweep_forward
 from lstmgrad._checks import check_number
 from lstmgrad._numeric.rows import Watch, block_of, log_size, start_rows, watch_range
-from lstmgrad._numeric.scaled import Scaled, exponent_of, largest, log_of, widen
+from lstmgrad._numeric.scaled import LOWEST, Scaled, largest, log_of, widen
 from lstmgrad._numeric.tracked import NormReading, norm_reader
 from lstmgrad._progress import Meter, portions, tell_all
 from lstmgrad._types import Fixed
@@ -149,8 +149,9 @@ def within_range(reading: NormReading, watch: Watch, rows: Scaled, part: slice) 
     if part.stop - part.start < n:
         # Factors may take a part out of the range in one step, which leaves no small entry: a zero
         # beside other parts is not trusted.
-        level = jnp.max(jax.vmap(exponent_of)(rows)) + int(jnp.finfo(dtype).minexp)
-        zero = (log_norm == -jnp.inf) & jnp.any(rows.mantissa[:-1] != 0)
+        there = jnp.any(rows.mantissa != 0, axis=1)  # in one pass over the rows
+        level = jnp.max(jnp.where(there, rows.exponent, LOWEST)) + int(jnp.finfo(dtype).minexp)
+        zero = (log_norm == -jnp.inf) & jnp.any(there[:-1])
         loss = jnp.where(zero, jnp.maximum(loss, log_of(jnp.asarray(n, loss.dtype), level)), loss)
     share = jnp.exp(loss - jax.lax.stop_gradient(jnp.where(loss == -jnp.inf, 0.0, log_norm)))
     hidden = share > 1  # of a norm of zero, too

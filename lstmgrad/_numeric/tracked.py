@@ -88,12 +88,16 @@ def norm_reader(
     if rtol == 0 or size <= SMALL or (every >= FAR_APART and size <= SMALL_FAR_APART):
         return None, lambda carry, block: (None, svd_norm(block))
 
+    @lapack.in_turn
+    def search(matrix: Array, square: Array, frame: Array) -> tuple[Array, Array, Array]:
+        return _leading_vector(matrix, square, frame, rtol)
+
     def read(frame: Array, block: Scaled) -> tuple[Array, NormReading]:
         mantissa = widen(block.mantissa)
         constant = jax.lax.stop_gradient(mantissa)
         square = jnp.sum(constant * constant)
         usable = jnp.isfinite(square) & (square > 0)
-        vector, error, vectors = _leading_vector(constant, square, frame, rtol)
+        vector, error, vectors = search(constant, square, frame)
         # A zero or broken block has no vectors: the next one starts from those before it.
         frame = jnp.where(usable, vectors, frame)
         # Outside the search, which has no derivative: dσ = x dA y for singular vectors x, y.
