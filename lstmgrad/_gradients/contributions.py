@@ -31,7 +31,7 @@ from lstmgrad._gradients.groups import (
 )
 from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, plain, squares, together
 from lstmgrad._gradients.outer import Outer
-from lstmgrad._gradients.sums import Summed, add_up, in_stretches
+from lstmgrad._gradients.sums import Summed, add_up
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import power_below
 from lstmgrad._progress import Meter, Progress, portions
@@ -236,8 +236,11 @@ def _contributions(chain: Chain, cotangents: State, length: Any, *, progress: An
     ]
     local = LocalStep(step, fixed, chain.layout)
     direction = jax.tree.unflatten(jax.tree.structure(moving), direction)
-    moved = in_stretches(lambda factor: local.along(moving, direction, factor), run.factors, seen)
-    inner = inner_products(groups, moved, exponents)
+
+    def along(factor: Any) -> Float[Array, " n"]:
+        return local.along(moving, direction, factor)
+
+    inner = inner_products(groups, along, run.factors, exponents, seen)
     part = together(_lowered(parts, leaf_exponents, exponents), inner)
     whole = found.sums[-1].astype(inner.dtype)
     # By mantissas: large logarithms are rounded. No exponent is above that of the whole sum.

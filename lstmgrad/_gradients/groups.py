@@ -6,6 +6,7 @@ others: each group is swept with these alone, and has exponents of its own. A st
 one group, and nothing is done twice.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from lstmgrad._chains.run import one_step
 from lstmgrad._gradients.adjoint import pull_cotangents
 from lstmgrad._gradients.local import LocalStep, differentiable, with_room
 from lstmgrad._gradients.outer import is_outer
+from lstmgrad._gradients.sums import in_stretches
 from lstmgrad._numeric.scaled import Scaled, normalize, power_below, widen
 from lstmgrad._progress import Meter, portions
 from lstmgrad._types import Inputs, Params, PartName, State
@@ -160,26 +162,36 @@ def weighted_sum(groups: list[Group], found: list[Any], weights: list[Any]) -> A
 
 
 def inner_products(
-    groups: list[Group], moved: Float[Array, "T n"], exponents: Int[Array, " T"]
+    groups: list[Group],
+    move: Callable[[Any], Float[Array, " n"]],
+    factors: Any,
+    exponents: Int[Array, " T"],
+    meter: Meter | None,
 ) -> Float[Array, " T"]:
     """The inner product of dL/ds_t with a direction of s_t at every t, with given exponents.
 
     Args:
         groups: the gradient.
-        moved: the directions.
+        move: from s_{t-1} and x_t to the direction of s_t; the T directions are not kept.
+        factors: s_{t-1} and x_t, with T on axis 0.
         exponents: of the result.
+        meter: told of every stretch of steps.
     """
+    trained = _trained(groups)
 
-    def product(row: Float[Array, " m"], direction: Float[Array, " m"]) -> Float[Array, ""]:
-        return jnp.vdot(widen(row), widen(direction), precision="highest")
+    def products(entry: tuple[Any, list[Array]]) -> list[Float[Array, ""]]:
+        factor, rows = entry
+        moved, found = move(factor), []
+        for group, row in zip(trained, rows, strict=True):
+            part = moved if row.shape == moved.shape else moved[group.coordinates]
+            found.append(jnp.vdot(widen(row), widen(part), precision="highest"))
+        return found
 
-    if len(groups) == 1 and groups[0].rows.shape == moved.shape:
-        return jax.vmap(product)(groups[0].rows, moved)
-    terms = []
-    for group in _trained(groups):
-        inner = jax.vmap(product)(group.rows, moved[:, group.coordinates])
-        terms.append(inner * power_below(group.exponents - exponents, inner.dtype))
-    return sum(terms[1:], start=terms[0])
+    found = in_stretches(products, (factors, [group.rows for group in trained]), meter)
+    total: Any = 0
+    for group, inner in zip(trained, found, strict=True):
+        total += inner * power_below(group.exponents - exponents, inner.dtype)
+    return total
 
 
 def _gradient_at(
