@@ -88,7 +88,7 @@ def norm_reader(
     if rtol == 0 or size <= SMALL or (every >= FAR_APART and size <= SMALL_FAR_APART):
         return None, lambda carry, block: (None, svd_norm(block))
 
-    @lapack.in_turn
+    @lapack.in_turn  # of a batch on a CPU, no member waits for the one that takes the most rounds
     def search(matrix: Array, square: Array, frame: Array) -> tuple[Array, Array, Array]:
         return _leading_vector(matrix, square, frame, rtol)
 
