@@ -10,6 +10,7 @@ have met their tolerance, and how many of these have not. A "~" marks a time tha
 from fewer steps or lags. Parts:
 
     profile, map, stream, wide, parallel   norms.py: against jacrev + SVD, PyTorch, a NumPy loop
+    batch, block, devices                  batches.py: against the bare products; on two devices
     rate, lorenz                           lyapunov.py: against lyapax and a NumPy loop
     contributions                          contributions.py: against jax.grad and PyTorch
     first, command                         first_calls.py: programs and seconds of first calls
@@ -27,13 +28,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-MODULES = ("norms", "lyapunov", "contributions", "first_calls")
+MODULES = ("norms", "batches", "lyapunov", "contributions", "first_calls")
 
 CHILDREN = {
     "profile": "norms",
     "map": "norms",
     "stream": "norms",
     "wide": "norms",
+    "devices": "batches",
     "rate": "lyapunov",
     "contributions": "contributions",
     "call": "first_calls",

@@ -1,12 +1,13 @@
 """What contributions cost against one gradient of the same loss.
 
 An LSTM in float32 with as many inputs as units, a squared error at the last step. The floor is
-`jax.grad`; PyTorch's backward pass through `nn.LSTM` stands beside it where that is installed.
-Memory that the compiled programs reserve for temporaries and results is in the remarks, next to
-the size of one gradient and of the trajectory.
+`jax.grad`. Beside it stand the same with its states checkpointed, and PyTorch's backward pass
+through `nn.LSTM` where that is installed. Memory that the compiled programs reserve for temporaries
+and results is in the remarks, next to the size of one gradient and of the trajectory.
 """
 
 import importlib.util
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,10 +39,23 @@ def contenders(hidden: int, length: int) -> dict[str, Any]:
     def whole(params: Any, inputs: Any) -> jax.Array:
         return loss(lg.unroll(model.step, params, model.state, inputs).states)
 
+    def in_stretches(params: Any, inputs: Any) -> jax.Array:
+        """The same with the states at the ends of about √T stretches kept."""
+        size = max(k for k in range(1, math.isqrt(length) + 1) if length % k == 0)
+
+        @jax.checkpoint
+        def through(state: Any, some: Any) -> tuple[Any, None]:
+            return jax.lax.scan(lambda s, x: (model.step(params, s, x), None), state, some)
+
+        stretches = inputs.reshape(-1, size, hidden)
+        last = jax.lax.scan(through, model.state, stretches)[0]
+        return loss(jax.tree.map(lambda leaf: leaf[None], last))
+
     chain = lg.chain(model, inputs)
     given = chain, lg.loss_cotangents(loss, chain.trajectory)
     return {
         "jax.grad": (jax.jit(jax.grad(whole)), (model.params, inputs)),
+        "jax.grad, checkpointed": (jax.jit(jax.grad(in_stretches)), (model.params, inputs)),
         "adjoint": (eqx.filter_jit(lg.adjoint), given),
         "contributions": (eqx.filter_jit(lg.contributions), given),
     }
@@ -155,6 +169,7 @@ def parts(quick: bool, repeats: int) -> dict[str, Callable[[], None]]:
         repeats: rounds.
     """
     sizes = [(16, 50)] if quick else [(64, 1000), (128, 1000), (128, 4000), (256, 1000)]
+    sizes += [] if quick else [(512, 100_000)]
     return {
         f"contributions-{h}-{T}": lambda h=h, T=T: against_a_gradient(h, T, max(repeats, 15))
         for h, T in sizes
