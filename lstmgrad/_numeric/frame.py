@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lstmgrad._numeric import lapack
+from lstmgrad._numeric.frame_errors import bounded
+from lstmgrad._numeric.graded import norms_along
 from lstmgrad._numeric.scaled import Scaled, log_of, widen
 
 UNEVEN = 2.0**-10
@@ -63,6 +65,32 @@ def orthonormal(
     growths = jnp.where(dead, -jnp.inf, growths)
     frame = Scaled(found.astype(block.mantissa.dtype), jnp.zeros((), jnp.int32))
     return frame, triangle, growths
+
+
+def crossing_errors(
+    tangents: Scaled, triangle: Float[Array, "m m"], inverse: Float[Array, "m m"], eps: float
+) -> Float[Array, " m"]:
+    """What reflections put where tangents are exactly zero, as an error of each ln |R_ii|.
+
+    `orthonormal` clears the frame of it, but not R: with an epsilon of tangent k
+    anywhere, entry j of the diagonal moves by ‖R e_k‖ (R⁻¹)_kj, and by the square of how far each
+    tangent before j was turned out of its own coordinates.
+
+    Args:
+        tangents: (m, n) with an exponent each.
+        triangle: the mantissas of R, whose columns have the exponents of the tangents.
+        inverse: of the triangle.
+        eps: of the dtype of the tangents.
+    """
+
+    def crossed() -> Float[Array, " m"]:
+        turned = bounded(norms_along(triangle, axis=0)[:, None] * jnp.abs(inverse))
+        first = norms_along(jnp.triu(turned, 1), axis=0) * eps
+        squares = (norms_along(turned, axis=0) * eps) ** 2
+        return first + jnp.cumsum(squares) - squares
+
+    some = jnp.any(tangents.mantissa == 0)
+    return jax.lax.cond(some, crossed, lambda: jnp.zeros_like(triangle[0]))
 
 
 def is_dead(block: Scaled, faded: Array | None = None) -> Bool[Array, " m"]:

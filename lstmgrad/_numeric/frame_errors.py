@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lstmgrad._numeric.graded import inverse_beside_zeros, norms_along, shift_within
+from lstmgrad._numeric.graded import norms_along, shift_within
 from lstmgrad._numeric.gram_schmidt import signs
 from lstmgrad._numeric.rows import least_kept
 from lstmgrad._numeric.scaled import LOWEST, Scaled, log_of, power_below, widen
@@ -168,6 +168,7 @@ def displaced(
     noise: Float[Array, "m n"],
     frame: Scaled,
     triangle: Float[Array, "m m"],
+    inverse: Float[Array, "m m"],
 ) -> tuple[Displacement, Float[Array, " n"] | None]:
     """The displacement after one interval, and the stray.
 
@@ -178,14 +179,14 @@ def displaced(
         noise: from `noise_of`.
         frame: Q', as rows.
         triangle: the mantissas of R, whose columns have the exponents of the tangents.
+        inverse: of the triangle.
     """
-    tangents, stray, rows, triangle = jax.lax.stop_gradient(
-        (tangents, stray, widen(frame.mantissa), triangle)
+    tangents, stray, rows, triangle, inverse = jax.lax.stop_gradient(
+        (tangents, stray, widen(frame.mantissa), triangle, inverse)
     )
-    inverse = inverse_beside_zeros(triangle)
     product = functools.partial(jnp.matmul, precision="highest")
     between = bounded(_between(before.inside, tangents.exponent))
-    moved = product(triangle, between) + product(rows, noise.T)
+    moved = product(triangle, between)
     alive = jnp.any(rows != 0, axis=1)
     outside, row = None, None
     if stray is not None and before.outside is not None:
@@ -209,7 +210,12 @@ def displaced(
         suits = jnp.maximum(jnp.min(jnp.where(alive, fresh * inverses, 1.0)), _LEAST_NEW)
         row = suits * mixed + left * jnp.max(jnp.abs(shares) * inverses)
         outside = jnp.where(shares < 0, -sizes, sizes)
-    moved = jnp.where(alive[:, None] & alive[None], product(bounded(moved), inverse), 0.0)
+    added = product(rows, noise.T)
+    moved = product(bounded(moved + added), inverse)
+    # Signs are drawn, and may happen to cancel: no entry is below what it got in this interval.
+    least = bounded(added * jnp.diagonal(inverse)[None])
+    moved = jnp.where(jnp.abs(moved) < jnp.abs(least), least, moved)
+    moved = jnp.where(alive[:, None] & alive[None], moved, 0.0)
     return Displacement(jnp.tril(bounded(moved)), outside), row
 
 

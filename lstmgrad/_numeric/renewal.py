@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lstmgrad._numeric import frame_errors
-from lstmgrad._numeric.frame import is_dead, orthonormal, probed
+from lstmgrad._numeric.frame import crossing_errors, is_dead, orthonormal, probed
 from lstmgrad._numeric.frame_errors import Displacement
+from lstmgrad._numeric.graded import inverse_beside_zeros
 from lstmgrad._numeric.scaled import Scaled
 
 FADING = 0.95
@@ -141,8 +142,11 @@ def _turned(
     sizes = frame_errors.noise_sizes(noise, tangents)
     errors = frame_errors.of_growths(tangents, sizes, growths, zero, lost, eps)
     rounding, growths, amplified = errors
+    triangle = jax.lax.stop_gradient(triangle)
+    inverse = inverse_beside_zeros(triangle)
+    rounding += crossing_errors(tangents, triangle, inverse, eps)
     moved, stray = frame_errors.displaced(
-        turn.displaced, tangents, strays[0] if strays else None, noise, frame, triangle
+        turn.displaced, tangents, strays[0] if strays else None, noise, frame, triangle, inverse
     )
     grown = jnp.diagonal(moved.inside - turn.displaced.inside)
     roundings = _counted(rounding, grown, moved, stray, counted, eps)

@@ -152,7 +152,7 @@ def judge_one(case: Case, factors, log_norms, errors, resolved) -> tuple[str, fl
     return worst
 
 
-def run(cases: int, seed: int, kinds, readings, batch: int, failures=None):
+def run(cases: int, seed: int, kinds, readings, batch: int, failures=None, tell=None):
     """Counts of verdicts, and how far off the worst are.
 
     Args:
@@ -162,6 +162,7 @@ def run(cases: int, seed: int, kinds, readings, batch: int, failures=None):
         readings: to make.
         batch: draws of a kind that a program reads at once.
         failures: a list that gets (case, kind, seed, verdict, nats) of each one that is bad.
+        tell: called with (batches done, of how many) after each of them.
     """
     rng, counts, worst = np.random.default_rng(seed), Counter(), {}
     batches = -(-cases // batch)
@@ -176,6 +177,8 @@ def run(cases: int, seed: int, kinds, readings, batch: int, failures=None):
                 worst[case.reading, kind] = max(worst.get((case.reading, kind), 0.0), size)
                 if failures is not None:
                     failures.append((case, kind, one, verdict, size))
+        if tell is not None:
+            tell(number + 1, batches)
     return counts, worst
 
 
@@ -189,12 +192,20 @@ def main() -> None:
     parser.add_argument("--readings", nargs="+", choices=ALL, default=ALL)
     options = parser.parse_args()
     began, failures = time.time(), []
+    shown = 0
+
+    def tell(done: int, batches: int) -> None:
+        nonlocal shown
+        for case, kind, seed, verdict, size in failures[shown:]:
+            print(f"\n{verdict}, off by {size:.3g}: {kind}, seed {seed}, {case}", flush=True)
+        shown = len(failures)
+        seconds = time.time() - began
+        print(f"\r{done} of {batches} batches in {seconds:.0f} s", end="", file=sys.stderr)
+
     counts, worst = run(
-        options.cases, options.seed, options.only, options.readings, options.batch, failures
+        options.cases, options.seed, options.only, options.readings, options.batch, failures, tell
     )
-    print(table(counts, worst))
-    for case, kind, seed, verdict, size in failures[:40]:
-        print(f"{verdict}, off by {size:.3g}: {kind}, seed {seed}, {case}")
+    print(f"\n{table(counts, worst)}")
     print(f"{sum(counts.values())} cases in {time.time() - began:.0f} s, {len(failures)} bad")
     sys.exit(bool(failures))
 

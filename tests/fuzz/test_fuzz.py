@@ -119,7 +119,8 @@ def test_a_wrong_claim_is_noticed():
 # Two groups of units that the factors keep apart, where a reflection put rounding of one into the
 # other; tangents that rounding had turned before the steps that count; a coordinate that left the
 # range and led again later; a rank lost inside an interval; what was lost outside the frame; a
-# tangent whose place one took of which nothing but rounding was left.
+# tangent whose place one took of which nothing but rounding was left; rounding that a reflection
+# put where a tangent is zero, seen in R to first and to second order; errors whose signs canceled.
 EXPONENTS = [
     (spectra.Case("lyapunov_spectrum", 3, 20, "float32", interval=1), "lstm", [23, 54, 18]),
     slow(
@@ -143,13 +144,28 @@ EXPONENTS = [
         "heads",
         [42, 32, 8],
     ),
+    (
+        spectra.Case("lyapunov_spectrum", 5, 3, "float64", burn_in=1, num_exponents=5),
+        "triangular",
+        [23, 20, 9],
+    ),
+    slow(
+        spectra.Case("lyapunov_spectrum", 8, 15, "float64", num_exponents=8, interval=15),
+        "heads",
+        [42, 46, 1],
+    ),
+    slow(
+        spectra.Case("lyapunov_spectrum", 6, 15, "float32", burn_in=5, num_exponents=6, interval=1),
+        "triangular",
+        [42, 34, 19],
+    ),
 ]
 
 
 @pytest.mark.parametrize(
     ("case", "kind", "seed"),
     EXPONENTS,
-    ids=["groups", "burn-in", "range", "rank", "outside", "taken"],
+    ids=["groups", "burn-in", "range", "rank", "outside", "taken", "crossed", "turned", "canceled"],
 )
 def test_an_exponent_that_was_wrong(case, kind, seed):
     ((verdict, _),) = spectra.judge_batch(case, kind, [seed])
