@@ -31,6 +31,7 @@ from lstmgrad._chains.products import (
 from lstmgrad._chains.propagate import jacobian, pull_back, push_forward
 from lstmgrad._chains.stream import StreamedChain, stream
 from lstmgrad._chains.trajectory import Trajectory, unroll
+from lstmgrad._costs.estimate import Estimate, estimate
 from lstmgrad._gradients.adjoint import adjoint, loss_cotangents
 from lstmgrad._gradients.contributions import Contributions, contributions
 from lstmgrad._gradients.maps import ContributionMap, contribution_map
@@ -219,8 +220,10 @@ __all__ += [
 # See and keep it.
 __all__ += [
     "BatchSummary",
+    "Estimate",
     "__version__",
     "batch_summary",
+    "estimate",
     "load",
     "plot",
     "report",

@@ -304,6 +304,18 @@ def batch_summary() -> lg.BatchSummary:
     )
 
 
+def estimate() -> lg.Estimate:
+    """Of a map of norms of 20 000 steps."""
+    return lg.Estimate(
+        seconds=jnp.asarray(1620.0),
+        bytes=jnp.asarray(1.2e9),
+        steps=jnp.asarray([8, 128, 512]),
+        measured_seconds=jnp.asarray([1e-4, 0.05, 0.8]),
+        power=2,
+        num_steps=20_000,
+    )
+
+
 RECORDS = {
     make.__name__: make
     for make in (
@@ -331,5 +343,6 @@ RECORDS = {
         first_non_finite,
         training_curve,
         batch_summary,
+        estimate,
     )
 }

@@ -149,7 +149,8 @@ def norm_map(
 
     Notes:
         G/2 sweeps of the chain. One sweep's block, (n_of, n), is held at a time: O(n_of n) memory
-        beyond the chain and the map.
+        beyond the chain and the map. A map that goes on where it was killed is a `resume` over
+        blocks of rows: `lg.backward_norms` with a traced ``length=`` gives the same bits.
 
     Example:
         The last row is `backward_norms` and column 0 is `forward_norms`, where `every` divides T.

@@ -81,6 +81,31 @@ def test_exponents_of_a_stream_in_stretches(tmp_path):
     np.testing.assert_allclose(found.log_sums, once.log_sums, rtol=1e-5)
 
 
+@pytest.mark.slow
+def test_a_map_of_norms_in_blocks_of_rows(tmp_path):
+    """Interrupted after a block, it has the bits of the map that is made at once."""
+    factors = jax.random.normal(jax.random.key(0), (12, 2, 2))
+    chain = lg.DenseChain(factors)
+
+    def with_rows(rows, times):
+        def row(time):
+            return lg.backward_norms(chain, every=2, length=time).log_norms
+
+        return rows | {str(times[0]): jax.lax.map(row, times)}
+
+    blocks = jnp.split(jnp.arange(2, 13, 2), 3)
+    lg.resume(with_rows, {}, blocks[:1], path=tmp_path / "map.npz")
+    rows = lg.resume(with_rows, {}, blocks, path=tmp_path / "map.npz")
+    by_lag = np.concatenate([np.zeros((1, 7)), *map(np.asarray, rows.values())])
+    t, k = np.tril_indices(7)
+    want = np.asarray(lg.norm_map(chain, every=2).log_norms)
+    np.testing.assert_array_equal(by_lag[t, t - k], want[t, k])
+    for size in (2, 12):
+        product = np.linalg.multi_dot([*np.asarray(factors)[:size][::-1], np.eye(2)])
+        norm = np.log(np.linalg.norm(product, 2))
+        np.testing.assert_allclose(by_lag[size // 2, size // 2], norm, rtol=1e-10)
+
+
 def gather(found: dict[str, Any], seed: Any) -> dict[str, Any]:
     return found | {str(seed): jnp.asarray(float(seed)) ** 2}
 

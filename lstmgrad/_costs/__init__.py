@@ -1,0 +1,1 @@
+"""What a reading costs, before it is made."""
