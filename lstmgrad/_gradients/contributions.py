@@ -18,20 +18,16 @@ from jaxtyping import Array, Float, Int
 
 from lstmgrad._chains.base import Chain, check_stored, known_run
 from lstmgrad._chains.padded import check_length
-from lstmgrad._chains.run import Run
 from lstmgrad._checks import check_differentiable, check_not_empty
 from lstmgrad._compile import compiled, plain_options
 from lstmgrad._gradients.adjoint import sources_of
 from lstmgrad._gradients.groups import (
-    Group,
     groups_of,
     inner_products,
     shared_exponents,
-    weighted_sum,
 )
-from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, plain, squares, together
-from lstmgrad._gradients.outer import Outer
-from lstmgrad._gradients.sums import Summed, add_up
+from lstmgrad._gradients.local import LocalStep, differentiable, log_norm, plain, together
+from lstmgrad._gradients.totals import lowered, summed
 from lstmgrad._labeled import Axes
 from lstmgrad._numeric.scaled import power_below
 from lstmgrad._progress import Meter, Progress, portions
@@ -163,8 +159,8 @@ def contributions(
     """Returns what each time step adds to the gradient with respect to parameters and inputs.
 
     Args:
-        chain: of T steps of a model, from `chain`, `linearize` or `linearize_diagonal`, or a slice
-            of such a chain.
+        chain: of T steps of a model, from `chain` or `linearize`, of any declared structure, or a
+            slice of such a chain.
         cotangents: ∂L/∂s_t at every t, as for `adjoint`.
         progress: ``progress(steps_done, T)``, called on the way as for `backward_norms`.
         length: steps of the sequence, where its inputs are padded behind it to T: later steps add
@@ -225,7 +221,7 @@ def _contributions(chain: Chain, cotangents: State, length: Any, *, progress: An
     groups = groups_of(chain, flat, moving, fixed, swept)
     shared = shared_exponents(groups, (moving, x_moving))
     exponents, (leaf_exponents, x_exponents), _ = shared
-    found = _summed(groups, run, moving, shared, added)
+    found = summed(groups, run, moving, shared, added)
     parts = jax.tree.unflatten(jax.tree.structure(moving), found.parts)
     x_parts, x_squares = found.beside
 
@@ -241,7 +237,7 @@ def _contributions(chain: Chain, cotangents: State, length: Any, *, progress: An
         return local.along(moving, direction, factor)
 
     inner = inner_products(groups, along, run.factors, exponents, seen)
-    part = together(_lowered(parts, leaf_exponents, exponents), inner)
+    part = together(lowered(parts, leaf_exponents, exponents), inner)
     whole = found.sums[-1].astype(inner.dtype)
     # By mantissas: large logarithms are rounded. No exponent is above that of the whole sum.
     below = power_below(exponents - ceilings[-1], inner.dtype)
@@ -270,43 +266,6 @@ def _contributions(chain: Chain, cotangents: State, length: Any, *, progress: An
     )
 
 
-def _summed(
-    groups: list[Group], run: Run, moving: Params, shared: tuple, meter: Meter | None
-) -> Summed:
-    """The sums over all steps, with one entry for each leaf of the parameters.
-
-    Args:
-        groups: the gradient at the state behind every step.
-        run: the model and its states.
-        moving: the differentiable leaves of the parameters.
-        shared: what `shared_exponents` gives for these groups.
-        meter: told on the way; None tells nobody.
-
-    Returns:
-        With (dL/dx_t, their squared norms) beside them.
-    """
-    exponents, (leaf_exponents, _), weights = shared
-    leaves, own = jax.tree.leaves(moving), jax.tree.leaves(leaf_exponents)
-    fed = [i for i in range(len(leaves)) if any(group.fed_by[i] for group in groups)]
-
-    def added(entry: tuple) -> tuple[list[Outer], tuple[Inputs, Inputs]]:
-        factor, rows, weights = entry
-        found = [
-            group.local.outer(moving, factor, row) for group, row in zip(groups, rows, strict=True)
-        ]
-        parts, x_part = weighted_sum(groups, found, weights)
-        return [Outer.of(parts[i]) for i in fed], (x_part, squares(x_part))
-
-    entries = run.factors, [group.rows for group in groups], weights
-    found = add_up(added, entries, [own[i] for i in fed], exponents, meter=meter)
-    # Nothing is added to leaves on which no part depends.
-    totals, tops = [jnp.zeros_like(leaf) for leaf in leaves], [each[-1] for each in own]
-    parts = [jnp.zeros_like(found.sums)] * len(leaves)
-    for place, total, top, part in zip(fed, *found[:3], strict=True):
-        totals[place], tops[place], parts[place] = total, top, part
-    return Summed(totals, tops, parts, found.sums, found.beside)
-
-
 def _from_the_end(values: Float[Array, "*batch L"], length: Any) -> Float[Array, "*batch L"]:
     """What the last L steps before T make together, as that of the last L of a sequence.
 
@@ -320,14 +279,3 @@ def _from_the_end(values: Float[Array, "*batch L"], length: Any) -> Float[Array,
     steps = jnp.arange(last + 1, dtype=length.dtype)
     steps = jnp.broadcast_to(steps, values.shape)
     return jnp.take_along_axis(values, jnp.minimum(steps + last - length, last), axis=-1)
-
-
-def _lowered(squares: Params, leaf_exponents: Params, exponents: Array) -> Params:
-    """Squares of leaves with exponents of their own as squares with one exponent for all."""
-
-    def lower(square: Array, exponent: Array) -> Array:
-        # Factor by factor: twice the exponent may not fit an int32.
-        power = power_below(exponent - exponents, square.dtype)
-        return square * power * power
-
-    return jax.tree.map(lower, squares, leaf_exponents)

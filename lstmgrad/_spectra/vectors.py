@@ -26,7 +26,7 @@ from lstmgrad._numeric.frame import orthonormal
 from lstmgrad._numeric.graded import inverse_of_upper
 from lstmgrad._numeric.scaled import LOG_2, Scaled, widen
 from lstmgrad._result import Result
-from lstmgrad._spectra.lyapunov import starting_state
+from lstmgrad._spectra.frame_sweep import starting_state
 from lstmgrad._spectra.records import LyapunovState
 from lstmgrad._writing import chosen, number
 
