@@ -124,8 +124,8 @@ def saliency(chain: Chain, cotangents: State) -> Saliency:
     dL/dx_t = λ_t ∂s_t/∂x_t, through all later states, where λ_t is what `adjoint` gives.
 
     Args:
-        chain: T factors that know their model and inputs: from `chain`, `linearize` or
-            `linearize_diagonal`, a slice of such a chain, or one of its `routes`.
+        chain: T factors that know their model and inputs: from `chain` or `linearize`,
+            of any declared structure, a slice of such a chain, or one of its `routes`.
         cotangents: ∂L/∂s_t at every t, as for `adjoint`: of a loss on outputs at any steps,
             `loss_cotangents` makes them, and a recorded run of PyTorch has its own.
 

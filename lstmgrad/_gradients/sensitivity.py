@@ -149,8 +149,8 @@ def sensitivity(
     at all steps up to t; beside it ‖∂of_t/∂s_0‖_F.
 
     Args:
-        chain: of T steps of a model, from `chain`, `linearize` or `linearize_diagonal`, or a slice
-            of such a chain.
+        chain: of T steps of a model, from `chain` or `linearize`, of any declared structure, or a
+            slice of such a chain.
         of: the part of s_t; None is the whole state.
         num_directions: directions of each leaf of the parameters that are carried along. A leaf of
             as many numbers or fewer is read exactly; of a larger one so many random directions,

@@ -38,9 +38,9 @@ def input_norms(
     U_t B_t is read.
 
     Args:
-        chain: T factors that know their model and inputs: from `chain`, `linearize` or
-            `linearize_diagonal`, a slice of such a chain, or one of its `routes`: the input then
-            enters by every way, and goes on by this route.
+        chain: T factors that know their model and inputs: from `chain` or `linearize`,
+            of any declared structure, a slice of such a chain, or one of its `routes`: the input
+            then enters by every way, and goes on by this route.
         of: the part of s_T; None is the whole state.
         wrt: the part of the input, for inputs that are a dict, tuple or record; None is all of
             x_t that has a derivative, as one flat vector of d features.

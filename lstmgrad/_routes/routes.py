@@ -41,7 +41,8 @@ def routes(chain: Chain) -> dict[str, StoredChain]:
     Args:
         chain: of steps that mark values with `tag`, in themselves or in functions that they call,
             compiled ones included; not inside custom derivative rules, which have no inside to a
-            gradient. From `chain`, `linearize` or `linearize_diagonal`, or a slice of such a chain.
+            gradient. From `chain` or `linearize`, of any declared structure, or a slice of such a
+            chain.
 
     Returns:
         A dict of chains, by tag in the order of the step, then "untagged" and "crossed". At every

@@ -20,7 +20,7 @@ def tagged_values(chain: Chain) -> dict[str, Float[Array, "T _"]]:
 
     Args:
         chain: of T steps that mark values with `tag`, in themselves or in functions that they call;
-            from `chain`, `linearize` or `linearize_diagonal`, or a slice of such a chain.
+            from `chain` or `linearize`, of any declared structure, or a slice of such a chain.
 
     Returns:
         By tag, the values of step t as one flat vector in row t-1; several values of one name

@@ -117,8 +117,8 @@ def newton_iterations(chain: Chain, *, tolerance: float | None = None) -> Newton
     comes before it; 2 where the step is linear in the state.
 
     Args:
-        chain: of T steps of a model, from `chain`, `linearize` or `linearize_diagonal`, along its
-            run.
+        chain: of T steps of a model, from `chain` or `linearize`, of any declared structure, along
+            its run.
         tolerance: the largest change of any number of the states at which `newton_unroll` stops;
             None is the square root of the dtype's epsilon.
 
