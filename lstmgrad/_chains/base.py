@@ -20,7 +20,6 @@ of m flat vectors as the rows of an (m, n) array, which is the fast layout in ei
 """
 
 import abc
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,9 +30,9 @@ from jaxtyping import Array, Float
 
 from lstmgrad._chains.layout import Layout
 from lstmgrad._chains.run import BoundStep, Run
+from lstmgrad._chains.slices import check_slice
 from lstmgrad._chains.trajectory import Trajectory
 from lstmgrad._checks import check_count, check_kind
-from lstmgrad._leaves import shown
 from lstmgrad._model import Model
 from lstmgrad._types import Inputs, PartName, State
 
@@ -201,7 +200,7 @@ class Chain(eqx.Module):
 
     def __getitem__(self, key: slice) -> "Chain":
         """`chain[k:t]`, the chain of J_{k+1}, ..., J_t, whose product is ds_t/ds_k."""
-        return self.cut(_check_slice(key, len(self)))
+        return self.cut(check_slice(key, len(self)))
 
 
 class StoredChain(Chain):
@@ -300,39 +299,3 @@ def known_run(chain: Chain) -> Run:
             f"{type(chain).__name__}."
         )
     return chain.run
-
-
-def _check_slice(key: Any, length: int) -> slice:
-    """`chain[k:t]` with 0 <= k <= t <= T; negative bounds count from the end, as in Python."""
-    if not isinstance(key, slice):
-        raise ValueError(
-            f"chain[...]: expected a slice k:t, whose product is ds_t/ds_k, but got {shown(key)}; "
-            "the single factor J_t is chain[t - 1 : t]."
-        )
-    if key.step not in (None, 1):
-        raise ValueError(
-            f"chain[k:t]: expected every factor from k to t, but got a step of {key.step!r}; "
-            "a chain with factors left out is not a chain."
-        )
-    bounds = []
-    for bound, default in ((key.start, 0), (key.stop, length)):
-        try:
-            number = default if bound is None else operator.index(bound)
-        except TypeError:
-            raise ValueError(
-                f"chain[k:t]: expected whole numbers known at trace time, but got {shown(bound)}."
-            ) from None
-        number = number + length if number < 0 else number
-        if not 0 <= number <= length:
-            raise ValueError(
-                f"chain[k:t]: expected 0 <= k <= t <= T = {length}, but got "
-                f"[{key.start}:{key.stop}]."
-            )
-        bounds.append(number)
-    start, stop = bounds
-    if start > stop:
-        raise ValueError(
-            f"chain[k:t]: expected k <= t, because ds_t/ds_k runs forward in time, but got "
-            f"[{key.start}:{key.stop}] of a chain with T = {length}."
-        )
-    return slice(start, stop)
