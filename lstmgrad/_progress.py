@@ -15,7 +15,7 @@ from lstmgrad._leaves import shown
 REPORTS = 100
 """Reports of one computation, about, and at most."""
 
-BETWEEN = 2**25
+BETWEEN = 2**26
 """Numbers that are computed between two reports, at least: a report takes as long as 3·10^5 of
 them, 0.3 ms, and all reports together have to stay below 2 % of the time."""
 
@@ -61,7 +61,8 @@ class Meter(NamedTuple):
             count: how many pieces.
         """
         size = self.stop - self.start
-        reports = max(1, min(self.most, size * REPORTS // self.total))
+        least = int(self.stop == self.total)  # the end is always told
+        reports = max(least, min(self.most, size * REPORTS // self.total))
         done = np.arange(count + 1, dtype=np.int64) * size // count
         shares = done * reports // max(1, size)
         return np.where(np.diff(shares) > 0, self.start + done[1:], 0).astype(np.int32)

@@ -135,9 +135,10 @@ def test_marks_are_spread_over_the_parts_of_a_computation():
     assert np.all(np.diff(marks) > 0)
     # 33 steps of small cells are too short for a report each; the end is always told.
     assert meter.thinned(33).marks(33).tolist() == [0] * 32 + [1000]
-    wide = meter.thinned(33, jnp.zeros((1000, 2000))).marks(33)
+    assert not np.any(first.thinned(33).marks(33))
+    wide = meter.thinned(33, jnp.zeros((10_000, 2000))).marks(33)
     assert wide[-1] == 1000
-    assert np.count_nonzero(wide) == 1 + (33 * 2_004_096) // 2**25 - 1
+    assert np.count_nonzero(wide) == 33 * 20_004_096 // _progress.BETWEEN
     # Beyond 2^31 / 100 steps: no overflow.
     long = Meter(print, 2**30, 0, 2**30).marks(300)
     assert long[-1] == 2**30
