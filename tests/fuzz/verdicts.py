@@ -121,11 +121,11 @@ def table(counts: Counter, worst: dict) -> str:
         worst: (reading, kind) -> by how much the worst wrong claim was off.
     """
     verdicts = ["right", "not resolved", "rounding", "false zero", "NaN", "wrong"]
-    lines = [f"{'reading':22}{'kind':14}" + "".join(f"{v:>14}" for v in verdicts)]
+    lines = [f"{'reading':28}{'kind':14}" + "".join(f"{v:>14}" for v in verdicts)]
     for reading, kind in sorted({key[:2] for key in counts}):
         numbers = "".join(f"{counts[reading, kind, v]:14d}" for v in verdicts)
         note = f"  off by {worst[reading, kind]:.2g}" if (reading, kind) in worst else ""
-        lines.append(f"{reading:22}{kind:14}{numbers}{note}")
+        lines.append(f"{reading:28}{kind:14}{numbers}{note}")
     total = Counter(key[2] for key in counts.elements())
-    lines.append(f"{'all':36}" + "".join(f"{total[v]:14d}" for v in verdicts))
+    lines.append(f"{'all':42}" + "".join(f"{total[v]:14d}" for v in verdicts))
     return "\n".join(lines)
