@@ -200,3 +200,19 @@ def _check_part(name: Any, known: tuple, argument: str) -> None:
             f"{argument}: expected one of the state's parts {', '.join(map(repr, known))} or None "
             f"for the whole state, but got {shown(name)}."
         )
+
+
+def check_all_differentiable(layout: Layout, why: str, instead: str = "") -> None:
+    """Every leaf of the state has a derivative.
+
+    Args:
+        layout: of the state.
+        why: what needs it, as the end of "because ...".
+        instead: a sentence that names another function, if there is one.
+    """
+    if None in layout.owners:
+        dtype = layout.dtypes[layout.owners.index(None)]
+        raise ValueError(
+            f"state: expected floating-point or complex leaves alone, because {why}, but got one "
+            f"of {dtype}. {instead}".rstrip()
+        )

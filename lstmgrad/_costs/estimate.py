@@ -111,9 +111,9 @@ def estimate(call: Callable[[Any], Any], chain: Chain) -> Estimate:
         ``every=`` needs slices longer than itself.
 
         The time is that of a compiled call, on a machine as busy as during the runs. Measured on
-        two cores with other work on them, at 6 to 15 times the longest slice: `backward_norms`,
-        `lyapunov_spectrum` and `contributions` took 0.88 to 1.04 times the estimate, `norm_map`
-        half of it; where the load changes between the runs, a factor of 2 or 3 is possible. Memory
+        two cores, at 2 to 15 times the longest slice: `backward_norms` and `lyapunov_spectrum` took
+        0.99 to 1.04 times the estimate, `norm_map` 0.5 to 0.8, `contributions` 0.9, and 1.9 at
+        T = 200 000; where the load changes between the runs, a factor of 2 or 3 is possible. Memory
         is XLA's plan of the program, temporaries and results; what libraries take beside it, such
         as LAPACK, is not in it.
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from lstmgrad._chains.elsewhere import current_step
 from lstmgrad._chains.factors import flat_step
-from lstmgrad._chains.layout import Layout, layout_of
+from lstmgrad._chains.layout import check_all_differentiable, layout_of
 from lstmgrad._chains.run import BoundStep
 from lstmgrad._checks import check_arrays, check_count, check_kind, check_positive, check_step
 from lstmgrad._compile import compiled, plain_options
@@ -198,7 +198,7 @@ def _fixed_points(
     state = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), state)
     check_step(step, params, state, x)
     layout = layout_of(state)
-    _check_leaves(layout)
+    check_all_differentiable(layout, "a fixed point is searched by derivatives")
     starts = jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), starts, state)
     eps = float(jnp.finfo(layout.dtype).eps)
     tolerance = math.sqrt(eps) if tolerance is None else tolerance
@@ -241,13 +241,3 @@ def _check_starts(starts: State, state: State) -> int:
             f"every leaf, but got {got or 'nothing'}."
         )
     return counts.pop()
-
-
-def _check_leaves(layout: Layout) -> None:
-    """Every leaf of the state has a derivative."""
-    if None in layout.owners:
-        dtype = layout.dtypes[layout.owners.index(None)]
-        raise ValueError(
-            "state: expected floating-point or complex leaves alone, because a fixed point is "
-            f"searched by derivatives, but got one of {dtype}."
-        )

@@ -22,7 +22,7 @@ from lstmgrad._chains.dense import DenseChain
 from lstmgrad._chains.diagonal import DiagonalChain
 from lstmgrad._chains.elsewhere import current_step
 from lstmgrad._chains.implicit import linearize
-from lstmgrad._chains.layout import Layout, layout_of
+from lstmgrad._chains.layout import Layout, check_all_differentiable, layout_of
 from lstmgrad._chains.trajectory import Trajectory, check_run
 from lstmgrad._checks import check_arrays, check_count, check_kind, check_positive, check_time_axis
 from lstmgrad._compile import compiled, plain_options
@@ -194,7 +194,7 @@ def _newton_unroll(
     step, params, start = model
     start, inputs = check_run(step, params, start, inputs)
     layout = layout_of(start)
-    _check_leaves(layout)
+    check_all_differentiable(layout, "Newton's method corrects them all", "Use unroll.")
     steps = jax.tree.leaves(inputs)[0].shape[0]
     eps = float(jnp.finfo(min(layout.real_dtypes, key=lambda dtype: jnp.finfo(dtype).bits)).eps)
     tolerance = math.sqrt(eps) if tolerance is None else tolerance
@@ -271,16 +271,6 @@ def solve_affine(chain: StoredChain, sources: Float[Array, "T n m"]) -> Float[Ar
         pieces += [found.real, found.imag] if whole else [found]
         at += size * (1 + whole)
     return jnp.concatenate(pieces, axis=1)
-
-
-def _check_leaves(layout: Layout) -> None:
-    """Every leaf of the state has a derivative."""
-    if None in layout.owners:
-        dtype = layout.dtypes[layout.owners.index(None)]
-        raise ValueError(
-            "state: expected floating-point or complex leaves alone, because Newton's method "
-            f"corrects them all, but got one of {dtype}. Use unroll."
-        )
 
 
 def _flat_guess(guess: State, layout: Layout, start: State, steps: int) -> Float[Array, "T n"]:
